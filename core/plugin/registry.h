@@ -1,0 +1,71 @@
+/* core/plugin/registry.h - finds, checks and loads plugins; makes instances of them.
+ *
+ * Folders, in order: options.paths, AIRA_PLUGIN_PATH, ~/.local/lib/aira, the program's own plugins (../lib/aira/plugins
+ * beside bin/, or the build tree's), never the current directory. Each file goes through manifest, private cache,
+ * out-of-process probe (verdict cached by SHA-256), dlopen, copy-in, registration in one transaction. One bad file is
+ * listed with its reason and disturbs nothing.
+ */
+#ifndef AIRA_PLUGIN_REGISTRY_H
+#define AIRA_PLUGIN_REGISTRY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "aira/plugin.h"
+#include "core/base/error.h"
+#include "core/config/config.h"
+
+typedef struct aira__registry aira__registry;
+
+typedef struct aira__plugin_entry {
+    char id[48], kind[16], version[16];
+    char sha256[65];
+    const char *path;
+    const char *state;  /* "loaded", "available" (manifest good, not loaded yet), "refused", "shadowed" */
+    const char *reason; /* why refused or shadowed, else "" */
+    const aira_plugin *plugin; /* host's copy of the descriptor, NULL until loaded */
+} aira__plugin_entry;
+
+typedef struct aira__registry_options {
+    const char *const *paths; /* --plugin-path folders */
+    int n_paths;
+    bool no_builtin; /* tests */
+} aira__registry_options;
+
+/* Scans folders and reads manifests; loads nothing yet. */
+aira_status aira__registry_create(const aira__registry_options *, aira__registry **, aira_error *);
+void aira__registry_destroy(aira__registry *); /* libraries stay mapped */
+int aira__registry_count(const aira__registry *);
+const aira__plugin_entry *aira__registry_entry(const aira__registry *, int i);
+
+/* The loaded plugin of kind and id; loads it on first use. Error: nearest names, or why the file was refused. */
+const aira_plugin *aira__registry_find(aira__registry *, const char *kind, const char *id, aira_error *);
+/* Loads one file by path (for `aira check P.so`), without registering. */
+const aira_plugin *aira__registry_load_file(aira__registry *, const char *path, aira_error *);
+
+/* The host table that plugins of this registry get. The last sentence given to host->fail on this thread: */
+const aira_host *aira__registry_host(aira__registry *);
+const char *aira__host_last_failure(const aira_host *); /* "" if none; cleared by aira__host_clear_failure */
+void aira__host_clear_failure(const aira_host *);
+/* Offers a service table under an id to plugins; table outlives the registry. */
+void aira__registry_offer(aira__registry *, const char *service_id, const void *table);
+
+/* A configured plugin: `{use: id, ...}`. */
+typedef struct aira__instance {
+    const aira_plugin *plugin;
+    void *self;           /* what the table's functions take */
+    void *config;         /* filled struct */
+    aira__filled *memory;
+    json_t *canonical;    /* {"use": id, "key": value, ...}, defaults included */
+} aira__instance;
+
+/* From YAML: node is a map with `use:` (or a scalar id, all defaults). skip: keys that belong to the caller.
+   Every configuration error goes to diagnostics; NULL then. */
+aira__instance *aira__instance_create(aira__registry *, const char *kind, aira__node *node, const char *const *skip,
+                                      aira__diagnostics *);
+/* From a canonical object, e.g. in a worker. */
+aira_status aira__instance_create_json(aira__registry *, const char *kind, const json_t *canonical, aira__instance **,
+                                       aira_error *);
+void aira__instance_destroy(aira__instance *);
+
+#endif
