@@ -1,0 +1,121 @@
+/* core/base/hash.c - see hash.h; FIPS 180-4 written out plainly. */
+#include "core/base/hash.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint32_t round_constants[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
+
+static void compress(uint32_t state[8], const uint8_t *block) {
+    uint32_t w[64], s[8];
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 |
+               block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        uint32_t a = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3;
+        uint32_t b = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
+        w[i] = w[i - 16] + a + w[i - 7] + b;
+    }
+    memcpy(s, state, sizeof s);
+    for (int i = 0; i < 64; i++) {
+        uint32_t sum1 = rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25);
+        uint32_t choose = (s[4] & s[5]) ^ (~s[4] & s[6]);
+        uint32_t t1 = s[7] + sum1 + choose + round_constants[i] + w[i];
+        uint32_t sum0 = rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22);
+        uint32_t majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
+        memmove(s + 1, s, 7 * sizeof s[0]);
+        s[4] += t1;
+        s[0] = t1 + sum0 + majority;
+    }
+    for (int i = 0; i < 8; i++) state[i] += s[i];
+}
+
+void aira__sha256_start(aira__sha256_ctx *ctx) {
+    static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(ctx->state, initial, sizeof initial);
+    ctx->bytes = 0;
+}
+
+void aira__sha256_add(aira__sha256_ctx *ctx, const void *data, size_t n) {
+    const uint8_t *p = data;
+    size_t used = ctx->bytes % 64;
+    ctx->bytes += n;
+    if (used > 0) {
+        size_t take = n < 64 - used ? n : 64 - used;
+        if (take > 0) memcpy(ctx->block + used, p, take);
+        if (used + take < 64) return;
+        compress(ctx->state, ctx->block);
+        p += take;
+        n -= take;
+    }
+    for (; n >= 64; p += 64, n -= 64) compress(ctx->state, p);
+    if (n > 0) memcpy(ctx->block, p, n);
+}
+
+void aira__sha256_finish(aira__sha256_ctx *ctx, uint8_t out[32]) {
+    uint64_t bits = ctx->bytes * 8;
+    uint8_t tail[72] = {0x80};
+    size_t used = ctx->bytes % 64, zeros = used < 56 ? 56 - used : 120 - used;
+    for (int i = 0; i < 8; i++) tail[zeros + (size_t)i] = (uint8_t)(bits >> (56 - 8 * i));
+    aira__sha256_add(ctx, tail, zeros + 8);
+    for (int i = 0; i < 32; i++) out[i] = (uint8_t)(ctx->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void aira__sha256_finish_hex(aira__sha256_ctx *ctx, char out[65]) {
+    uint8_t digest[32];
+    aira__sha256_finish(ctx, digest);
+    for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+void aira__sha256(const void *data, size_t n, uint8_t out[32]) {
+    aira__sha256_ctx ctx;
+    aira__sha256_start(&ctx);
+    aira__sha256_add(&ctx, data, n);
+    aira__sha256_finish(&ctx, out);
+}
+
+void aira__sha256_hex(const void *data, size_t n, char out[65]) {
+    aira__sha256_ctx ctx;
+    aira__sha256_start(&ctx);
+    aira__sha256_add(&ctx, data, n);
+    aira__sha256_finish_hex(&ctx, out);
+}
+
+aira_status aira__sha256_file(const char *path, char out[65], aira_error *error) {
+    FILE *file = fopen(path, "rbe");
+    if (file == NULL) return aira__fail(error, AIRA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    aira__sha256_ctx ctx;
+    aira__sha256_start(&ctx);
+    char buffer[16384];
+    size_t n;
+    while ((n = fread(buffer, 1, sizeof buffer, file)) > 0) aira__sha256_add(&ctx, buffer, n);
+    bool bad = ferror(file) != 0;
+    int reason = errno;
+    fclose(file);
+    if (bad) return aira__fail(error, AIRA_E_IO, "cannot read '%s': %s", path, strerror(reason));
+    aira__sha256_finish_hex(&ctx, out);
+    return AIRA_OK;
+}
+
+uint32_t aira__crc32c(uint32_t crc, const void *data, size_t n) {
+    const uint8_t *p = data;
+    crc = ~crc;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= p[i];
+        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+    }
+    return ~crc;
+}

@@ -1,0 +1,15 @@
+/* core/base/log.h - lines for a human on standard error.
+ *
+ * One call is one line and one write, so lines of several threads or processes do not mix. Standard output belongs to
+ * results.
+ */
+#ifndef AIRA_BASE_LOG_H
+#define AIRA_BASE_LOG_H
+
+typedef enum { AIRA_LOG_ERROR, AIRA_LOG_WARN, AIRA_LOG_INFO, AIRA_LOG_DEBUG } aira__log_level;
+
+/* "aira: error: ..." (no word before INFO lines). At most 4,000 bytes are kept. Lines above the level of the
+   environment variable AIRA_LOG (error, warn, info, debug; info where unset) are dropped. */
+void aira__log(aira__log_level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
