@@ -1,0 +1,15 @@
+/* plugins/aggregators/n0/n0.c - the most frequent token of each layer by itself; see ../common/ncluster.h. */
+#include "../common/ncluster.h"
+
+static aira_status create(const aira_host *host, const void *config, void **self) {
+    return ncluster_create(host, config, 0, self);
+}
+
+static const aira_plugin plugin = {
+    AIRA_PLUGIN_DESCRIPTOR("aggregator", aira_aggregator, &ncluster_table, "n0", "1.0.0",
+                           "Most frequent token of each layer in the top cluster", &ncluster_schema),
+    .create = create,
+    .destroy = ncluster_destroy,
+};
+AIRA_MANIFEST("aggregator", "n0", "1.0.0")
+AIRA_EXPORT const aira_plugin *aira_plugin_v1(void) { return &plugin; }
