@@ -1,0 +1,231 @@
+/* core/search/template.c - one recursive walk over the text; see template.h.
+ *
+ * A branch that is not taken is walked too, with output switched off, so that its names are checked as well. The body
+ * of an empty #each cannot be checked (there is no element that would define its names) and is only matched for tags.
+ */
+#include "core/search/template.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/buf.h"
+
+#define MAX_DEPTH 16
+#define MAX_OUTPUT ((size_t)16 << 20)
+#define MAX_NAME 64
+
+typedef enum { TAG_VALUE, TAG_EACH, TAG_IF, TAG_ELSE, TAG_END_EACH, TAG_END_IF, TAG_COMMENT } tag_kind;
+
+typedef struct tag {
+    tag_kind kind;
+    char name[MAX_NAME];
+    const char *begin, *end; /* the text that it takes up, a whole line where it stands alone */
+    int line;
+} tag;
+
+typedef struct renderer {
+    const char *text, *name;
+    const json_t *scopes[MAX_DEPTH + 2]; /* innermost last */
+    int n_scopes;
+    aira__buf out;
+    aira_error *error;
+} renderer;
+
+static aira_status fail_at(const renderer *r, const char *at, const char *sentence, const char *what) {
+    int line = 1;
+    for (const char *p = r->text; p < at; p++) line += *p == '\n';
+    return aira__fail(r->error, AIRA_E_CONFIG, "%s:%d: error: %s%s%s", r->name, line, sentence, what ? " " : "",
+                      what ? what : "");
+}
+
+/* A block tag alone on its line takes the line with it. */
+static void widen(const renderer *r, tag *t) {
+    const char *before = t->begin, *after = t->end;
+    while (before > r->text && (before[-1] == ' ' || before[-1] == '\t')) before--;
+    while (*after == ' ' || *after == '\t' || *after == '\r') after++;
+    if ((before > r->text && before[-1] != '\n') || (*after != '\n' && *after != 0)) return;
+    t->begin = before;
+    t->end = *after ? after + 1 : after;
+}
+
+static aira_status read_name(const renderer *r, const char *from, const char *to, tag *t) {
+    while (from < to && *from == ' ') from++;
+    while (to > from && to[-1] == ' ') to--;
+    size_t n = (size_t)(to - from);
+    if (n == 0 || n >= MAX_NAME) return fail_at(r, t->begin, "a tag needs a name of 1 to 63 characters", NULL);
+    for (size_t i = 0; i < n; i++) {
+        char c = from[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
+            return fail_at(r, t->begin, "names of variables are lower-case letters, digits and _", NULL);
+    }
+    memcpy(t->name, from, n);
+    t->name[n] = 0;
+    return AIRA_OK;
+}
+
+/* The next tag at or after p. *found is false at the end of the text. */
+static aira_status next_tag(const renderer *r, const char *p, tag *t, bool *found) {
+    memset(t, 0, sizeof *t);
+    t->begin = strstr(p, "{{");
+    *found = t->begin != NULL;
+    if (!*found) return AIRA_OK;
+    const char *inner = t->begin + 2, *close = strstr(inner, "}}");
+    if (!close) return fail_at(r, t->begin, "{{ without }}", NULL);
+    t->end = close + 2;
+    if (*inner == '!') {
+        t->kind = TAG_COMMENT;
+        widen(r, t);
+        return AIRA_OK;
+    }
+    size_t n = (size_t)(close - inner);
+    aira_status status = AIRA_OK;
+    if (n > 6 && !strncmp(inner, "#each ", 6)) {
+        t->kind = TAG_EACH;
+        status = read_name(r, inner + 6, close, t);
+    } else if (n > 4 && !strncmp(inner, "#if ", 4)) {
+        t->kind = TAG_IF;
+        status = read_name(r, inner + 4, close, t);
+    } else if (n == 5 && !strncmp(inner, "/each", 5)) {
+        t->kind = TAG_END_EACH;
+    } else if (n == 3 && !strncmp(inner, "/if", 3)) {
+        t->kind = TAG_END_IF;
+    } else if (n == 4 && !strncmp(inner, "else", 4)) {
+        t->kind = TAG_ELSE;
+    } else {
+        t->kind = TAG_VALUE;
+        return read_name(r, inner, close, t);
+    }
+    widen(r, t);
+    return status;
+}
+
+static const json_t *look_up(const renderer *r, const char *name) {
+    for (int i = r->n_scopes - 1; i >= 0; i--) {
+        const json_t *value = json_object_get(r->scopes[i], name);
+        if (value) return value;
+    }
+    return NULL;
+}
+
+static bool truth(const json_t *value) {
+    if (json_is_string(value)) return json_string_length(value) > 0;
+    if (json_is_array(value)) return json_array_size(value) > 0;
+    return !json_is_null(value) && !json_is_false(value);
+}
+
+static aira_status put(renderer *r, const char *bytes, size_t n, bool live, const char *at) {
+    if (!live || n == 0) return AIRA_OK;
+    if (r->out.size + n > MAX_OUTPUT) return fail_at(r, at, "the prompt becomes larger than 16 MiB", NULL);
+    if (!aira__buf_add(&r->out, bytes, n)) return aira__fail(r->error, AIRA_E_MEMORY, "out of memory");
+    return AIRA_OK;
+}
+
+static aira_status put_value(renderer *r, const tag *t, bool live) {
+    const json_t *value = look_up(r, t->name);
+    char number[64];
+    if (!value) return fail_at(r, t->begin, "undefined variable", t->name);
+    if (json_is_string(value)) return put(r, json_string_value(value), json_string_length(value), live, t->begin);
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(number, sizeof number, "%.6g", json_real_value(value));
+    else if (json_is_boolean(value))
+        snprintf(number, sizeof number, "%s", json_is_true(value) ? "true" : "false");
+    else if (!live)
+        return AIRA_OK; /* guarded by an #if that was not taken */
+    else
+        return fail_at(r, t->begin, "neither text nor number:", t->name);
+    return put(r, number, strlen(number), live, t->begin);
+}
+
+/* Renders from *p to the tag that ends this block (or the end of the text), which goes to *last. checked: undefined
+   names are errors. */
+static aira_status walk(renderer *r, const char **p, int depth, bool live, bool checked, tag *last, bool *ended);
+
+static aira_status walk_each(renderer *r, const char **p, const tag *open, int depth, bool live, bool checked) {
+    const json_t *list = look_up(r, open->name);
+    if (!list && checked) return fail_at(r, open->begin, "undefined variable", open->name);
+    if (list && !json_is_array(list)) return fail_at(r, open->begin, "#each needs a list:", open->name);
+    const char *body = *p;
+    size_t n = live && list ? json_array_size(list) : 0;
+    size_t i = 0;
+    tag last = {0};
+    bool ended = false;
+    do {
+        const json_t *item = n ? json_array_get(list, i) : NULL;
+        bool scoped = json_is_object(item);
+        if (scoped) r->scopes[r->n_scopes++] = item;
+        *p = body;
+        aira_status status = walk(r, p, depth + 1, live && n, checked && n, &last, &ended);
+        if (scoped) r->n_scopes--;
+        if (status != AIRA_OK) return status;
+        if (!ended || last.kind != TAG_END_EACH) return fail_at(r, open->begin, "#each without {{/each}}", NULL);
+    } while (++i < n);
+    return AIRA_OK;
+}
+
+static aira_status walk_if(renderer *r, const char **p, const tag *open, int depth, bool live, bool checked) {
+    const json_t *value = look_up(r, open->name);
+    if (!value && checked) return fail_at(r, open->begin, "undefined variable", open->name);
+    bool yes = value && truth(value);
+    tag last = {0};
+    bool ended = false;
+    aira_status status = walk(r, p, depth + 1, live && yes, checked, &last, &ended);
+    if (status == AIRA_OK && ended && last.kind == TAG_ELSE)
+        status = walk(r, p, depth + 1, live && !yes, checked, &last, &ended);
+    if (status != AIRA_OK) return status;
+    if (!ended || last.kind != TAG_END_IF) return fail_at(r, open->begin, "#if without {{/if}}", NULL);
+    return AIRA_OK;
+}
+
+static aira_status walk(renderer *r, const char **p, int depth, bool live, bool checked, tag *last, bool *ended) {
+    *ended = false;
+    if (depth > MAX_DEPTH) return fail_at(r, *p, "blocks nest more than 16 deep", NULL);
+    for (;;) {
+        tag t;
+        bool found = false;
+        aira_status status = next_tag(r, *p, &t, &found);
+        const char *stop = found ? t.begin : *p + strlen(*p);
+        if (status == AIRA_OK && stop > *p) status = put(r, *p, (size_t)(stop - *p), live, *p);
+        if (status != AIRA_OK || !found) {
+            *p = stop;
+            return status;
+        }
+        *p = t.end;
+        switch (t.kind) {
+        case TAG_VALUE:
+            if (checked || look_up(r, t.name)) status = put_value(r, &t, live);
+            break;
+        case TAG_EACH:
+            status = walk_each(r, p, &t, depth, live, checked);
+            break;
+        case TAG_IF:
+            status = walk_if(r, p, &t, depth, live, checked);
+            break;
+        case TAG_COMMENT:
+            break;
+        default:
+            *last = t;
+            *ended = true;
+            return AIRA_OK;
+        }
+        if (status != AIRA_OK) return status;
+    }
+}
+
+aira_status aira__template_render(const char *text, const char *name, const json_t *values, char **out,
+                                  aira_error *error) {
+    renderer r = {.text = text, .name = name, .scopes = {values}, .n_scopes = 1, .error = error};
+    const char *p = text;
+    tag last = {0};
+    bool ended = false;
+    *out = NULL;
+    aira_status status = walk(&r, &p, 0, true, true, &last, &ended);
+    if (status == AIRA_OK && ended)
+        status = fail_at(&r, last.begin, "this closes or continues a block that is not open", NULL);
+    if (status == AIRA_OK && !(*out = aira__buf_take(&r.out)))
+        status = aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    aira__buf_free(&r.out);
+    return status;
+}

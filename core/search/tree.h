@@ -1,0 +1,77 @@
+/* core/search/tree.h - the logical state of one search, and the only place where it advances.
+ *
+ * A search is a sequence of nodes. `committed` of them, always a prefix, have ended as far as the search knows; the
+ * others are pending, even if their results have long arrived. Node i is decided from exactly that view, and a result
+ * is committed only when the next decision needs it: when `parallel` nodes are pending, when the scaffold waits, or
+ * when it has stopped. So the tree is a function of the answers and the scores alone: speed, number of workers, kills
+ * and resumptions cannot change it.
+ *
+ * Pure: no clock, no file, no thread. Running and replaying use the same functions.
+ */
+#ifndef AIRA_SEARCH_TREE_H
+#define AIRA_SEARCH_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aira/scaffold.h"
+#include "core/base/error.h"
+
+typedef struct aira__tree_node {
+    uint32_t operator_code;
+    int64_t parent, other_parent;         /* -1 */
+    bool finished;                        /* its outcome is known; it may not be committed yet */
+    uint32_t status;                      /* AIRA_NODE_x; the outcome's once finished */
+    char hash[65];                        /* "" if no answer parsed */
+    char *architecture;                   /* NULL as hash */
+    char *note, *cause;                   /* NULL or what went wrong */
+    double search_score, selection_score; /* NAN */
+    int64_t duplicate_of;                 /* -1; known once committed */
+} aira__tree_node;
+
+typedef struct aira__tree {
+    aira__tree_node *nodes;
+    uint32_t n, capacity, committed;
+    uint64_t seed;
+    uint32_t parallel; /* >= 1 */
+    bool higher_is_better;
+} aira__tree;
+
+void aira__tree_init(aira__tree *, uint64_t seed, uint32_t parallel, bool higher_is_better);
+void aira__tree_release(aira__tree *);
+
+typedef enum {
+    AIRA__STEP_ASK,    /* action says for what; call aira__tree_add */
+    AIRA__STEP_COMMIT, /* nothing can be decided before node `committed` ends */
+    AIRA__STEP_STOP,   /* complete, or a quota is used up; commit what is pending, in order */
+} aira__step_kind;
+typedef struct aira__step {
+    aira__step_kind kind;
+    aira_action action;
+    bool quota; /* STOP because of a quota; more of it would let the search go on */
+} aira__step;
+/* max_nodes, max_evaluations: the search's share of the budget; negative: none. */
+aira_status aira__tree_step(const aira__tree *, const aira_scaffold *, void *self, int64_t max_nodes,
+                            int64_t max_evaluations, aira__step *, aira_error *);
+
+/* Index of the new pending node, or -1 when out of memory. */
+int64_t aira__tree_add(aira__tree *, uint32_t operator_code, int64_t parent, int64_t other_parent);
+/* Outcome of a pending node: copies the strings. */
+typedef struct aira__outcome {
+    uint32_t status; /* AIRA_NODE_GOOD or BUGGY */
+    const char *hash, *architecture, *note, *cause;
+    double search_score, selection_score;
+} aira__outcome;
+aira_status aira__tree_finish(aira__tree *, uint32_t idx, const aira__outcome *, aira_error *);
+/* Commits the next node, which must be finished, and finds whose duplicate it is. */
+const aira__tree_node *aira__tree_commit(aira__tree *);
+
+/* Distinct candidates among committed nodes; each pending node may be one more. */
+int64_t aira__tree_evaluations(const aira__tree *);
+/* Best committed good node by search (or selection) score, ties: the earliest; -1 if there is none. */
+int64_t aira__tree_best(const aira__tree *, bool selection);
+const char *aira__operator_name(uint32_t operator_code); /* "draft", ...; "?" if unknown */
+int64_t aira__operator_code(const char *name);           /* -1 if unknown */
+const char *aira__status_name(uint32_t status);          /* "pending", "good", "buggy" */
+
+#endif
