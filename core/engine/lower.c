@@ -52,7 +52,7 @@ static bool node_equal(const aira__plan *plan, const aira__step_node *a, const a
            !a->copy && (a->n_in == 0 || memcmp(a->in, b->in, a->n_in * sizeof *a->in) == 0) &&
            (a->n_i == 0 || memcmp(a->i, b->i, a->n_i * sizeof *a->i) == 0) &&
            (a->n_f == 0 || memcmp(a->f, b->f, a->n_f * sizeof *a->f) == 0) && out->dtype == dtype &&
-           aira__shape_equal(&out->shape, shape);
+           aira__same_shape(&out->shape, shape);
 }
 
 static uint32_t copies_of(const aira__plan *plan, const uint32_t *in, uint32_t n) {
@@ -101,7 +101,7 @@ static uint32_t add_reshape(lowering *l, uint32_t in, const aira_shape *shape, b
     const aira__plan *plan = l->plan;
     const aira__value *value = &plan->values[in];
     if (!copy) {
-        if (aira__shape_equal(&value->shape, shape)) return in;
+        if (aira__same_shape(&value->shape, shape)) return in;
         if (value->node != AIRA__NONE && plan->nodes[value->node].code == AIRA_OP_RESHAPE) {
             return add_reshape(l, plan->nodes[value->node].in[0], shape, false, op);
         }
@@ -187,7 +187,7 @@ static bool broadcast_gives(const aira__plan *plan, const uint32_t *in, uint32_t
         }
         got.dims[a] = extent;
     }
-    return aira__shape_equal(&got, want);
+    return aira__same_shape(&got, want);
 }
 
 static void narrow_operands(lowering *l, const aira__op *op, uint32_t *in) {

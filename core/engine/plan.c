@@ -25,7 +25,7 @@ uint32_t aira__plan_value(aira__plan *plan, uint32_t dtype, const aira_shape *sh
     return plan->n_values++;
 }
 
-bool aira__shape_equal(const aira_shape *a, const aira_shape *b) {
+bool aira__same_shape(const aira_shape *a, const aira_shape *b) {
     if (a->rank != b->rank) return false;
     for (uint32_t k = 0; k < a->rank; k++) {
         if (a->dims[k] != b->dims[k]) return false;
@@ -137,7 +137,7 @@ static bool reads_crosswise(const aira__plan *plan, const aira__group *group, co
 static void join_assignment(aira__plan *plan, uint32_t n, const uint32_t *origin, const uint32_t *last_reader) {
     aira__step_node *node = &plan->nodes[n];
     const aira__value *from = &plan->values[node->in[0]], *to = &plan->values[node->out[0]];
-    if (from->node == AIRA__NONE || from->dtype != to->dtype || !aira__shape_equal(&from->shape, &to->shape)) return;
+    if (from->node == AIRA__NONE || from->dtype != to->dtype || !aira__same_shape(&from->shape, &to->shape)) return;
     const aira__step_node *producer = &plan->nodes[from->node];
     aira__group *group = &plan->groups[producer->group];
     if (aira__op_class(producer->code) != AIRA_CLASS_ELEMENTWISE || producer->copies != node->copies) return;

@@ -112,7 +112,7 @@ aira_status aira__plan_layout(aira__plan *, aira_error *);
 /* Shared by the passes. */
 aira_status aira__plan_memory(aira_error *);                                 /* "out of memory while planning" */
 uint32_t aira__plan_value(aira__plan *, uint32_t dtype, const aira_shape *); /* a new value, NONE if out of memory */
-bool aira__shape_equal(const aira_shape *, const aira_shape *);
+bool aira__same_shape(const aira_shape *, const aira_shape *);
 uint64_t aira__value_bytes(const aira__value *); /* of one copy */
 /* The value that owns v's memory, and v's offset in it. */
 uint32_t aira__value_root(const aira__plan *, uint32_t v, uint64_t *offset);

@@ -41,7 +41,7 @@ static aira_status add_variable(aira__variable_table *table, const aira_graph *g
                                 uint32_t copies, aira_error *error) {
     const aira__variable_place *known = find_place(table, variable->name);
     if (known != NULL) {
-        if (known->dtype == variable->dtype && aira__shape_equal(&known->shape, &variable->shape)) return AIRA_OK;
+        if (known->dtype == variable->dtype && aira__same_shape(&known->shape, &variable->shape)) return AIRA_OK;
         char a[128], b[128];
         aira__shape_text(&known->shape, a, sizeof a);
         aira__shape_text(&variable->shape, b, sizeof b);

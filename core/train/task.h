@@ -1,0 +1,72 @@
+/* core/train/task.h - a task: what candidates are made of, what they are trained on, and how they are scored.
+ *
+ *     task: quickstart
+ *     candidate: {kind: compose, layers: 4, backbone: {use: mad_lm, width: 64}}
+ *     tokens:
+ *       mA: {use: attention, heads: 8, at_scale: {use: attention, kv_heads: 8}}
+ *       M:  {use: mlp, at_scale: {use: swiglu}}
+ *     proxies:
+ *       - {dataset: {use: mad, task: memorization}, recipe: {steps: 100, batch: 32}, weight: 1}
+ *       - {dataset: {use: mad, task: compression}, recipe: {steps: 100}, backbone: {use: mad_autoencoder}}
+ *     limits: {seconds: 10m, memory: 8GiB}
+ *
+ * A proxy is one training; the score of a candidate is the weighted mean of its proxies' scores. All proxies of a task
+ * have one direction: accuracies, or losses.
+ * The canonical task (docs/contract.md 4) has every default filled in; its SHA-256 is the task's identity.
+ */
+#ifndef AIRA_TRAIN_TASK_H
+#define AIRA_TRAIN_TASK_H
+
+#include "aira/dataset.h"
+#include "core/graph/model.h"
+#include "core/train/recipe.h"
+
+typedef struct aira__proxy {
+    char *name;                /* for results and messages: "mad memorization" */
+    aira__instance *dataset;   /* described once: info */
+    aira_dataset_info info;
+    aira__recipe recipe;
+    aira__instance *backbone;  /* NULL: the candidate's */
+    double weight;
+} aira__proxy;
+
+typedef struct aira__task_token {
+    char *token;
+    aira__instance *primitive;
+    char *config;     /* canonical JSON of the primitive's configuration, without at_scale */
+    json_t *at_scale; /* {"use": ..., keys as written}, or NULL */
+} aira__task_token;
+
+typedef struct aira__task {
+    char *name;
+    int layers; /* of a candidate; 0: any number */
+    aira__instance *backbone;
+    aira__task_token *tokens; /* in the order of the file */
+    int n_tokens;
+    const char **token_names; /* n_tokens; as notation and agents want them */
+    aira__proxy *proxies;
+    int n_proxies;
+    bool higher_is_better;
+    const char *metric;      /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
+    double limit_seconds;    /* per evaluation; 0: none */
+    int64_t limit_memory;    /* bytes; 0: none */
+    json_t *canonical;
+    char hash[65];
+} aira__task;
+
+/* root: the map with the keys above (all of it is taken). NULL with diagnostics. A file that a data set needs and does
+   not find is an error here, unless check_data is false. */
+aira__task *aira__task_load(aira__registry *, aira__node *root, bool check_data, aira__diagnostics *);
+/* overrides: "proxies.0.recipe.steps=50" */
+aira__task *aira__task_load_file(aira__registry *, const char *path, const char *const *overrides, int n_overrides,
+                                 bool check_data, aira__diagnostics *);
+/* From the canonical task, e.g. in a worker. */
+aira_status aira__task_load_json(aira__registry *, const json_t *canonical, aira__task **, aira_error *);
+void aira__task_destroy(aira__task *);
+
+/* Index of a token, -1 if the task has none of that name. */
+int aira__task_token_find(const aira__task *, const char *token);
+/* The layers of a candidate as the model builder wants them: n entries, malloc'ed; strings belong to the task. */
+aira__layer *aira__task_layers(const aira__task *, const uint16_t *layers, int n);
+
+#endif
