@@ -12,10 +12,10 @@
 typedef struct aira__session aira__session;
 
 typedef struct aira__session_options {
-    uint32_t copies;     /* 0, 1: not stacked */
-    bool expand_all;     /* tests: no composite kernels */
-    bool no_fusion;      /* tests: no elementwise chains */
-    uint64_t seed;       /* of RANDOM operations */
+    uint32_t copies;                  /* 0, 1: not stacked */
+    bool expand_all;                  /* tests: no composite kernels */
+    bool no_fusion;                   /* tests: no elementwise chains */
+    uint64_t seed;                    /* of RANDOM operations */
     const char *const *shared_inputs; /* inputs that all copies share; NULL-terminated, may be NULL */
 } aira__session_options;
 
@@ -28,16 +28,16 @@ aira_status aira__session_predict(const aira_device *, void *device_self, aira_g
                                   const aira__session_options *, aira__footprint *, aira_error *);
 /* The session keeps pointers to the graphs (not owned) and to the device. host: for the device's error sentences. */
 aira_status aira__session_create(const aira_device *, void *device_self, const aira_host *host,
-                                 aira_graph *const *graphs, uint32_t n, const aira__session_options *,
-                                 aira__session **, aira_error *);
+                                 aira_graph *const *graphs, uint32_t n, const aira__session_options *, aira__session **,
+                                 aira_error *);
 void aira__session_destroy(aira__session *);
 
 /* Every variable to its initial value; copy c uses seeds[c]. */
 aira_status aira__session_initialise(aira__session *, const uint64_t *seeds, aira_error *);
 
 /* data is dense, in the tensor's own element type; bytes must match. copy: 0 .. copies-1. */
-aira_status aira__session_set_input(aira__session *, uint32_t graph, const char *name, uint32_t copy,
-                                    const void *data, uint64_t bytes, aira_error *);
+aira_status aira__session_set_input(aira__session *, uint32_t graph, const char *name, uint32_t copy, const void *data,
+                                    uint64_t bytes, aira_error *);
 aira_status aira__session_get_output(aira__session *, uint32_t graph, const char *name, uint32_t copy, void *data,
                                      uint64_t bytes, aira_error *);
 aira_status aira__session_get_variable(aira__session *, const char *name, uint32_t copy, void *data, uint64_t bytes,

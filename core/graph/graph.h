@@ -39,8 +39,8 @@ typedef enum { AIRA_VARIABLE_PARAM, AIRA_VARIABLE_STATE } aira__variable_kind;
 typedef struct aira__variable {
     const char *name; /* "layers.3.mA.qkv.weight"; unique in the graph */
     aira__variable_kind kind;
-    uint32_t dtype;    /* storage: F32, or F64 in an fp64 graph */
-    uint32_t flags;    /* AIRA_PARAM_x */
+    uint32_t dtype; /* storage: F32, or F64 in an fp64 graph */
+    uint32_t flags; /* AIRA_PARAM_x */
     aira_shape shape;
     const char *role;
     const char *init; /* as aira_param_info.init */
@@ -103,7 +103,7 @@ const aira_ops *aira__graph_ops(void); /* the table that plugins get */
 aira_status aira__graph_check(const aira_graph *, aira_error *);
 
 aira_tensor *aira__graph_input(aira_graph *, const char *name, uint32_t dtype, const aira_shape *);
-void aira__graph_output(aira_graph *, const char *name, aira_tensor *); /* the name must be new */
+void aira__graph_output(aira_graph *, const char *name, aira_tensor *);     /* the name must be new */
 aira_tensor *aira__graph_find_output(const aira_graph *, const char *name); /* NULL if none */
 aira__variable *aira__graph_find_variable(const aira_graph *, const char *name);
 /* A state variable, zero at first; kept in the storage type. */
@@ -141,9 +141,9 @@ aira_status aira__variable_initial(const aira_graph *, const aira__variable *v, 
 /* Counting (count.c). Multiply-adds count 2; contractions and composites' contractions only, causal attention at
    its useful half. */
 typedef struct aira__counts {
-    double flops;           /* of all operations present (forward, and backward once appended) */
-    double flops_forward;   /* of operations that are not backward */
-    int64_t parameters;     /* elements of trained and frozen parameters */
+    double flops;         /* of all operations present (forward, and backward once appended) */
+    double flops_forward; /* of operations that are not backward */
+    int64_t parameters;   /* elements of trained and frozen parameters */
     int64_t bytes_variables;
 } aira__counts;
 void aira__graph_count(const aira_graph *, aira__counts *);
@@ -155,14 +155,14 @@ const char *aira__dtype_name(uint32_t dtype);
 uint32_t aira__op_class(uint32_t code);
 void aira__shape_text(const aira_shape *, char *text, size_t size); /* "[32,128,64]" */
 
-/* Serialising (serialise.c): a graph written by one process is checked, op by op and shape by shape, and run by another. */
+/* Serialising (serialise.c): a graph written by one process is checked, op by op and shape by shape, and run by
+ * another. */
 typedef struct aira__bytes {
     uint8_t *data; /* malloc'ed; the caller frees */
     size_t size;
 } aira__bytes;
 aira_status aira__graph_write(const aira_graph *, aira__bytes *out, aira_error *);
-aira_status aira__graph_read(const uint8_t *data, size_t size, const aira__graph_limits *, aira_graph **,
-                             aira_error *);
+aira_status aira__graph_read(const uint8_t *data, size_t size, const aira__graph_limits *, aira_graph **, aira_error *);
 /* Re-derives every shape and type and compares; for graphs from elsewhere and for tests. */
 aira_status aira__graph_validate(const aira_graph *, aira_error *);
 

@@ -6,9 +6,9 @@
 #include "core/graph/graph.h"
 
 typedef struct aira__layer {
-    const char *token;               /* "mA" */
-    const char *primitive;           /* plugin id */
-    const char *config;              /* canonical JSON */
+    const char *token;     /* "mA" */
+    const char *primitive; /* plugin id */
+    const char *config;    /* canonical JSON */
     const aira_primitive *table;
     void *self;
 } aira__layer;

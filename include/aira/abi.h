@@ -21,7 +21,8 @@
 #define AIRA_ABI_MAJOR 1
 #define AIRA_ABI_MINOR 0
 
-/* 0 is success, negative is failure. The sentence that explains a failure travels by aira_host.fail or aira_ops.error. */
+/* 0 is success, negative is failure. The sentence that explains a failure travels by aira_host.fail or aira_ops.error.
+ */
 typedef int32_t aira_status;
 #define AIRA_OK 0
 #define AIRA_E_FAILED (-1)      /* the operation was understood and did not work */

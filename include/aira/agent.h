@@ -16,7 +16,7 @@ typedef struct aira_message {
 /* One earlier node of the same search, as an agent may see it. */
 typedef struct aira_seen_node {
     int64_t idx;
-    int64_t parent;           /* -1: none */
+    int64_t parent; /* -1: none */
     const char *operator_name;
     const char *architecture; /* run-length form, or NULL if the answer did not parse */
     const char *status;       /* "good", "buggy", "duplicate", "pending" */
@@ -39,9 +39,9 @@ typedef struct aira_agent_request {
     uint32_t n_nodes;
     uint32_t higher_is_better;
     const aira_seen_node *nodes; /* in logical order */
-    int64_t node;              /* idx of the node being asked for */
-    int64_t attempt;           /* 0, then 1.. when an answer did not parse */
-    const char *request_hash;  /* SHA-256 hex of the canonical request */
+    int64_t node;                /* idx of the node being asked for */
+    int64_t attempt;             /* 0, then 1.. when an answer did not parse */
+    const char *request_hash;    /* SHA-256 hex of the canonical request */
 } aira_agent_request;
 
 /* Numbers that the back end did not tell are -1 (unknown), never 0. */

@@ -15,7 +15,7 @@
 
 typedef struct aira_block_style {
     uint32_t size;
-    uint32_t norm;         /* AIRA_NORM_x, applied to the branch's input (pre-norm) */
+    uint32_t norm; /* AIRA_NORM_x, applied to the branch's input (pre-norm) */
     double norm_eps;
     double residual_scale; /* y = x + residual_scale * primitive(norm(x)); 0 means 1 */
 } aira_block_style;
@@ -32,6 +32,8 @@ typedef struct aira_blocks {
                    int32_t force);
     /* Sets the prefix of parameter names declared by the backbone itself ("" at first). */
     void (*scope)(const struct aira_blocks *, aira_graph *, const char *prefix);
+    /* What ctx_tensor(name) gives to the primitives of later blocks: "mask", "positions"; NULL takes it away. */
+    void (*place)(const struct aira_blocks *, aira_graph *, const char *name, aira_tensor *);
 } aira_blocks;
 
 typedef struct aira_model_in {

@@ -33,18 +33,19 @@ typedef struct aira_plan_tensor {
 
 typedef struct aira_plan_step aira_plan_step;
 struct aira_plan_step {
-    uint32_t size, op;      /* AIRA_OP_x */
+    uint32_t size, op; /* AIRA_OP_x */
     uint32_t n_in, n_out;
     uint32_t n_i, n_f;
     uint32_t copies;
-    uint32_t n_chain;       /* AIRA_OP_CHAIN: inner steps */
-    uint32_t block;         /* index + 1 of the block this step belongs to, 0: none */
-    uint32_t backward;      /* 1: belongs to the block's backward */
-    const uint32_t *in;     /* tensor ids; an ASSIGN's operand is in[0], its target tensor out[0] */
+    uint32_t n_chain;   /* AIRA_OP_CHAIN: inner steps */
+    uint32_t block;     /* index + 1 of the block this step belongs to, 0: none */
+    uint32_t backward;  /* 1: belongs to the block's backward */
+    const uint32_t *in; /* tensor ids; an ASSIGN's operand is in[0], its target tensor out[0] */
     const uint32_t *out;
-    const int64_t *i;       /* attributes in the op table's order */
+    const int64_t *i; /* attributes in the op table's order */
     const double *f;
-    const aira_plan_step *chain; /* inner steps: elementwise (and ASSIGN), executed in order, all results of one shape */
+    const aira_plan_step
+        *chain; /* inner steps: elementwise (and ASSIGN), executed in order, all results of one shape */
 };
 
 /* A block: norm + primitive + residual, in place. Steps that belong to it carry its index. */
@@ -68,8 +69,8 @@ typedef struct aira_plan {
 
 typedef struct aira_device_info {
     uint32_t size, threads;
-    char name[64];    /* "AMD EPYC 9xx4, 2 threads" */
-    char isa[32];     /* "avx2", "avx512", "amx", "reference" */
+    char name[64];         /* "AMD EPYC 9xx4, 2 threads" */
+    char isa[32];          /* "avx2", "avx512", "amx", "reference" */
     uint64_t memory_bytes; /* usable; 0 unknown */
 } aira_device_info;
 
@@ -90,7 +91,8 @@ typedef struct aira_device {
     /* The plan stays valid until program_destroy. */
     aira_status (*compile)(void *self, const aira_plan *plan, void **program);
     void (*program_destroy)(void *self, void *program);
-    /* Runs the program once; buffers by AIRA_STORE_x. Returns when results can be downloaded. seed: of RANDOM ops. */
+    /* Runs the program once; buffers by AIRA_STORE_x. Returns when results can be downloaded. seed: xor-ed into RANDOM
+     * keys. */
     aira_status (*run)(void *self, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);
 } aira_device;
 

@@ -18,8 +18,8 @@ typedef struct aira_lease {
 } aira_lease;
 
 #define AIRA_LEASE_RUNNING 0u
-#define AIRA_LEASE_DONE 1u    /* the worker exited with status 0 */
-#define AIRA_LEASE_FAILED 2u  /* it crashed, exited otherwise, or was killed */
+#define AIRA_LEASE_DONE 1u   /* the worker exited with status 0 */
+#define AIRA_LEASE_FAILED 2u /* it crashed, exited otherwise, or was killed */
 typedef struct aira_lease_state {
     uint32_t size, state;
     int32_t exit_status; /* -1 if none */

@@ -1,7 +1,7 @@
 /* aira/graph.h - the operations that a plugin composes while it builds a graph.
  *
- * A build function receives a table of operations and an opaque graph, and returns a tensor. It is called once per shape
- * and must be pure: same arguments, same calls. Building is all it does; values exist later, on a device.
+ * A build function receives a table of operations and an opaque graph, and returns a tensor. It is called once per
+ * shape and must be pure: same arguments, same calls. Building is all it does; values exist later, on a device.
  *
  * Errors are sticky: an operation whose operands do not fit records one sentence and returns NULL; every operation
  * accepts NULL operands and then returns NULL, so build functions need no checks. Tensors belong to the graph.
@@ -99,22 +99,26 @@ typedef struct aira_ops {
     /* "bthd,bshd->bhts": two operands, letters name axes, no repeated letter within an operand */
     aira_tensor *(*einsum)(aira_graph *, const char *equation, aira_tensor *a, aira_tensor *b);
 
-    /* --- reductions ------------------------------------------------------------------------------------------------ */
+    /* --- reductions ------------------------------------------------------------------------------------------------
+     */
     aira_tensor *(*sum)(aira_graph *, aira_tensor *, const int32_t *axes, uint32_t n_axes, int32_t keep);
     aira_tensor *(*mean)(aira_graph *, aira_tensor *, const int32_t *axes, uint32_t n_axes, int32_t keep);
     aira_tensor *(*max_along)(aira_graph *, aira_tensor *, const int32_t *axes, uint32_t n_axes, int32_t keep);
     aira_tensor *(*cumsum)(aira_graph *, aira_tensor *, int32_t axis, int32_t reverse, int32_t exclusive);
 
-    /* --- shapes ------------------------------------------------------------------------------------------------------ */
+    /* --- shapes ------------------------------------------------------------------------------------------------------
+     */
     aira_tensor *(*reshape)(aira_graph *, aira_tensor *, const aira_shape *); /* one extent may be -1 */
-    aira_tensor *(*transpose)(aira_graph *, aira_tensor *, const int32_t *order, uint32_t n); /* out axis k = in order[k] */
+    aira_tensor *(*transpose)(aira_graph *, aira_tensor *, const int32_t *order,
+                              uint32_t n); /* out axis k = in order[k] */
     aira_tensor *(*slice)(aira_graph *, aira_tensor *, int32_t axis, int64_t start, int64_t length);
     aira_tensor *(*concat)(aira_graph *, aira_tensor *const *, uint32_t n, int32_t axis);
     aira_tensor *(*pad)(aira_graph *, aira_tensor *, int32_t axis, int64_t before, int64_t after, double value);
     aira_tensor *(*broadcast)(aira_graph *, aira_tensor *, const aira_shape *);
 
-    /* --- indices (I32 tensors) ------------------------------------------------------------------------------------- */
-    aira_tensor *(*gather)(aira_graph *, aira_tensor *x, aira_tensor *indices);      /* x[V,..], [..] -> [.., ..] */
+    /* --- indices (I32 tensors) -------------------------------------------------------------------------------------
+     */
+    aira_tensor *(*gather)(aira_graph *, aira_tensor *x, aira_tensor *indices); /* x[V,..], [..] -> [.., ..] */
     aira_tensor *(*scatter_add)(aira_graph *, aira_tensor *indices, aira_tensor *rows, int64_t n_rows);
     aira_tensor *(*gather_last)(aira_graph *, aira_tensor *x, aira_tensor *indices); /* x[..,V], [..,K] -> [..,K] */
     aira_tensor *(*scatter_last)(aira_graph *, aira_tensor *indices, aira_tensor *values, int64_t extent);

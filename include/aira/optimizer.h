@@ -9,7 +9,7 @@
 
 typedef struct aira_update_in {
     uint32_t size;
-    uint32_t no_decay;      /* the parameter asked for no weight decay */
+    uint32_t no_decay; /* the parameter asked for no weight decay */
     const char *name, *role;
     double lr_mult, decay_mult;
     aira_tensor *param, *grad;                     /* F32, shape of the parameter */
@@ -27,7 +27,7 @@ typedef struct aira_update_out {
 typedef struct aira_optimizer {
     uint32_t size, flags;
     uint32_t n_states, reserved;
-    const char *const *state_names; /* n_states names: checkpoint keys are "<param>.<state>" */
+    const char *const *state_names;      /* n_states names: checkpoint keys are "<param>.<state>" */
     double (*learning_rate)(void *self); /* base learning rate, before the schedule */
     /* [any thread], pure */
     aira_status (*build)(void *self, const aira_ops *ops, aira_graph *graph, const aira_update_in *in,

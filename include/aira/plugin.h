@@ -50,16 +50,16 @@ typedef struct aira_plugin {
     const char *license;     /* SPDX */
     const char *summary;     /* one line */
     const aira_schema *config;
-    const void *table;       /* const aira_primitive *, const aira_device *, ... by kind */
+    const void *table; /* const aira_primitive *, const aira_device *, ... by kind */
     /* create: config is the filled struct, valid until destroy. Both NULL: self is the config struct itself. */
     aira_status (*create)(const aira_host *host, const void *config, void **self);
     void (*destroy)(void *self);
     const void *(*extension)(const char *id); /* may be NULL; unknown ids give NULL */
 } aira_plugin;
 
-#define AIRA_PLUGIN_DESCRIPTOR(kind_, type_, table_, id_, version_, summary_, schema_) \
+#define AIRA_PLUGIN_DESCRIPTOR(kind_, type_, table_, id_, version_, summary_, schema_)                        \
     .size = (uint32_t)sizeof(aira_plugin), .kind_size = (uint32_t)sizeof(type_), .abi_major = AIRA_ABI_MAJOR, \
-    .abi_minor = AIRA_ABI_MINOR, .kind = kind_, .id = id_, .version = version_, .license = "Apache-2.0", \
+    .abi_minor = AIRA_ABI_MINOR, .kind = kind_, .id = id_, .version = version_, .license = "Apache-2.0",      \
     .summary = summary_, .config = schema_, .table = table_
 
 /* The note: owner "AIRA", type 1, descriptor of exactly this layout. Frozen for major 1. */
@@ -77,10 +77,13 @@ typedef struct aira_manifest_note {
     aira_manifest desc;
 } aira_manifest_note;
 
-#define AIRA_MANIFEST(kind_, id_, version_) \
+#define AIRA_MANIFEST(kind_, id_, version_)                                                                            \
     __attribute__((used, aligned(4), section(".note.aira"))) static const aira_manifest_note aira_manifest_note_v1 = { \
-        5, (uint32_t)sizeof(aira_manifest), AIRA_NOTE_TYPE, "AIRA", \
-        { AIRA_ABI_MAJOR, AIRA_ABI_MINOR, kind_, id_, version_, 0 }};
+        5,                                                                                                             \
+        (uint32_t)sizeof(aira_manifest),                                                                               \
+        AIRA_NOTE_TYPE,                                                                                                \
+        "AIRA",                                                                                                        \
+        {AIRA_ABI_MAJOR, AIRA_ABI_MINOR, kind_, id_, version_, 0}};
 
 AIRA_EXTERN_C const aira_plugin *aira_plugin_v1(void);
 

@@ -10,7 +10,7 @@
 /* status of a node */
 #define AIRA_NODE_PENDING 0u /* asked for, not finished: score unknown */
 #define AIRA_NODE_GOOD 1u
-#define AIRA_NODE_BUGGY 2u   /* no parsable answer, failed check or failed evaluation */
+#define AIRA_NODE_BUGGY 2u /* no parsable answer, failed check or failed evaluation */
 
 /* operators; names in aira_operator_names of the host are the same words in lower case */
 #define AIRA_OPERATOR_DRAFT 0u

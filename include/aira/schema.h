@@ -35,20 +35,20 @@ typedef struct aira_list {
 /* One accepted key. def is ignored for STR, PATH and LIST; sdef is their default text ("a b c" for lists). */
 typedef struct aira_field {
     const char *key;
-    const char *doc;    /* one sentence, with the unit */
-    uint32_t type;      /* AIRA_T_x */
-    uint32_t flags;     /* AIRA_REQUIRED */
-    uint32_t offset;    /* where in the config struct the host stores the value */
-    uint32_t reserved;  /* 0 */
-    double def;         /* default; for CHOICE the index */
-    double min, max;    /* inclusive bounds for numbers and list items; both 0: unbounded */
-    const char *sdef;   /* default of STR, PATH, LIST; NULL: absent */
+    const char *doc;            /* one sentence, with the unit */
+    uint32_t type;              /* AIRA_T_x */
+    uint32_t flags;             /* AIRA_REQUIRED */
+    uint32_t offset;            /* where in the config struct the host stores the value */
+    uint32_t reserved;          /* 0 */
+    double def;                 /* default; for CHOICE the index */
+    double min, max;            /* inclusive bounds for numbers and list items; both 0: unbounded */
+    const char *sdef;           /* default of STR, PATH, LIST; NULL: absent */
     const char *const *choices; /* NULL-terminated; CHOICE only */
 } aira_field;
 
 typedef struct aira_schema {
-    uint32_t size;         /* sizeof(aira_schema) */
-    uint32_t config_size;  /* bytes of the config struct */
+    uint32_t size;        /* sizeof(aira_schema) */
+    uint32_t config_size; /* bytes of the config struct */
     uint32_t n_fields;
     uint32_t field_stride; /* sizeof(aira_field) */
     const aira_field *fields;
@@ -65,8 +65,10 @@ typedef struct aira_schema {
     { #M, doc, AIRA_T_STR, 0, (uint32_t)offsetof(S, M), 0, 0, 0, 0, sdef, NULL }
 #define AIRA_F_CHOICE(S, M, choices, def, doc) \
     { #M, doc, AIRA_T_CHOICE, 0, (uint32_t)offsetof(S, M), 0, def, 0, 0, NULL, choices }
-#define AIRA_SCHEMA(S, fields) \
-    { (uint32_t)sizeof(aira_schema), (uint32_t)sizeof(S), (uint32_t)(sizeof(fields) / sizeof((fields)[0])), \
-      (uint32_t)sizeof(aira_field), fields }
+#define AIRA_SCHEMA(S, fields)                                                                                \
+    {                                                                                                         \
+        (uint32_t)sizeof(aira_schema), (uint32_t)sizeof(S), (uint32_t)(sizeof(fields) / sizeof((fields)[0])), \
+            (uint32_t)sizeof(aira_field), fields                                                              \
+    }
 
 #endif

@@ -28,9 +28,9 @@ typedef struct aira_process_service {
     void *core;
     /* Runs argv (argv[0] searched on PATH), feeds input, collects output; blocks. *output is host->alloc memory,
        NUL-terminated. cancelled(context) is polled about every 20 ms (may be NULL). [any thread] */
-    aira_status (*run)(const struct aira_process_service *, const char *const *argv, uint32_t n_argv,
-                       const void *input, uint64_t n_input, const aira_process_limits *, char **output,
-                       uint64_t *n_output, aira_process_state *, int32_t (*cancelled)(void *), void *context);
+    aira_status (*run)(const struct aira_process_service *, const char *const *argv, uint32_t n_argv, const void *input,
+                       uint64_t n_input, const aira_process_limits *, char **output, uint64_t *n_output,
+                       aira_process_state *, int32_t (*cancelled)(void *), void *context);
     /* Starts argv in its own process group, killed with the host. */
     aira_status (*spawn)(const struct aira_process_service *, const char *const *argv, uint32_t n_argv,
                          const aira_process_limits *, uint64_t *handle);
