@@ -21,8 +21,8 @@ typedef struct aira__plugin_entry {
     char id[48], kind[16], version[16];
     char sha256[65];
     const char *path;
-    const char *state;  /* "loaded", "available" (manifest good, not loaded yet), "refused", "shadowed" */
-    const char *reason; /* why refused or shadowed, else "" */
+    const char *state;         /* "loaded", "available" (manifest good, not loaded yet), "refused", "shadowed" */
+    const char *reason;        /* why refused or shadowed, else "" */
     const aira_plugin *plugin; /* host's copy of the descriptor, NULL until loaded */
 } aira__plugin_entry;
 
@@ -53,10 +53,10 @@ void aira__registry_offer(aira__registry *, const char *service_id, const void *
 /* A configured plugin: `{use: id, ...}`. */
 typedef struct aira__instance {
     const aira_plugin *plugin;
-    void *self;           /* what the table's functions take */
-    void *config;         /* filled struct */
+    void *self;   /* what the table's functions take */
+    void *config; /* filled struct */
     aira__filled *memory;
-    json_t *canonical;    /* {"use": id, "key": value, ...}, defaults included */
+    json_t *canonical; /* {"use": id, "key": value, ...}, defaults included */
 } aira__instance;
 
 /* From YAML: node is a map with `use:` (or a scalar id, all defaults). skip: keys that belong to the caller.

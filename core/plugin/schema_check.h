@@ -1,0 +1,14 @@
+/* core/plugin/schema_check.h - whether a plugin's declared configuration makes sense before any YAML is read with it.
+ */
+#ifndef AIRA_PLUGIN_SCHEMA_CHECK_H
+#define AIRA_PLUGIN_SCHEMA_CHECK_H
+
+#include "aira/schema.h"
+#include "core/base/error.h"
+
+/* Counts and sizes: safe to walk the rows afterwards. */
+aira_status aira__schema_check_frame(const aira_schema *, aira_error *);
+/* Every row: key, type, place inside the config struct, no overlap, bounds that hold the default, choices. */
+aira_status aira__schema_check_fields(const aira_schema *, aira_error *);
+
+#endif
