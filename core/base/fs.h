@@ -39,5 +39,6 @@ char *aira__path_folder(const char *path);
 aira_status aira__program_dir(char *out, size_t size, aira_error *);
 bool aira__file_exists(const char *path); /* anything of that name */
 bool aira__is_dir(const char *path);
+bool aira__is_link(const char *path); /* a symbolic link */
 
 #endif
