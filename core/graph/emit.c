@@ -41,7 +41,8 @@ uint32_t aira__op_arity_out(uint32_t code) {
 
 int64_t aira__shape_elements(const aira_shape *shape) {
     int64_t n = 1;
-    for (uint32_t k = 0; k < shape->rank; k++) n *= shape->dims[k];
+    for (uint32_t k = 0; k < shape->rank; k++)
+        if (__builtin_mul_overflow(n, shape->dims[k], &n)) return INT64_MAX; /* a claim of untrusted bytes */
     return n;
 }
 

@@ -82,12 +82,13 @@ static bool leaf(rule *r) {
 
 static bool broadcast_shapes(const aira_shape *a, const aira_shape *b, aira_shape *out) {
     uint32_t rank = a->rank > b->rank ? a->rank : b->rank;
-    *out = (aira_shape){.rank = rank};
+    aira_shape shape = {.rank = rank}; /* out may be a or b */
     for (uint32_t k = 0; k < rank; k++) {
         int64_t da = k < a->rank ? a->dims[a->rank - 1 - k] : 1, db = k < b->rank ? b->dims[b->rank - 1 - k] : 1;
         if (da != db && da != 1 && db != 1) return false;
-        out->dims[rank - 1 - k] = da > db ? da : db;
+        shape.dims[rank - 1 - k] = da > db ? da : db;
     }
+    *out = shape;
     return true;
 }
 
