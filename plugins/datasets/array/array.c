@@ -74,23 +74,21 @@ static aira_status open_side(array *a, const char *folder, uint32_t split, int i
     const char *wrong;
     side *s = &a->files[split][i];
     if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) >= (int)sizeof path)
-        return data_fail(a->host, AIRA_E_IO, "array: the path of the %s split is too long", split_names[split]);
-    aira_status status = data_map(a->host, "array", path,
-                                  "a split is a folder with inputs.npy and targets.npy, as `aira data --out` writes it",
-                                  &s->file);
+        return data_fail(a->host, AIRA_E_IO, "the path of the %s split is too long", split_names[split]);
+    aira_status status = data_map(
+        a->host, path, "a split is a folder with inputs.npy and targets.npy, as `aira data --out` writes it", &s->file);
     if (status) return status;
     if (!data_npy_parse(s->file.bytes, s->file.n, &s->array, &wrong))
-        return data_fail(a->host, AIRA_E_CORRUPT, "array: '%s': %s", path, wrong);
+        return data_fail(a->host, AIRA_E_CORRUPT, "'%s': %s", path, wrong);
     const data_npy *npy = &s->array;
     if (npy->rank != 2 || npy->elements == 0 || npy->shape[1] > INT32_MAX)
-        return data_fail(a->host, AIRA_E_CORRUPT, "array: '%s' must have two axes, rows and positions, not empty",
-                         path);
+        return data_fail(a->host, AIRA_E_CORRUPT, "'%s' must have two axes, rows and positions, not empty", path);
     if (a->length[i] == 0) a->length[i] = (int64_t)npy->shape[1];
     if (a->length[i] != (int64_t)npy->shape[1])
-        return data_fail(a->host, AIRA_E_CORRUPT, "array: rows of '%s' have %llu positions, those of other splits %lld",
-                         path, (unsigned long long)npy->shape[1], (long long)a->length[i]);
+        return data_fail(a->host, AIRA_E_CORRUPT, "rows of '%s' have %llu positions, those of other splits %lld", path,
+                         (unsigned long long)npy->shape[1], (long long)a->length[i]);
     if (i == 1 && npy->shape[0] != a->files[split][0].array.shape[0])
-        return data_fail(a->host, AIRA_E_CORRUPT, "array: '%s' has %llu rows, but inputs.npy beside it has %llu", path,
+        return data_fail(a->host, AIRA_E_CORRUPT, "'%s' has %llu rows, but inputs.npy beside it has %llu", path,
                          (unsigned long long)npy->shape[0], (unsigned long long)a->files[split][0].array.shape[0]);
     return AIRA_OK;
 }
@@ -102,7 +100,7 @@ static aira_status open_split(array *a, uint32_t split) {
     struct stat about;
     if (!folder && c->path) {
         if (snprintf(below, sizeof below, "%s/%s", c->path, split_names[split]) >= (int)sizeof below)
-            return data_fail(a->host, AIRA_E_IO, "array: path is too long");
+            return data_fail(a->host, AIRA_E_IO, "path is too long");
         bool may_lack = split == AIRA_SPLIT_SEARCH || split == AIRA_SPLIT_SELECTION;
         if (!may_lack || stat(below, &about) == 0) folder = below;
     }
@@ -121,13 +119,12 @@ static aira_status hold_out(array *a) {
     for (uint32_t s = AIRA_SPLIT_SEARCH; s <= AIRA_SPLIT_SELECTION; s++) {
         if (a->n[s]) continue;
         if (wanted == 0)
-            return data_fail(
-                a->host, AIRA_E_CONFIG,
-                "array: there is no folder for the %s split; write one, or give holdout, the number of rows "
-                "to take from the end of train",
-                split_names[s]);
+            return data_fail(a->host, AIRA_E_CONFIG,
+                             "there is no folder for the %s split; write one, or give holdout, the number of rows "
+                             "to take from the end of train",
+                             split_names[s]);
         if (wanted >= a->n[AIRA_SPLIT_TRAIN])
-            return data_fail(a->host, AIRA_E_CONFIG, "array: holdout %llu leaves no rows to train on",
+            return data_fail(a->host, AIRA_E_CONFIG, "holdout %llu leaves no rows to train on",
                              (unsigned long long)wanted);
         a->from[s] = AIRA_SPLIT_TRAIN;
         a->n[s] = wanted;
@@ -136,7 +133,7 @@ static aira_status hold_out(array *a) {
     }
     if (wanted && !used)
         return data_fail(a->host, AIRA_E_CONFIG,
-                         "array: holdout has no effect, search and selection have folders; leave it out");
+                         "holdout has no effect, search and selection have folders; leave it out");
     return AIRA_OK;
 }
 
@@ -152,8 +149,8 @@ static aira_status check_ids(array *a, int64_t limit[2]) {
                 if (id >= limit[i] && id < most) limit[i] = id + 1;
                 if ((id < 0 && !(i == 1 && id == AIRA_IGNORE)) || id >= most)
                     return data_fail(a->host, AIRA_E_CORRUPT,
-                                     "array: %s of the %s split holds %lld in row %llu; accepted are 0 to %lld%s",
-                                     sides[i], split_names[s], (long long)id, (unsigned long long)(e / npy->shape[1]),
+                                     "%s of the %s split holds %lld in row %llu; accepted are 0 to %lld%s", sides[i],
+                                     split_names[s], (long long)id, (unsigned long long)(e / npy->shape[1]),
                                      (long long)most - 1, i == 1 ? " and -100" : "");
             }
         }
@@ -165,9 +162,9 @@ static aira_status create(const aira_host *host, const void *config, void **self
     const array_config *c = config;
     if (!c->path && !(c->splits[AIRA_SPLIT_TRAIN] && c->splits[AIRA_SPLIT_TEST]))
         return host->fail(host, AIRA_E_CONFIG,
-                          "array: give path, the folder of the folders train and test, or the keys train and test");
+                          "give path, the folder of the folders train and test, or the keys train and test");
     array *a = host->alloc(host, sizeof *a);
-    if (!a) return host->fail(host, AIRA_E_MEMORY, "array: out of memory");
+    if (!a) return host->fail(host, AIRA_E_MEMORY, "out of memory");
     a->host = host;
     a->config = config;
     *self = a;
@@ -207,12 +204,12 @@ static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_
                         int32_t *targets) {
     (void)seed; /* the rows are what they are */
     const array *a = self;
-    if (split >= AIRA_N_SPLITS) return data_fail(a->host, AIRA_E_FAILED, "array: there is no split %u", split);
+    if (split >= AIRA_N_SPLITS) return data_fail(a->host, AIRA_E_FAILED, "there is no split %u", split);
     const side *files = a->files[a->from[split]];
     int32_t *out[2] = {inputs, targets};
     for (uint32_t i = 0; i < n; i++) {
         if (indices[i] >= a->n[split])
-            return data_fail(a->host, AIRA_E_FAILED, "array: row %llu is beyond the %llu rows of the %s split",
+            return data_fail(a->host, AIRA_E_FAILED, "row %llu is beyond the %llu rows of the %s split",
                              (unsigned long long)indices[i], (unsigned long long)a->n[split], split_names[split]);
         for (int k = 0; k < 2; k++) {
             uint64_t length = (uint64_t)a->length[k], from = (a->first[split] + indices[i]) * length;

@@ -40,21 +40,20 @@ static inline void data_unmap(mapped *m) {
     *m = (mapped){NULL, 0};
 }
 
-/* name: the plugin, for the sentence. advice: what belongs at this path, said when there is nothing. */
-static inline aira_status data_map(const aira_host *host, const char *name, const char *path, const char *advice,
-                                   mapped *out) {
+/* advice: what belongs at this path, said when there is nothing. */
+static inline aira_status data_map(const aira_host *host, const char *path, const char *advice, mapped *out) {
     *out = (mapped){NULL, 0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) return data_fail(host, AIRA_E_IO, "%s: there is no '%s'; %s", name, path, advice);
-    if (fd < 0) return data_fail(host, AIRA_E_IO, "%s: '%s' cannot be opened: %s", name, path, strerror(errno));
+    if (fd < 0 && errno == ENOENT) return data_fail(host, AIRA_E_IO, "there is no '%s'; %s", path, advice);
+    if (fd < 0) return data_fail(host, AIRA_E_IO, "'%s' cannot be opened: %s", path, strerror(errno));
     struct stat about;
     aira_status status = AIRA_OK;
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
-        status = data_fail(host, AIRA_E_IO, "%s: '%s' is not a file; %s", name, path, advice);
+        status = data_fail(host, AIRA_E_IO, "'%s' is not a file; %s", path, advice);
     } else if (about.st_size > 0) {
         void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (bytes == MAP_FAILED)
-            status = data_fail(host, AIRA_E_IO, "%s: '%s' cannot be mapped: %s", name, path, strerror(errno));
+            status = data_fail(host, AIRA_E_IO, "'%s' cannot be mapped: %s", path, strerror(errno));
         else
             *out = (mapped){bytes, (uint64_t)about.st_size};
     }

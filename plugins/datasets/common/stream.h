@@ -35,7 +35,7 @@ typedef struct span {
 
 typedef struct windows {
     const aira_host *host;
-    const char *name; /* of the plugin, for sentences and random streams */
+    const char *name; /* of the random streams */
     int64_t length;   /* inputs of a row */
     int64_t vocab;    /* ids are below it */
     int64_t pad;      /* contexts: this id is no text; -1: none */
@@ -138,11 +138,11 @@ static inline aira_status windows_count(windows *w, int64_t train_rows, int64_t 
         else if (n > length)
             count = (n - 1) / length;
         if (count == 0)
-            return data_fail(
-                w->host, AIRA_E_CONFIG,
-                "%s: the %s split has %llu ids, but a row of length %llu takes %llu; give more data, a larger "
-                "share or a smaller length",
-                w->name, names[i], (unsigned long long)n, (unsigned long long)length, (unsigned long long)length + 1);
+            return data_fail(w->host, AIRA_E_CONFIG,
+                             "the %s split has %llu ids, but a row of length %llu takes %llu; give more data, a larger "
+                             "share or a smaller length",
+                             names[i], (unsigned long long)n, (unsigned long long)length,
+                             (unsigned long long)length + 1);
         bool crops = i == AIRA_SPLIT_TRAIN && !w->contexts;
         w->available[i] = crops ? 0 : count;
         w->rows[i] = crops || (asked && asked < count) ? asked : count;
@@ -178,9 +178,9 @@ static inline aira_status windows_check(const windows *w, const span *s, uint64_
         if ((id < 0 || id >= w->vocab) && !pad) {
             const piece *p = stream_find(s->from, start + (uint64_t)i);
             return data_fail(w->host, AIRA_E_CORRUPT,
-                             "%s: '%s' holds id %llu at position %llu, but vocab is %lld; is it the right tokenizer, "
+                             "'%s' holds id %llu at position %llu, but vocab is %lld; is it the right tokenizer, "
                              "or the wrong dtype?",
-                             w->name, p->path, (unsigned long long)(uint32_t)id,
+                             p->path, (unsigned long long)(uint32_t)id,
                              (unsigned long long)(start + (uint64_t)i - p->first), (long long)w->vocab);
         }
         if (i > 0) targets[i - 1] = pad ? AIRA_IGNORE : (int32_t)id;
@@ -191,12 +191,12 @@ static inline aira_status windows_check(const windows *w, const span *s, uint64_
 
 static inline aira_status windows_rows(const windows *w, uint32_t split, uint64_t seed, const uint64_t *indices,
                                        uint32_t n, int32_t *inputs, int32_t *targets) {
-    if (split >= AIRA_N_SPLITS) return data_fail(w->host, AIRA_E_FAILED, "%s: there is no split %u", w->name, split);
+    if (split >= AIRA_N_SPLITS) return data_fail(w->host, AIRA_E_FAILED, "there is no split %u", split);
     const span *s = &w->splits[split];
     uint64_t key = aira_key(seed, w->name);
     for (uint32_t i = 0; i < n; i++) {
         if (w->rows[split] && indices[i] >= w->rows[split])
-            return data_fail(w->host, AIRA_E_FAILED, "%s: row %llu is beyond the %llu rows of its split", w->name,
+            return data_fail(w->host, AIRA_E_FAILED, "row %llu is beyond the %llu rows of its split",
                              (unsigned long long)indices[i], (unsigned long long)w->rows[split]);
         uint64_t start = windows_start(w, split, key, indices[i]);
         int32_t *x = inputs + (int64_t)i * w->length, last;

@@ -56,7 +56,7 @@ static void destroy(void *self) {
 
 static aira_status create(const aira_host *host, const void *config, void **self) {
     mad *m = host->alloc(host, sizeof *m);
-    if (!m) return host->fail(host, AIRA_E_MEMORY, "mad: out of memory");
+    if (!m) return host->fail(host, AIRA_E_MEMORY, "out of memory");
     aira_status status = mad_settle(host, config, m);
     if (!status && m->config.task == MAD_MEMORIZATION) status = mad_memorization_map(m);
     if (status) {
@@ -85,15 +85,15 @@ static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_
     const mad *m = self;
     const aira_host *host = m->host;
     int64_t length = mad_row_length(m);
-    if (split >= AIRA_N_SPLITS) return host->fail(host, AIRA_E_FAILED, "mad: there is no such split");
+    if (split >= AIRA_N_SPLITS) return host->fail(host, AIRA_E_FAILED, "there is no such split");
     uint64_t limit = (uint64_t)(split == AIRA_SPLIT_TRAIN ? m->config.train_rows : m->config.test_rows);
     uint64_t key = aira_key(seed, tasks[m->config.task].stream);
     void *scratch = host->alloc(host, tasks[m->config.task].scratch(m));
-    if (!scratch) return host->fail(host, AIRA_E_MEMORY, "mad: out of memory for the scratch space of a row");
+    if (!scratch) return host->fail(host, AIRA_E_MEMORY, "out of memory for the scratch space of a row");
     aira_status status = AIRA_OK;
     for (uint32_t i = 0; i < n && !status; i++) {
         if (indices[i] >= limit) {
-            status = host->fail(host, AIRA_E_FAILED, "mad: a row index is beyond the rows of its split");
+            status = host->fail(host, AIRA_E_FAILED, "a row index is beyond the rows of its split");
             continue;
         }
         aira_rng r = aira_rng_make(key, (uint64_t)split << 60 | indices[i]);

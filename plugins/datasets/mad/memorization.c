@@ -12,7 +12,7 @@
 aira_status mad_memorization_map(mad *m) {
     uint64_t bytes = sizeof(int32_t) * (uint64_t)m->values;
     m->map = m->host->alloc(m->host, bytes);
-    if (!m->map) return m->host->fail(m->host, AIRA_E_MEMORY, "mad: out of memory for the map of memorization");
+    if (!m->map) return m->host->fail(m->host, AIRA_E_MEMORY, "out of memory for the map of memorization");
     aira_rng r = aira_rng_make(aira_key(m->config.map_seed, "mad.memorization.map"), 0);
     for (int32_t i = 0; i < m->values; i++) m->map[i] = m->keys + i;
     for (int32_t i = m->values - 1; i > 0; i--) {

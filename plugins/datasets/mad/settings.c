@@ -34,7 +34,7 @@ const char *mad_task_name(int32_t task) { return mad_task_names[task]; }
 static aira_status refuse(const mad *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static aira_status refuse(const mad *m, const char *format, ...) {
     char text[400];
-    int n = snprintf(text, sizeof text, "mad, task %s: ", mad_task_name(m->config.task));
+    int n = snprintf(text, sizeof text, "task %s: ", mad_task_name(m->config.task));
     va_list args;
     va_start(args, format);
     vsnprintf(text + n, sizeof text - (size_t)n, format, args);

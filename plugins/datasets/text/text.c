@@ -53,7 +53,7 @@ typedef struct text {
 
 static aira_status add_file(text *t, stream *s, const char *path) {
     piece p = {.width = 1};
-    aira_status status = data_map(t->host, "text", path, t->config->advice, &p.file);
+    aira_status status = data_map(t->host, path, t->config->advice, &p.file);
     if (status) return status;
     p.data = p.file.bytes;
     p.n = p.file.n;
@@ -70,15 +70,14 @@ static int by_name(const struct dirent **a, const struct dirent **b) { return st
 static aira_status add_folder(text *t, stream *s, const char *path) {
     struct dirent **entries;
     int n = scandir(path, &entries, is_text_file, by_name);
-    if (n < 0) return data_fail(t->host, AIRA_E_IO, "text: folder '%s' cannot be read: %s", path, strerror(errno));
+    if (n < 0) return data_fail(t->host, AIRA_E_IO, "folder '%s' cannot be read: %s", path, strerror(errno));
     aira_status status = AIRA_OK;
-    if (n == 0)
-        status = data_fail(t->host, AIRA_E_IO, "text: folder '%s' holds no .txt file; %s", path, t->config->advice);
+    if (n == 0) status = data_fail(t->host, AIRA_E_IO, "folder '%s' holds no .txt file; %s", path, t->config->advice);
     for (int i = 0; i < n; i++) {
         char file[4096];
         int length = snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
         if (!status && length >= (int)sizeof file)
-            status = data_fail(t->host, AIRA_E_IO, "text: a path in folder '%s' is too long", path);
+            status = data_fail(t->host, AIRA_E_IO, "a path in folder '%s' is too long", path);
         if (!status) status = add_file(t, s, file);
         free(entries[i]);
     }
@@ -95,14 +94,14 @@ static aira_status check_keys(const text *t) {
     const text_config *c = t->config;
     if (c->path && (c->train_file || c->validation_file || c->test_file))
         return t->host->fail(t->host, AIRA_E_CONFIG,
-                             "text: give either path (one text, cut into the splits) or train_file and "
+                             "give either path (one text, cut into the splits) or train_file and "
                              "validation_file, not both");
     if (!c->path && (!c->train_file || !c->validation_file))
         return t->host->fail(t->host, AIRA_E_CONFIG,
-                             "text: give path (one text, cut into the splits), or train_file and validation_file");
+                             "give path (one text, cut into the splits), or train_file and validation_file");
     if (c->search_share + c->selection_share + c->test_share > 0.95)
         return t->host->fail(t->host, AIRA_E_CONFIG,
-                             "text: search_share, selection_share and test_share leave less than 0.05 for training");
+                             "search_share, selection_share and test_share leave less than 0.05 for training");
     return AIRA_OK;
 }
 
@@ -131,7 +130,7 @@ static void close_files(text *t) {
 
 static aira_status create(const aira_host *host, const void *config, void **self) {
     text *t = host->alloc(host, sizeof *t);
-    if (!t) return host->fail(host, AIRA_E_MEMORY, "text: out of memory");
+    if (!t) return host->fail(host, AIRA_E_MEMORY, "out of memory");
     t->host = host;
     t->config = config;
     aira_status status = check_keys(t);

@@ -71,13 +71,13 @@ typedef struct tokens {
 static aira_status add_shard(tokens *t, stream *s, const char *path) {
     static const uint32_t widths[] = {0, 2, 4};
     piece p = {0};
-    aira_status status = data_map(t->host, "tokens", path, t->config->advice, &p.file);
+    aira_status status = data_map(t->host, path, t->config->advice, &p.file);
     if (status) return status;
     shard found;
     const char *wrong;
     if (!shard_parse(p.file.bytes, p.file.n, widths[t->config->dtype], &found, &wrong)) {
         data_unmap(&p.file);
-        return data_fail(t->host, AIRA_E_CORRUPT, "tokens: '%s': %s", path, wrong);
+        return data_fail(t->host, AIRA_E_CORRUPT, "'%s': %s", path, wrong);
     }
     uint64_t context = (uint64_t)t->config->length + 1;
     p.data = found.data;
@@ -92,7 +92,7 @@ static aira_status add_list(tokens *t, stream *s, const aira_list *list) {
     for (uint64_t i = 0; i < list->n && !status; i++) {
         glob_t found = {0};
         int result = glob(items[i], GLOB_NOCHECK, NULL, &found); /* a plain path that is missing comes back as it is */
-        if (result != 0) status = data_fail(t->host, AIRA_E_IO, "tokens: the files '%s' cannot be listed", items[i]);
+        if (result != 0) status = data_fail(t->host, AIRA_E_IO, "the files '%s' cannot be listed", items[i]);
         for (size_t j = 0; j < found.gl_pathc && !status && result == 0; j++)
             status = add_shard(t, s, found.gl_pathv[j]);
         globfree(&found);
@@ -102,17 +102,17 @@ static aira_status add_list(tokens *t, stream *s, const aira_list *list) {
 
 static aira_status open_table(tokens *t) {
     const char *path = t->config->token_bytes, *wrong;
-    aira_status status = data_map(t->host, "tokens", path, "token_bytes is an .npy table with one integer per id",
+    aira_status status = data_map(t->host, path, "token_bytes is an .npy table with one integer per id",
                                   &t->table_file);
     if (status) return status;
     if (!data_npy_parse(t->table_file.bytes, t->table_file.n, &t->table, &wrong))
-        return data_fail(t->host, AIRA_E_CORRUPT, "tokens: '%s': %s", path, wrong);
+        return data_fail(t->host, AIRA_E_CORRUPT, "'%s': %s", path, wrong);
     if (t->table.elements != (uint64_t)t->config->vocab)
-        return data_fail(t->host, AIRA_E_CONFIG, "tokens: '%s' has %llu lengths, but vocab is %lld", path,
+        return data_fail(t->host, AIRA_E_CONFIG, "'%s' has %llu lengths, but vocab is %lld", path,
                          (unsigned long long)t->table.elements, (long long)t->config->vocab);
     for (uint64_t i = 0; i < t->table.elements; i++)
         if (data_npy_int(&t->table, i) < 0)
-            return data_fail(t->host, AIRA_E_CORRUPT, "tokens: '%s': the length of id %llu is negative", path,
+            return data_fail(t->host, AIRA_E_CORRUPT, "'%s': the length of id %llu is negative", path,
                              (unsigned long long)i);
     return AIRA_OK;
 }
@@ -140,12 +140,12 @@ static aira_status open_files(tokens *t) {
 static aira_status create(const aira_host *host, const void *config, void **self) {
     const tokens_config *c = config;
     if (c->train.n == 0 || c->validation.n == 0)
-        return host->fail(host, AIRA_E_CONFIG, "tokens: train and validation must each name a file at least");
+        return host->fail(host, AIRA_E_CONFIG, "train and validation must each name a file at least");
     if (c->pad >= 0 && c->sampler != CONTEXTS)
         return host->fail(host, AIRA_E_CONFIG,
-                          "tokens: pad has no effect with sampler crop; leave it out or say sampler: contexts");
+                          "pad has no effect with sampler crop; leave it out or say sampler: contexts");
     tokens *t = host->alloc(host, sizeof *t);
-    if (!t) return host->fail(host, AIRA_E_MEMORY, "tokens: out of memory");
+    if (!t) return host->fail(host, AIRA_E_MEMORY, "out of memory");
     t->host = host;
     t->config = config;
     *self = t;
