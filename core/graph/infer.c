@@ -316,8 +316,8 @@ static bool attention(rule *r) {
 }
 
 static bool rope(rule *r) {
-    const aira_shape *x = shape_in(r, 0);
     if (r->op->n_in != 1 && r->op->n_in != 2) return refuse(r, "it takes x and optional positions");
+    const aira_shape *x = shape_in(r, 0);
     if (!want_attributes(r, 3, 1) || !all_float(r, 0, 1)) return false;
     if (x->rank != 4) return refuse(r, "x must be [batch, time, heads, dim]");
     if (r->op->i[0] < 2 || r->op->i[0] > x->dims[3] || r->op->i[0] % 2) return refuse(r, "n_rot must be even and fit");
