@@ -52,17 +52,17 @@ static bool is_text(const char *bytes, size_t n) {
 static const char *machine_name(unsigned machine) {
     switch (machine) {
     case EM_386:
-        return "x86";
+        return "an x86";
     case EM_X86_64:
-        return "x86-64";
+        return "an x86-64";
     case EM_ARM:
-        return "arm";
+        return "an arm";
     case EM_AARCH64:
-        return "aarch64";
+        return "an aarch64";
     case EM_RISCV:
-        return "riscv";
+        return "a riscv";
     case EM_PPC64:
-        return "ppc64";
+        return "a ppc64";
     default:
         return "another";
     }
@@ -74,7 +74,7 @@ static aira_status check_header(const Elf64_Ehdr *e, size_t size, aira_error *er
     if (e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_ident[EI_DATA] != ELFDATA2LSB)
         return aira__fail(error, AIRA_E_UNSUPPORTED, "not a 64-bit little-endian shared object");
     if (e->e_machine != THIS_MACHINE)
-        return aira__fail(error, AIRA_E_UNSUPPORTED, "built for %s machines (ELF number %u), this one is %s",
+        return aira__fail(error, AIRA_E_UNSUPPORTED, "built for %s machine (ELF number %u), this one is %s",
                           machine_name(e->e_machine), e->e_machine, machine_name(THIS_MACHINE));
     if (e->e_type != ET_DYN)
         return aira__fail(error, AIRA_E_CORRUPT, "an ELF file of type %u, not a shared object: link it with -shared",
@@ -83,6 +83,31 @@ static aira_status check_header(const Elf64_Ehdr *e, size_t size, aira_error *er
         return aira__fail(error, AIRA_E_CORRUPT, "its ELF header names no readable program headers");
     if (e->e_phoff > size || (uint64_t)e->e_phnum * sizeof(Elf64_Phdr) > size - e->e_phoff)
         return aira__fail(error, AIRA_E_CORRUPT, "its program headers lie outside the file: truncated or damaged");
+    return AIRA_OK;
+}
+
+/* The segments that the system's loader acts on: in the file, in order, and inside what is mapped. A damaged RELRO or
+   dynamic segment would otherwise make it protect or read memory that belongs to others in the process. */
+static aira_status check_segments(view v, const Elf64_Ehdr *e, aira_error *error) {
+    uint64_t mapped = 0; /* end of the last PT_LOAD, in addresses of the file */
+    for (int pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < e->e_phnum; i++) {
+            Elf64_Phdr p;
+            if (!take(v, e->e_phoff + (uint64_t)i * sizeof p, &p, sizeof p))
+                return aira__fail(error, AIRA_E_CORRUPT, "its program headers lie outside the file");
+            bool load = p.p_type == PT_LOAD, acted_on = load || p.p_type == PT_NOTE || p.p_type == PT_DYNAMIC ||
+                                                        p.p_type == PT_TLS || p.p_type == PT_GNU_RELRO ||
+                                                        p.p_type == PT_GNU_EH_FRAME;
+            if (!acted_on || load != (pass == 0)) continue;
+            uint64_t end = p.p_vaddr + (p.p_type == PT_TLS ? p.p_filesz : p.p_memsz); /* .tbss has no place */
+            if (p.p_offset > v.size || p.p_filesz > v.size - p.p_offset)
+                return aira__fail(error, AIRA_E_CORRUPT, "segment %u lies outside the file: truncated or damaged", i);
+            if (p.p_filesz > p.p_memsz || end < p.p_vaddr || end > (uint64_t)1 << 40 ||
+                (p.p_align & (p.p_align - 1)) != 0 || (load && p.p_vaddr < mapped) || (!load && end > mapped))
+                return aira__fail(error, AIRA_E_CORRUPT, "segment %u has an impossible place in memory: damaged", i);
+            if (load) mapped = end;
+        }
+    }
     return AIRA_OK;
 }
 
@@ -141,6 +166,7 @@ aira_status aira__manifest_read(const void *bytes, size_t size, aira_manifest *o
         return aira__fail(error, AIRA_E_CORRUPT, "not a shared object: it does not begin with the ELF magic bytes");
     }
     aira_status status = check_header(&header, size, error);
+    if (status == AIRA_OK) status = check_segments(v, &header, error);
     if (status != AIRA_OK) return status;
 
     int found = 0;
@@ -148,9 +174,6 @@ aira_status aira__manifest_read(const void *bytes, size_t size, aira_manifest *o
         Elf64_Phdr p;
         if (!take(v, header.e_phoff + (uint64_t)i * sizeof p, &p, sizeof p))
             return aira__fail(error, AIRA_E_CORRUPT, "its program headers lie outside the file");
-        if (p.p_type != PT_LOAD && p.p_type != PT_NOTE && p.p_type != PT_DYNAMIC) continue;
-        if (p.p_offset > size || p.p_filesz > size - p.p_offset)
-            return aira__fail(error, AIRA_E_CORRUPT, "segment %u lies outside the file: truncated or damaged", i);
         if (p.p_type != PT_NOTE) continue;
         status = scan_notes(v, p.p_offset, p.p_filesz, out, &found, error);
         if (status != AIRA_OK) return status;

@@ -1,0 +1,3 @@
+/* Built against an SDK of the next major version. */
+#define ABI_MAJOR 2
+#include "base.h"

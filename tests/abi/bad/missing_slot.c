@@ -1,0 +1,3 @@
+/* Leaves the mandatory slot build empty. */
+#define BUILD NULL
+#include "base.h"

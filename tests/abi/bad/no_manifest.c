@@ -1,0 +1,3 @@
+/* Everything but the note. */
+#define NO_MANIFEST
+#include "base.h"
