@@ -11,7 +11,7 @@
 #include "core/train/training.h"
 
 typedef struct aira__proxy_result {
-    const char *name;                  /* the task's */
+    const char *name;                   /* the task's */
     aira__scores scores[AIRA_N_SPLITS]; /* .rows is 0 for splits that were not wanted */
     aira__curve curve;
     int64_t steps, parameters;
@@ -20,8 +20,8 @@ typedef struct aira__proxy_result {
 } aira__proxy_result;
 
 typedef struct aira__evaluation {
-    aira_status status;  /* AIRA_OK: every proxy ran to its end */
-    const char *cause;   /* "nan", "memory", "build", "data", "timeout"; NULL where ok */
+    aira_status status; /* AIRA_OK: every proxy ran to its end */
+    const char *cause;  /* "nan", "memory", "build", "data", "timeout"; NULL where ok */
     char error[2048];
     double score[AIRA_N_SPLITS]; /* weighted means, NAN where not wanted or failed */
     aira__proxy_result *proxies; /* n_proxies of the task; curves are kept whatever happened */

@@ -34,7 +34,7 @@ static const aira_field recipe_fields[] = {
      (uint32_t)offsetof(recipe_config, seconds), 0, 0, 0, 1e9, NULL, NULL},
     AIRA_F_REAL(recipe_config, clip, 0, 0, 1e30, "largest norm of the whole gradient; 0: no clipping"),
     AIRA_F_CHOICE(recipe_config, precision, precisions, 0, "element type of activations"),
-    COUNT_ROW(recipe_config, eval_every, 0, "steps between evaluations; 0: each epoch, or only at the end"),
+    COUNT_ROW(recipe_config, eval_every, 0, "steps between evaluations; 0: each epoch, 100 at least"),
     COUNT_ROW(recipe_config, eval_rows, 0, "rows evaluated per split; 0: all of a finite data set, else 1,280"),
     AIRA_F_REAL(recipe_config, early_stop, 0, 0, 1e30, "stop once the search score is this good; 0: never"),
     COUNT_ROW(recipe_config, log_every, 0, "steps between points of the curve; 0: about 200 points"),
@@ -51,8 +51,8 @@ static const aira_field schedule_fields[] = {
 typedef enum { PRESET_NONE, PRESET_MADLAB, PRESET_PAPER } preset;
 static const char *const presets[] = {"none", "madlab", "paper"};
 
-static const char *const accepted[] = {"preset",    "optimizer", "schedule",   "batch",     "steps",
-                                       "epochs",    "tokens",    "seconds",    "clip",      "precision",
+static const char *const accepted[] = {"preset",     "optimizer", "schedule",   "batch",     "steps",
+                                       "epochs",     "tokens",    "seconds",    "clip",      "precision",
                                        "eval_every", "eval_rows", "early_stop", "log_every", NULL};
 static const char *const not_in_table[] = {"preset", "optimizer", "schedule", NULL};
 
@@ -73,14 +73,16 @@ static preset read_preset(aira__node *map, aira__diagnostics *d) {
     return PRESET_NONE;
 }
 
-/* --- optimizer -------------------------------------------------------------------------------------------------------- */
+/* --- optimizer
+ * -------------------------------------------------------------------------------------------------------- */
 
 static json_t *default_optimizer(double beta2, bool decay_all) {
     return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:b}", "use", "adamw", "lr", 5e-4, "beta1", 0.9, "beta2", beta2,
                      "eps", 1e-8, "weight_decay", 0.0, "decay_all", decay_all);
 }
 
-static aira__instance *from_json(aira__registry *registry, json_t *keys, const aira__node *place, aira__diagnostics *d) {
+static aira__instance *from_json(aira__registry *registry, json_t *keys, const aira__node *place,
+                                 aira__diagnostics *d) {
     aira_error error = {AIRA_OK, ""};
     aira__instance *made = NULL;
     if (keys == NULL) {
@@ -108,7 +110,8 @@ static aira__instance *read_optimizer(aira__registry *registry, aira__node *map,
     return from_json(registry, keys, node, d);
 }
 
-/* --- the rest ---------------------------------------------------------------------------------------------------------- */
+/* --- the rest
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void store(const recipe_config *c, aira__recipe *recipe) {
     recipe->batch = c->batch;
@@ -223,8 +226,8 @@ aira_status aira__recipe_read_json(aira__registry *registry, const json_t *canon
     json_decref(keys);
     if (status != AIRA_OK) return status;
     memory = NULL;
-    status = aira__schema_fill_json(&schedule_schema, json_object_get(canonical, "schedule"), &recipe->schedule, &memory,
-                                    error);
+    status = aira__schema_fill_json(&schedule_schema, json_object_get(canonical, "schedule"), &recipe->schedule,
+                                    &memory, error);
     aira__filled_release(memory);
     if (status != AIRA_OK) return status;
     if (bounds(&config) != 1) {
@@ -232,8 +235,8 @@ aira_status aira__recipe_read_json(aira__registry *registry, const json_t *canon
     }
     store(&config, recipe);
     recipe->canonical = json_incref((json_t *)(uintptr_t)canonical);
-    return aira__instance_create_json(registry, "optimizer", json_object_get(canonical, "optimizer"), &recipe->optimizer,
-                                      error);
+    return aira__instance_create_json(registry, "optimizer", json_object_get(canonical, "optimizer"),
+                                      &recipe->optimizer, error);
 }
 
 void aira__recipe_release(aira__recipe *recipe) {

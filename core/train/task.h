@@ -22,11 +22,11 @@
 #include "core/train/recipe.h"
 
 typedef struct aira__proxy {
-    char *name;                /* for results and messages: "mad memorization" */
-    aira__instance *dataset;   /* described once: info */
+    char *name;              /* for results and messages: "mad memorization" */
+    aira__instance *dataset; /* described once: info */
     aira_dataset_info info;
     aira__recipe recipe;
-    aira__instance *backbone;  /* NULL: the candidate's */
+    aira__instance *backbone; /* NULL: the candidate's */
     double weight;
 } aira__proxy;
 
@@ -47,9 +47,9 @@ typedef struct aira__task {
     aira__proxy *proxies;
     int n_proxies;
     bool higher_is_better;
-    const char *metric;      /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
-    double limit_seconds;    /* per evaluation; 0: none */
-    int64_t limit_memory;    /* bytes; 0: none */
+    const char *metric;   /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
+    double limit_seconds; /* per evaluation; 0: none */
+    int64_t limit_memory; /* bytes; 0: none */
     json_t *canonical;
     char hash[65];
 } aira__task;

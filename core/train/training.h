@@ -22,7 +22,7 @@ typedef struct aira__curve {
     int n, capacity;
 } aira__curve;
 bool aira__curve_add(aira__curve *, int64_t step, double loss, double score); /* false: out of memory */
-json_t *aira__curve_json(const aira__curve *); /* [[step, loss, score or null]] */
+json_t *aira__curve_json(const aira__curve *);                                /* [[step, loss, score or null]] */
 
 typedef struct aira__scores {
     double score;           /* in the data set's metric */
@@ -79,7 +79,7 @@ aira_status aira__training_load_weights(aira__training *, const char *path, aira
 aira_status aira__training_save_checkpoint(aira__training *, const char *path, aira_error *);
 aira_status aira__training_load_checkpoint(aira__training *, const char *path, aira_error *);
 
-typedef struct aira__run_hooks { /* all may be NULL */
+typedef struct aira__run_hooks {                                          /* all may be NULL */
     int (*step)(void *context, const aira__step_result *, int64_t steps); /* non-zero stops: AIRA_E_CANCELLED */
     void *context;
     double deadline; /* aira__now() when time is up: AIRA_E_TIMEOUT; 0: none */

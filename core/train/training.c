@@ -1,0 +1,329 @@
+/* core/train/training.c - builds a training, runs single steps and evaluations; see training.h. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aira/optimizer.h"
+#include "core/base/clock.h"
+#include "core/train/metrics.h"
+#include "core/train/step.h"
+#include "core/train/training_internal.h"
+
+#define ACCURACY_BATCH 128
+#define ENDLESS_ROWS 1280  /* evaluated of a split without end */
+#define EVALUATION_GAP 100 /* least steps between evaluations, where the recipe does not say */
+
+/* --- creation
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static aira__model_spec model_spec(const aira__training *t, int64_t batch) {
+    const aira__training_options *o = &t->options;
+    return (aira__model_spec){.backbone = o->backbone,
+                              .backbone_self = o->backbone_self,
+                              .layers = o->layers,
+                              .n_layers = o->n_layers,
+                              .vocab = o->info->vocab,
+                              .classes = o->info->classes,
+                              .batch = batch,
+                              .input_length = o->info->input_length,
+                              .target_length = o->info->target_length,
+                              .compute_dtype = o->recipe->precision,
+                              .causal = o->causal};
+}
+
+static aira_status plan_length(aira__training *t, aira_error *error) {
+    const aira__training_options *o = &t->options;
+    const aira__recipe *recipe = o->recipe;
+    int64_t rows = o->info->n_rows[AIRA_SPLIT_TRAIN];
+    int64_t batch = recipe->batch > 0 ? recipe->batch : o->info->batch > 0 ? o->info->batch : ACCURACY_BATCH;
+    if (recipe->epochs > 0 && rows == 0) {
+        return aira__fail(error, AIRA_E_CONFIG,
+                          "the recipe is bounded in epochs, but the data set has no end; use steps or tokens");
+    }
+    aira_status status = aira__batches_start(&t->batches, rows, batch, o->seed, error);
+    if (status != AIRA_OK) return status;
+    batch = t->batches.batch;
+    t->total = aira__recipe_steps(recipe, batch, rows, o->info->input_length);
+    int64_t epoch = aira__batches_per_epoch(&t->batches);
+    int64_t usual = epoch == 0 ? 0 : epoch > EVALUATION_GAP ? epoch : EVALUATION_GAP;
+    t->eval_every = recipe->eval_every > 0 ? recipe->eval_every : usual;
+    t->eval_batch = o->info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : batch;
+    const aira_optimizer *optimizer = recipe->optimizer->plugin->table;
+    t->base_rate = optimizer->learning_rate(recipe->optimizer->self);
+    return AIRA_OK;
+}
+
+static aira_status build_graphs(aira__training *t, aira_error *error) {
+    aira__model_spec whole = model_spec(t, t->batches.batch), held = model_spec(t, t->eval_batch);
+    int64_t partial = aira__batches_partial(&t->batches);
+    bool built = (t->graphs[AIRA__GRAPH_EVALUATION] = aira__evaluation_build(&held, error)) != NULL &&
+                 (t->graphs[AIRA__GRAPH_STEP] = aira__step_build(&whole, t->options.recipe, error)) != NULL;
+    if (built && partial > 0) {
+        aira__model_spec rest = model_spec(t, partial);
+        built = (t->graphs[AIRA__GRAPH_PARTIAL] = aira__step_build(&rest, t->options.recipe, error)) != NULL;
+    }
+    return built ? AIRA_OK : error != NULL && error->status != AIRA_OK ? error->status : AIRA_E_FAILED;
+}
+
+static aira_status check_memory(const aira__training *t, uint32_t n, aira_error *error) {
+    const aira__training_options *o = &t->options;
+    aira__footprint need;
+    aira__session_options options = {.seed = o->seed};
+    aira_status status = aira__session_predict(o->device, o->device_self, t->graphs, n, &options, &need, error);
+    if (status != AIRA_OK) return status;
+    aira_device_info info = {.size = sizeof info};
+    uint64_t limit = o->memory_limit, bytes = need.variables + need.activations + need.io;
+    if (o->device->info(o->device_self, &info) == AIRA_OK && info.memory_bytes > 0 &&
+        (limit == 0 || info.memory_bytes < limit)) {
+        limit = info.memory_bytes;
+    }
+    if (limit == 0 || bytes <= limit) return AIRA_OK;
+    return aira__fail(
+        error, AIRA_E_MEMORY,
+        "the training needs %.1f MiB (parameters and optimizer %.1f, activations %.1f), %.1f are allowed; "
+        "use a smaller batch or model",
+        (double)bytes / 1048576.0, (double)need.variables / 1048576.0, (double)need.activations / 1048576.0,
+        (double)limit / 1048576.0);
+}
+
+static aira_status allocate(aira__training *t, aira_error *error) {
+    const aira_dataset_info *info = t->options.info;
+    size_t rows = (size_t)(t->eval_batch > t->batches.batch ? t->eval_batch : t->batches.batch);
+    size_t answers = (size_t)t->eval_batch * (size_t)info->target_length;
+    t->indices = malloc(rows * sizeof *t->indices);
+    t->inputs = malloc(rows * (size_t)info->input_length * sizeof *t->inputs);
+    t->targets = malloc(rows * (size_t)info->target_length * sizeof *t->targets);
+    t->prediction = malloc(answers * sizeof *t->prediction);
+    t->nll = malloc(answers * sizeof *t->nll);
+    t->counts = malloc(3 * (size_t)info->classes * sizeof *t->counts);
+    if (t->indices != NULL && t->inputs != NULL && t->targets != NULL && t->prediction != NULL && t->nll != NULL &&
+        t->counts != NULL) {
+        return AIRA_OK;
+    }
+    return aira__fail(error, AIRA_E_MEMORY, "out of memory for a batch of %zu rows; use a smaller batch", rows);
+}
+
+aira_status aira__training_create(const aira__training_options *options, aira__training **out, aira_error *error) {
+    aira_error local = {AIRA_OK, ""};
+    *out = NULL;
+    if (error == NULL) error = &local;
+    error->status = AIRA_OK;
+    aira__training *t = calloc(1, sizeof *t);
+    if (t == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for a training");
+    t->options = *options;
+    t->search_step = -1;
+    aira__session_options session = {.seed = options->seed};
+    aira_status status = plan_length(t, error);
+    if (status == AIRA_OK) status = build_graphs(t, error);
+    uint32_t n = t->graphs[AIRA__GRAPH_PARTIAL] != NULL ? AIRA__N_GRAPHS : AIRA__N_GRAPHS - 1;
+    if (status == AIRA_OK) status = check_memory(t, n, error);
+    if (status == AIRA_OK) status = allocate(t, error);
+    if (status == AIRA_OK) {
+        status = aira__session_create(options->device, options->device_self, options->host, t->graphs, n, &session,
+                                      &t->session, error);
+    }
+    if (status == AIRA_OK) status = aira__session_initialise(t->session, &options->seed, error);
+    if (status != AIRA_OK) {
+        aira__training_destroy(t);
+        return status;
+    }
+    *out = t;
+    return AIRA_OK;
+}
+
+void aira__training_destroy(aira__training *t) {
+    if (t == NULL) return;
+    aira__session_destroy(t->session);
+    for (int g = 0; g < AIRA__N_GRAPHS; g++) {
+        if (t->graphs[g] != NULL) aira__graph_destroy(t->graphs[g]);
+    }
+    aira__batches_release(&t->batches);
+    free(t->indices);
+    free(t->inputs);
+    free(t->targets);
+    free(t->prediction);
+    free(t->nll);
+    free(t->counts);
+    free(t);
+}
+
+int64_t aira__training_step_count(const aira__training *t) { return t->total; }
+int64_t aira__training_next_step(const aira__training *t) { return t->next; }
+int64_t aira__training_eval_every(const aira__training *t) { return t->eval_every; }
+
+int64_t aira__training_parameters(const aira__training *t) {
+    aira__counts counts;
+    aira__graph_count(t->graphs[AIRA__GRAPH_EVALUATION], &counts);
+    return counts.parameters;
+}
+
+double aira__training_flops_per_step(const aira__training *t) {
+    aira__counts counts;
+    aira__graph_count(t->graphs[AIRA__GRAPH_STEP], &counts);
+    return counts.flops;
+}
+
+/* --- one step
+ * ---------------------------------------------------------------------------------------------------------- */
+
+/* Reads rows of a split into the batch buffers. */
+static aira_status read_rows(aira__training *t, uint32_t split, uint64_t seed, uint32_t n, aira_error *error) {
+    const aira__instance *dataset = t->options.dataset;
+    const aira_dataset *table = dataset->plugin->table;
+    if (t->options.host != NULL) aira__host_clear_failure(t->options.host);
+    aira_status status = table->rows(dataset->self, split, seed, t->indices, n, t->inputs, t->targets);
+    if (status == AIRA_OK) return AIRA_OK;
+    const char *why = t->options.host != NULL ? aira__host_last_failure(t->options.host) : "";
+    return aira__fail(error, status, "data set %s: %s", dataset->plugin->id, why[0] ? why : "it gave no reason");
+}
+
+static aira_status set_scalar(aira__training *t, uint32_t graph, const char *name, double value, aira_error *error) {
+    if (t->graphs[graph]->storage_dtype == AIRA_F64) {
+        return aira__session_set_input(t->session, graph, name, 0, &value, sizeof value, error);
+    }
+    float narrow = (float)value;
+    return aira__session_set_input(t->session, graph, name, 0, &narrow, sizeof narrow, error);
+}
+
+static aira_status get_scalar(aira__training *t, uint32_t graph, const char *name, double *value, aira_error *error) {
+    if (t->graphs[graph]->storage_dtype == AIRA_F64) {
+        return aira__session_get_output(t->session, graph, name, 0, value, sizeof *value, error);
+    }
+    float narrow = 0;
+    aira_status status = aira__session_get_output(t->session, graph, name, 0, &narrow, sizeof narrow, error);
+    *value = narrow;
+    return status;
+}
+
+static aira_status set_batch(aira__training *t, uint32_t graph, int64_t rows, aira_error *error) {
+    const aira_dataset_info *info = t->options.info;
+    uint64_t in = (uint64_t)(rows * info->input_length) * sizeof *t->inputs;
+    uint64_t out = (uint64_t)(rows * info->target_length) * sizeof *t->targets;
+    aira_status status = aira__session_set_input(t->session, graph, "tokens", 0, t->inputs, in, error);
+    return status != AIRA_OK ? status
+                             : aira__session_set_input(t->session, graph, "targets", 0, t->targets, out, error);
+}
+
+static aira_status set_draw(aira__training *t, uint32_t graph, int64_t step, aira_error *error) {
+    int32_t number = (int32_t)step;
+    if (!aira__graph_has_input(t->graphs[graph], "draw")) return AIRA_OK;
+    return aira__session_set_input(t->session, graph, "draw", 0, &number, sizeof number, error);
+}
+
+/* A finite training set is one draw for everybody; an endless one is drawn by the training's seed. */
+static uint64_t train_seed(const aira__training *t) { return t->batches.rows > 0 ? 0 : t->options.seed; }
+
+aira_status aira__training_step(aira__training *t, double progress, aira__step_result *result, bool *nan,
+                                aira_error *error) {
+    double start = aira__now();
+    int64_t step = t->next, rows = aira__batches_rows(&t->batches, step, t->indices);
+    uint32_t graph = rows == t->batches.batch ? AIRA__GRAPH_STEP : AIRA__GRAPH_PARTIAL;
+    double lr = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
+    *nan = false;
+    *result = (aira__step_result){step, NAN, lr, NAN, 0};
+    aira_status status = read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
+    if (status == AIRA_OK) status = set_batch(t, graph, rows, error);
+    if (status == AIRA_OK) status = set_scalar(t, graph, "lr", lr, error);
+    if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(step + 1), error);
+    if (status == AIRA_OK) status = set_draw(t, graph, step, error);
+    if (status == AIRA_OK) status = aira__session_run(t->session, graph, error);
+    if (status == AIRA_OK) status = get_scalar(t, graph, "loss", &result->loss, error);
+    if (status == AIRA_OK) status = get_scalar(t, graph, "grad_norm", &result->grad_norm, error);
+    if (status != AIRA_OK) return status;
+    t->next++;
+    result->seconds = aira__now() - start;
+    t->elapsed += result->seconds;
+    if (isfinite(result->loss)) return AIRA_OK;
+    *nan = true;
+    return aira__fail(error, AIRA_E_FAILED, "the loss is not finite (%g) at step %lld; try a smaller learning rate",
+                      result->loss, (long long)step);
+}
+
+/* --- evaluation
+ * ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct tally {
+    double macro, weight, nats, counted_nats;
+    int64_t right, answers, bytes;
+} tally;
+
+static int64_t rows_of(const aira__training *t, uint32_t split) {
+    int64_t rows = t->options.info->n_rows[split], wanted = t->options.recipe->eval_rows;
+    if (rows == 0) return wanted > 0 ? wanted : ENDLESS_ROWS;
+    return wanted > 0 && wanted < rows ? wanted : rows;
+}
+
+static void count_batch(aira__training *t, int64_t rows, tally *sum) {
+    const aira_dataset_info *info = t->options.info;
+    const aira__instance *dataset = t->options.dataset;
+    const aira_dataset *table = dataset->plugin->table;
+    int64_t n = rows * info->target_length;
+    double macro = aira__macro_accuracy(t->prediction, t->targets, n, info->classes, t->counts, &sum->right,
+                                        &sum->answers);
+    if (!isnan(macro)) {
+        sum->macro += macro * (double)rows;
+        sum->weight += (double)rows;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        if (t->targets[k] < 0 || t->targets[k] >= info->classes) continue;
+        bool known = AIRA_HAS(aira_dataset, table, token_bytes);
+        int64_t bytes = known ? table->token_bytes(dataset->self, t->targets[k]) : 1;
+        sum->nats += t->nll[k];
+        if (bytes > 0) sum->counted_nats += t->nll[k];
+        sum->bytes += bytes > 0 ? bytes : 0;
+    }
+}
+
+/* One batch of the split from row `first`; a short one is filled up with rows that do not count. */
+static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t first, int64_t rows, tally *sum,
+                                  aira_error *error) {
+    const aira_dataset_info *info = t->options.info;
+    uint64_t answers = (uint64_t)(t->eval_batch * info->target_length);
+    for (int64_t k = 0; k < rows; k++) t->indices[k] = (uint64_t)(first + k);
+    aira_status status = read_rows(t, split, 0, (uint32_t)rows, error);
+    if (status != AIRA_OK) return status;
+    for (int64_t k = rows * info->input_length; k < t->eval_batch * info->input_length; k++) t->inputs[k] = 0;
+    for (int64_t k = rows * info->target_length; k < (int64_t)answers; k++) t->targets[k] = AIRA_IGNORE;
+    status = set_batch(t, AIRA__GRAPH_EVALUATION, t->eval_batch, error);
+    if (status == AIRA_OK) status = set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
+    if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
+    if (status == AIRA_OK) {
+        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "prediction", 0, t->prediction,
+                                          answers * sizeof *t->prediction, error);
+    }
+    if (status == AIRA_OK) {
+        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "nll", 0, t->nll,
+                                          answers * sizeof *t->nll, error);
+    }
+    if (status == AIRA_OK) count_batch(t, rows, sum);
+    return status;
+}
+
+aira_status aira__training_evaluate(aira__training *t, uint32_t split, aira__scores *scores, aira_error *error) {
+    if (split == AIRA_SPLIT_SEARCH && t->search_step == t->next) {
+        *scores = t->search;
+        return AIRA_OK;
+    }
+    tally sum = {0};
+    int64_t rows = rows_of(t, split);
+    for (int64_t first = 0; first < rows; first += t->eval_batch) {
+        int64_t n = rows - first < t->eval_batch ? rows - first : t->eval_batch;
+        aira_status status = evaluate_batch(t, split, first, n, &sum, error);
+        if (status != AIRA_OK) return status;
+    }
+    double answers = sum.answers > 0 ? (double)sum.answers : NAN;
+    *scores = (aira__scores){.accuracy = sum.weight > 0 ? sum.macro / sum.weight : NAN,
+                             .accuracy_pooled = (double)sum.right / answers,
+                             .loss = sum.nats / answers,
+                             .bits_per_byte = sum.bytes > 0 ? sum.counted_nats / (M_LN2 * (double)sum.bytes) : NAN,
+                             .rows = rows,
+                             .targets = sum.answers};
+    scores->score = t->options.info->metric == AIRA_METRIC_ACCURACY ? scores->accuracy
+                    : t->options.info->metric == AIRA_METRIC_LOSS   ? scores->loss
+                                                                    : scores->bits_per_byte;
+    if (split == AIRA_SPLIT_SEARCH) {
+        t->search = *scores;
+        t->search_step = t->next;
+    }
+    return AIRA_OK;
+}
