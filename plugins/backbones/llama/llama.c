@@ -19,7 +19,7 @@ static aira_status build(void *self, const aira_ops *o, aira_graph *g, const air
     aira_block_style style = {.size = sizeof style, .norm = AIRA_NORM_RMS, .norm_eps = c->norm_eps};
     aira_param_info normal = {.size = sizeof normal, .init = "normal", .a = c->init_std, .role = "embedding"};
     aira_param_info weight = {.size = sizeof weight, .init = "normal", .a = c->init_std, .role = "linear.weight"};
-    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_NO_DECAY, .init = "ones", .role = "norm"};
+    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_FP32, .init = "ones", .role = "norm"};
     blocks->reinit(blocks, g, "linear.weight", "normal", c->init_std, 0, 0);
     blocks->reinit(blocks, g, "linear.bias", "zeros", 0, 0, 0);
     aira_tensor *table = o->param(g, "embedding.weight", &(aira_shape){{ids, C}, 2, 0}, &normal);

@@ -18,8 +18,8 @@ typedef struct mad_autoencoder {
 
 static aira_tensor *normalise(const mad_autoencoder *c, const aira_ops *o, aira_graph *g, aira_tensor *x) {
     aira_shape shape = {{c->width}, 1, 0};
-    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_NO_DECAY, .init = "ones", .role = "norm"};
-    aira_param_info zeros = {.size = sizeof zeros, .flags = AIRA_PARAM_NO_DECAY, .init = "zeros", .role = "norm"};
+    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_FP32, .init = "ones", .role = "norm"};
+    aira_param_info zeros = {.size = sizeof zeros, .flags = AIRA_PARAM_FP32, .init = "zeros", .role = "norm"};
     aira_tensor *weight = o->param(g, "norm.weight", &shape, &ones);
     if (c->norm == 0) return o->rms_norm(g, x, weight, c->norm_eps);
     return o->layer_norm(g, x, weight, o->param(g, "norm.bias", &shape, &zeros), c->norm_eps);
@@ -49,7 +49,7 @@ static aira_status build(void *self, const aira_ops *o, aira_graph *g, const air
                          const aira_model_in *in, aira_model_out *out) {
     const mad_autoencoder *c = self;
     int64_t C = c->width, T = o->dim(g, in->tokens, 1), ids = o->ctx_int(g, "vocab", in->vocab);
-    int64_t T_out = in->targets ? o->dim(g, in->targets, 1) : o->ctx_int(g, "target_length", T);
+    int64_t T_out = in->targets ? o->dim(g, in->targets, 1) : o->ctx_int(g, "target_len", T);
     if (C % 2 != 0 || C < 4) {
         o->error(g, "mad_autoencoder: width must be even and at least 4");
         return AIRA_E_CONFIG;

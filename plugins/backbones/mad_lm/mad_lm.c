@@ -14,8 +14,8 @@ typedef struct mad_lm {
 
 static aira_tensor *final_norm(const mad_lm *c, const aira_ops *o, aira_graph *g, aira_tensor *x) {
     aira_shape shape = {{c->width}, 1, 0};
-    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_NO_DECAY, .init = "ones", .role = "norm"};
-    aira_param_info zeros = {.size = sizeof zeros, .flags = AIRA_PARAM_NO_DECAY, .init = "zeros", .role = "norm"};
+    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_FP32, .init = "ones", .role = "norm"};
+    aira_param_info zeros = {.size = sizeof zeros, .flags = AIRA_PARAM_FP32, .init = "zeros", .role = "norm"};
     aira_tensor *weight = o->param(g, "norm.weight", &shape, &ones);
     if (c->norm == 0) return o->rms_norm(g, x, weight, c->norm_eps);
     return o->layer_norm(g, x, weight, o->param(g, "norm.bias", &shape, &zeros), c->norm_eps);

@@ -25,7 +25,7 @@ static aira_tensor *project(const aira_ops *o, aira_graph *g, aira_tensor *x, ai
 }
 
 static aira_tensor *normalise(const aira_ops *o, aira_graph *g, aira_tensor *x, const char *name, int64_t dim) {
-    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_NO_DECAY, .init = "ones", .role = "norm"};
+    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_FP32, .init = "ones", .role = "norm"};
     return o->rms_norm(g, x, o->param(g, name, &(aira_shape){{dim}, 1, 0}, &ones), 1e-5);
 }
 

@@ -42,12 +42,12 @@ static aira_tensor *step_bias(const mamba2 *c, const aira_ops *o, aira_graph *g,
 /* norm(y silu(z)) over each group's channels. */
 static aira_tensor *gated_norm(const mamba2 *c, const aira_ops *o, aira_graph *g, aira_tensor *y, aira_tensor *z) {
     int64_t B = o->dim(g, z, 0), T = o->dim(g, z, 1), I = o->dim(g, z, 2), G = c->groups;
-    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_NO_DECAY, .init = "ones", .role = "norm"};
+    aira_param_info ones = {.size = sizeof ones, .flags = AIRA_PARAM_FP32, .init = "ones", .role = "norm"};
     aira_tensor *weight = o->param(g, "norm.weight", &(aira_shape){{I}, 1, 0}, &ones);
     y = o->mul(g, o->reshape(g, y, &(aira_shape){{B, T, I}, 3, 0}), o->silu(g, z));
     if (G == 1) return o->rms_norm(g, y, weight, c->norm_eps);
     y = o->rms_norm(g, o->reshape(g, y, &(aira_shape){{B, T, G, I / G}, 4, 0}), NULL, c->norm_eps);
-    return o->mul(g, o->reshape(g, y, &(aira_shape){{B, T, I}, 3, 0}), weight);
+    return o->cast(g, o->mul(g, o->reshape(g, y, &(aira_shape){{B, T, I}, 3, 0}), weight), 0);
 }
 
 static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_tensor *x) {

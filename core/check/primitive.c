@@ -1,0 +1,179 @@
+/* primitive.c - conformance of primitives, as far as the graph tells: shapes, purity of building, gradient, cost.
+ *
+ * What has to be measured by changing inputs is in leaks.c.
+ */
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/check/check.h"
+#include "core/check/gradient.h"
+
+static bool good_token(const char *token) {
+    if (!token || !isalpha((unsigned char)*token)) return false;
+    for (const char *c = token; *c; c++) {
+        if (!isalnum((unsigned char)*c)) return false;
+    }
+    return strlen(token) < 16;
+}
+
+static bool check_table(const aira__subject *s, const aira_primitive *table) {
+    const char *name = aira__start(s, "table");
+    if (!table->build) {
+        aira__say(s, name, AIRA_CHECK_FAIL, "build is NULL; a primitive is its build function");
+    } else if (!good_token(table->token)) {
+        aira__say(s, name, AIRA_CHECK_FAIL, "token \"%s\" is not a letter followed by letters or digits (15 at most)",
+                  table->token ? table->token : "");
+    } else {
+        aira__say(s, name, AIRA_CHECK_PASS, "token %s, %s", table->token,
+                  table->flags & AIRA_PRIMITIVE_MIXES_TIME ? "mixes positions" : "position by position");
+        return true;
+    }
+    return false;
+}
+
+/* --- shapes ---------------------------------------------------------------------------------------------------------
+ */
+
+static bool builds(const aira__layer *layer, int64_t B, int64_t T, int64_t C, uint32_t dtype, aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, B, T, C, dtype, true, error);
+    if (!graph) return false;
+    const aira_tensor *y = aira__graph_find_output(graph, "y");
+    const int64_t want[3] = {B, T, C};
+    bool same = y && y->shape.rank == 3 && memcmp(y->shape.dims, want, sizeof want) == 0;
+    if (!same) {
+        char got[96] = "nothing";
+        if (y) aira__shape_text(&y->shape, got, sizeof got);
+        aira__fail(error, AIRA_E_FAILED, "y is %s for x [%lld,%lld,%lld]; both must have one shape", got, (long long)B,
+                   (long long)T, (long long)C);
+    }
+    aira__graph_destroy(graph);
+    return same;
+}
+
+/* The width that all further checks use, or 0. */
+static int64_t check_shapes(const aira__subject *s, const aira__layer *layer) {
+    static const int64_t widths[] = {64, 128, 256, 96, 512, 1024, 2048};
+    static const int64_t places[][2] = {{1, 1}, {1, 128}, {2, 16}, {3, 33}};
+    const char *name = aira__start(s, "shapes");
+    aira_error error = {0}, first = {0};
+    int64_t width = s->options->width;
+    for (size_t k = 0; !width && k < sizeof widths / sizeof *widths; k++) {
+        if (builds(layer, 2, 16, widths[k], AIRA_F32, k == 0 ? &first : &error)) width = widths[k];
+    }
+    if (!width) {
+        aira__say(s, name, AIRA_CHECK_FAIL, "builds at no width from 64 to 2048 (see --width): %.300s", first.text);
+        return 0;
+    }
+    for (size_t k = 0; k < sizeof places / sizeof *places; k++) {
+        if (builds(layer, places[k][0], places[k][1], width, AIRA_F32, &error)) continue;
+        aira__say(s, name, AIRA_CHECK_FAIL, "[%lld,%lld,%lld]: %.400s", (long long)places[k][0],
+                  (long long)places[k][1], (long long)width, error.text);
+        return 0;
+    }
+    aira__say(s, name, AIRA_CHECK_PASS, "y has the shape of x, at width %lld and lengths 1, 16, 33, 128",
+              (long long)width);
+    return width;
+}
+
+/* --- purity ---------------------------------------------------------------------------------------------------------
+ */
+
+static aira_status written(const aira__layer *layer, int64_t width, aira__bytes *bytes, aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, 2, 16, width, AIRA_F32, true, error);
+    if (!graph) return AIRA_E_FAILED;
+    aira_status status = aira__graph_write(graph, bytes, error);
+    aira__graph_destroy(graph);
+    return status;
+}
+
+static void check_purity(const aira__subject *s, const aira__layer *layer, int64_t width) {
+    const char *name = aira__start(s, "pure");
+    aira__bytes first = {0}, second = {0};
+    aira_error error = {0};
+    aira_status status = written(layer, width, &first, &error);
+    if (!status) status = written(layer, width, &second, &error);
+    if (status)
+        aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
+    else if (first.size != second.size || memcmp(first.data, second.data, first.size) != 0)
+        aira__say(s, name, AIRA_CHECK_FAIL,
+                  "built twice, two different graphs; build must depend on its arguments only");
+    else
+        aira__say(s, name, AIRA_CHECK_PASS, "built twice, the same graph of %zu bytes", first.size);
+    free(first.data);
+    free(second.data);
+}
+
+/* --- gradient -------------------------------------------------------------------------------------------------------
+ */
+
+static void check_gradient(const aira__subject *s, const aira__layer *layer, int64_t width) {
+    const char *name = aira__start(s, "gradient");
+    aira_error error = {0};
+    aira__gradient_result result = {0};
+    aira__gradient_options options = {.seed = 7, .range = 8};
+    aira_graph *graph = aira__primitive_build(layer, 2, 7, width, AIRA_F64, true, &error);
+    aira_status status = graph ? aira__gradient_check(&s->lab, graph, &options, &result, &error) : AIRA_E_FAILED;
+    if (status)
+        aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
+    else if (!(result.error < 1e-6))
+        aira__say(s, name, AIRA_CHECK_FAIL, "relative error %.1e for %s against finite differences in fp64",
+                  result.error, result.where);
+    else
+        aira__say(s, name, AIRA_CHECK_PASS, "relative error at most %.1e over %u tensors (fp64 finite differences)",
+                  result.error, result.n);
+}
+
+/* --- cost -----------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct cost {
+    aira__counts counts;
+    double elements; /* of all results */
+} cost;
+
+static bool measure(const aira__layer *layer, int64_t T, int64_t C, cost *out, aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, 1, T, C, AIRA_F32, true, error);
+    if (!graph) return false;
+    memset(out, 0, sizeof *out);
+    aira__graph_count(graph, &out->counts);
+    for (uint32_t k = 0; k < graph->n_tensors; k++)
+        out->elements += (double)aira__shape_elements(&graph->tensors[k]->shape);
+    aira__graph_destroy(graph);
+    return true;
+}
+
+static void check_cost(const aira__subject *s, const aira__layer *layer, int64_t width) {
+    const char *name = aira__start(s, "cost");
+    cost small, from, to;
+    aira_error error = {0};
+    if (!measure(layer, 128, width, &small, &error) || !measure(layer, 1 << 15, width, &from, &error) ||
+        !measure(layer, 1 << 16, width, &to, &error)) {
+        aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
+        return;
+    }
+    const aira_primitive *table = layer->table;
+    int64_t cache = AIRA_HAS(aira_primitive, table, kv_elements_per_token)
+                        ? table->kv_elements_per_token(layer->self, width)
+                        : 0;
+    double flops = from.counts.flops > 0 ? log2(to.counts.flops / from.counts.flops) : 0;
+    aira__say(s, name, AIRA_CHECK_PASS,
+              "%lld parameters and %.0f FLOPs per token at width %lld, length 128; %lld cached elements per token; "
+              "FLOPs grow as T^%.2f, memory as T^%.2f",
+              (long long)small.counts.parameters, small.counts.flops / 128, (long long)width, (long long)cache, flops,
+              log2(to.elements / from.elements));
+}
+
+void aira__check_primitive(aira__subject *s) {
+    const aira_primitive *table = s->plugin->table;
+    if (!check_table(s, table)) return;
+    const aira__layer layer = {table->token, s->plugin->id, s->canonical_text, table, s->self};
+    int64_t width = check_shapes(s, &layer);
+    if (!width) return;
+    check_purity(s, &layer, width);
+    check_gradient(s, &layer, width);
+    aira__check_leaks(s, &layer, width);
+    check_cost(s, &layer, width);
+}
