@@ -151,12 +151,12 @@ def mamba2(net, at, x, expand=2, head_dim=64, state=128, groups=1, conv_taps=4):
     return net.linear(at + "out_proj", y, C, False)
 
 
-def linear_attention(net, at, x, heads=16, feature="elu", bias=False):
+def linear_attention(net, at, x, heads=16, feature="elu", eps=1e-6, bias=False):
     n, t, C = x.shape
     q, k, v = (m.view(n, t, heads, C // heads) for m in net.linear(at + "qkv", x, 3 * C, bias).chunk(3, -1))
     f = (lambda u: F.elu(u) + 1) if feature == "elu" else F.relu
     weight = torch.einsum("bthd,bshd->bhts", f(q), f(k)).tril()
-    y = torch.einsum("bhts,bshd->bthd", weight / (weight.sum(-1, keepdim=True) + 1e-6), v)
+    y = torch.einsum("bhts,bshd->bthd", weight / (weight.sum(-1, keepdim=True) + eps), v)
     return net.linear(at + "out", y.reshape(n, t, C), C, bias)
 
 
@@ -206,7 +206,7 @@ MODELS = {  # backbone, layers
                                               layer("Mg", "mamba2", head_dim=8, state=8, groups=2)]),
     "linear_attention": (dict(use="mad_lm", width=32), [layer("Al", "linear_attention", heads=4),
                                                         layer("Ar", "linear_attention", heads=2, feature="relu",
-                                                              bias=True)]),
+                                                              eps=0.5, bias=True)]),  # a small eps makes relu chaotic
     "mad_lm_layer_norm": (dict(use="mad_lm", width=32, norm="layer"), [mA, M]),
     "mad_autoencoder": (dict(use="mad_autoencoder", width=32), [mA, layer("Mb", "mamba")]),
     "llama": (dict(use="llama", width=32), [GQA, layer("Sg", "swiglu", hidden=64)]),
