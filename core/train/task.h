@@ -64,6 +64,16 @@ aira__task *aira__task_load_file(aira__registry *, const char *path, const char 
 aira_status aira__task_load_json(aira__registry *, const json_t *canonical, aira__task **, aira_error *);
 void aira__task_destroy(aira__task *);
 
+/* The map of tokens, `at_scale` included; *tokens is malloc'ed, also on failure. false with diagnostics. */
+bool aira__tokens_read(aira__registry *, aira__node *map, aira__task_token **tokens, int *n, aira__diagnostics *);
+aira_status aira__tokens_read_json(aira__registry *, const json_t *map, aira__task_token **tokens, int *n, aira_error *);
+json_t *aira__tokens_json(const aira__task_token *, int n);
+void aira__tokens_release(aira__task_token *, int n);
+
+/* Asks a data set what it holds. The sentence names the data set. */
+aira_status aira__dataset_describe(aira__registry *, const aira__instance *, aira_dataset_info *, aira_error *);
+const char *aira__metric_name(uint32_t metric); /* "accuracy", "loss", "bits_per_byte" */
+
 /* Index of a token, -1 if the task has none of that name. */
 int aira__task_token_find(const aira__task *, const char *token);
 /* The layers of a candidate as the model builder wants them: n entries, malloc'ed; strings belong to the task. */
