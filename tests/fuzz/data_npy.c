@@ -6,6 +6,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static volatile int64_t seen; /* keeps the reads of every byte */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     data_npy a;
     const char *wrong = NULL;
@@ -16,7 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t product = 1;
     for (uint32_t i = 0; i < a.rank; i++) product *= a.shape[i];
     if (product != a.elements || a.data < data || a.elements * a.width != (uint64_t)(data + size - a.data)) abort();
-    static volatile int64_t seen; /* keeps the reads of every byte */
     for (uint64_t i = 0; i < a.elements; i++) seen = data_npy_int(&a, i);
     return 0;
 }
