@@ -68,6 +68,21 @@ cp -r compression rows/test
 cmp -s compression/inputs.npy byarray/inputs.npy || fail "array changes inputs"
 cmp -s compression/targets.npy byarray/targets.npy || fail "array changes targets"
 
+# every example beside a plugin works, given the files it names
+mkdir -p shards mad
+yes 'to be or not to be' | head -n 2000 >tinyshakespeare.txt
+for part in train val; do # 100,000 zeros as an llm.c shard
+    { printf '\210\330\064\001\001\000\000\000\240\206\001\000'; head -c 201012 /dev/zero; } >shards/stories_${part}_000001.bin
+done
+"$aira" data --dataset '{use: mad, task: in-context-recall}' --split train --out mad/train >/dev/null
+"$aira" data --dataset '{use: mad, task: in-context-recall}' --split test --out mad/test >/dev/null
+for id in mad text tokens array; do
+    "$aira" data --dataset "$(cat "$source/plugins/datasets/$id/example.yaml")" --split search --n 3 --out example >/dev/null ||
+        fail "plugins/datasets/$id/example.yaml"
+    "$aira" check "dataset/$id" --config "$(grep -v '^#' "$source/plugins/datasets/$id/example.yaml")" >check.txt ||
+        fail "aira check dataset/$id: $(cat check.txt)"
+done
+
 expect 2 "choose one with --proxy 0 to --proxy 1" "$aira" data task.yaml --split test --out no
 expect 2 "there is no proxy 2" "$aira" data task.yaml --proxy 2 --split test --out no
 expect 2 "train, search, selection or test" "$aira" data lone.yaml --split tests --out no

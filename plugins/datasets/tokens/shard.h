@@ -17,6 +17,7 @@
 typedef struct shard {
     uint32_t width; /* 2 or 4 */
     uint64_t n;     /* tokens */
+    uint64_t row;   /* tokens of a row, where the file says so (.npy of two axes); else 0 */
     const uint8_t *data;
 } shard;
 
@@ -31,7 +32,7 @@ static inline bool shard_npy(const uint8_t *bytes, uint64_t n, shard *out, const
     if (!data_npy_parse(bytes, n, &a, wrong)) return false;
     *wrong = "its elements are not uint16, uint32 or int32";
     if (!(a.width == 4 || (a.width == 2 && a.kind == 'u'))) return false;
-    *out = (shard){a.width, a.elements, a.data};
+    *out = (shard){a.width, a.elements, a.rank == 2 ? a.shape[1] : 0, a.data};
     return true;
 }
 
@@ -44,7 +45,7 @@ static inline bool shard_llmc(const uint8_t *bytes, uint64_t n, shard *out, cons
     if (n < SHARD_HEADER) return false;
     *wrong = "its header promises another number of tokens than follow";
     if ((uint64_t)count * width != n - SHARD_HEADER) return false;
-    *out = (shard){width, count, bytes + SHARD_HEADER};
+    *out = (shard){width, count, 0, bytes + SHARD_HEADER};
     return true;
 }
 
@@ -61,7 +62,7 @@ static inline bool shard_parse(const uint8_t *bytes, uint64_t n, uint32_t width,
         if (width == 0) return false;
         *wrong = "its size is no multiple of a token's bytes";
         if (n % width) return false;
-        *out = (shard){width, n / width, bytes};
+        *out = (shard){width, n / width, 0, bytes};
     }
     *wrong = "its header names another dtype than the configuration";
     return width == 0 || width == out->width;

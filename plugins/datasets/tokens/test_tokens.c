@@ -215,6 +215,8 @@ Test(tokens, mistakes_are_told) {
     expect_refused(&f, "float.npy", "dtype=auto", AIRA_E_CORRUPT, "little-endian integers");
     expect_refused(&f, "long.npy", "dtype=auto", AIRA_E_CORRUPT, "not uint16, uint32 or int32");
     expect_refused(&f, "cut.npy", "dtype=auto", AIRA_E_CORRUPT, "another number of bytes");
+    test_folder_npy(&f, "rows.npy", "<u2", count, 1000, 50, 10);
+    expect_refused(&f, "rows.npy", "sampler=contexts", AIRA_E_CONFIG, "length must be 9");
     expect_refused(&f, "v.npy2", "pad=3", AIRA_E_CONFIG, "sampler crop");
     expect_refused(&f, "v.npy2", "length=200", AIRA_E_CONFIG, "train split has 100 ids");
     test_folder_remove(&f);

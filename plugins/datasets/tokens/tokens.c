@@ -80,6 +80,12 @@ static aira_status add_shard(tokens *t, stream *s, const char *path) {
         return data_fail(t->host, AIRA_E_CORRUPT, "'%s': %s", path, wrong);
     }
     uint64_t context = (uint64_t)t->config->length + 1;
+    if (t->config->sampler == CONTEXTS && found.row && found.row != context) {
+        data_unmap(&p.file);
+        return data_fail(t->host, AIRA_E_CONFIG,
+                         "'%s' holds contexts of %llu tokens; with sampler contexts length must be %llu", path,
+                         (unsigned long long)found.row, (unsigned long long)found.row - 1);
+    }
     p.data = found.data;
     p.width = found.width;
     p.n = t->config->sampler == CONTEXTS ? found.n / context * context : found.n;
