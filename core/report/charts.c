@@ -1,0 +1,288 @@
+/* core/report/charts.c - inline SVG: strips of layers, curves, trees, maps. Colours come from the page's style sheet by
+ * class, so that light, dark and print differ there alone.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/compose/notation.h"
+#include "core/report/internal.h"
+
+#define MAX_TICKS 12
+#define COLOURS 8 /* classes t0 .. t7 and c0 .. c7 */
+
+/* ------------------------------------------------------------------- strips */
+
+void report_strip(aira__buf *b, const report_data *d, const uint16_t *layers, int n, const double *support) {
+    int cell = n <= 20 ? 30 : n <= 48 ? 22 : n <= 200 ? 10 : 4, height = support ? 34 : 24;
+    aira__buf_printf(b, "<svg class=\"strip\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">", n * cell,
+                     height, n * cell, height);
+    for (int i = 0; i < n; i++) {
+        const char *token = layers[i] < d->n_tokens ? d->tokens[layers[i]] : "?";
+        aira__buf_printf(b, "<rect class=\"t%d\" x=\"%d\" y=\"0\" width=\"%d\" height=\"22\" rx=\"3\"/>",
+                         layers[i] % COLOURS, i * cell + 1, cell - 1);
+        if (cell >= 22 && strlen(token) <= (cell >= 30 ? 3u : 2u)) {
+            aira__buf_printf(b, "<text x=\"%d\" y=\"16\">", i * cell + cell / 2);
+            report_escape(b, token);
+            aira__buf_text(b, "</text>");
+        }
+        if (support)
+            aira__buf_printf(
+                b,
+                "<rect class=\"track\" x=\"%d\" y=\"26\" width=\"%d\" height=\"5\"/><rect class=\"support\" "
+                "x=\"%d\" y=\"26\" width=\"%.1f\" height=\"5\"/>",
+                i * cell + 1, cell - 1, i * cell + 1, (cell - 1) * fmin(fmax(support[i], 0), 1));
+    }
+    aira__buf_text(b, "</svg>");
+}
+
+void report_strip_text(aira__buf *b, const report_data *d, const char *architecture, const json_t *support) {
+    uint16_t *layers = malloc(AIRA__NOTATION_MAX * sizeof *layers);
+    double *shares = malloc(AIRA__NOTATION_MAX * sizeof *shares);
+    int n = 0;
+    bool drawn = layers && shares && d->n_tokens > 0 &&
+                 aira__notation_parse(architecture, (const char *const *)d->tokens, d->n_tokens, layers,
+                                      AIRA__NOTATION_MAX, &n, NULL) == AIRA_OK;
+    if (drawn) {
+        for (int i = 0; i < n; i++) shares[i] = json_number_value(json_array_get(support, (size_t)i));
+        report_strip(b, d, layers, n, support ? shares : NULL);
+    }
+    free(layers);
+    free(shares);
+}
+
+/* --------------------------------------------------------------------- axes */
+
+typedef struct plot { /* data range and pixels of the frame */
+    double x0, x1, y0, y1;
+    int left, top, width, height;
+} plot;
+
+static double px(const plot *p, double x) {
+    return p->left + (p->x1 > p->x0 ? (x - p->x0) / (p->x1 - p->x0) : 0.5) * p->width;
+}
+static double py(const plot *p, double y) {
+    return p->top + p->height - (p->y1 > p->y0 ? (y - p->y0) / (p->y1 - p->y0) : 0.5) * p->height;
+}
+
+/* 1, 2 or 5 times a power of ten: about five steps in the range */
+static double nice_step(double range) {
+    if (!(range > 0)) return 1;
+    double step = pow(10, floor(log10(range / 5)));
+    double rest = range / 5 / step;
+    return step * (rest > 5 ? 10 : rest > 2 ? 5 : rest > 1 ? 2 : 1);
+}
+
+static void widen(double *low, double *high, double value) {
+    if (isnan(value)) return;
+    if (isnan(*low) || value < *low) *low = value;
+    if (isnan(*high) || value > *high) *high = value;
+}
+
+static void open_plot(aira__buf *b, plot *p, const char *class_name, const char *x_name, const char *y_name) {
+    if (isnan(p->y0)) p->y0 = p->y1 = 0;
+    double margin = p->y1 > p->y0 ? 0.06 * (p->y1 - p->y0) : fmax(fabs(p->y0) * 0.05, 1e-3);
+    p->y0 -= margin;
+    p->y1 += margin;
+    int w = p->left + p->width + 14, h = p->top + p->height + 40;
+    aira__buf_printf(b,
+                     "<div class=\"scroll\"><svg class=\"plot %s\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">",
+                     class_name, w, h, w, h);
+    double step = nice_step(p->y1 - p->y0);
+    double first = ceil(p->y0 / step) * step, y;
+    for (int k = 0; k < MAX_TICKS && (y = first + k * step) <= p->y1; k++)
+        aira__buf_printf(b,
+                         "<path class=\"grid\" d=\"M%d %.1fh%d\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
+                         "text-anchor=\"end\">%.4g</text>",
+                         p->left, py(p, y), p->width, p->left - 6, py(p, y) + 4, fabs(y) < step / 1e6 ? 0.0 : y);
+    step = nice_step(p->x1 - p->x0);
+    double x;
+    first = ceil(p->x0 / step) * step;
+    for (int k = 0; k < MAX_TICKS && (x = first + k * step) <= p->x1; k++)
+        aira__buf_printf(b, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>", px(p, x),
+                         p->top + p->height + 16, fabs(x) < step / 1e6 ? 0.0 : x);
+    aira__buf_printf(b, "<path class=\"axis\" d=\"M%d %dv%dh%d\"/>", p->left, p->top, p->height, p->width);
+    aira__buf_printf(b, "<text class=\"name\" x=\"%d\" y=\"%d\" text-anchor=\"end\">", p->left + p->width, h - 8);
+    report_escape(b, x_name);
+    aira__buf_printf(b, "</text><text class=\"name\" x=\"%d\" y=\"%d\">", 4, p->top - 8);
+    report_escape(b, y_name);
+    aira__buf_text(b, "</text>");
+}
+
+static void close_plot(aira__buf *b) { aira__buf_text(b, "</svg></div>"); }
+
+static void legend_entry(aira__buf *b, const report_data *d, int search) {
+    char agent[128], scaffold[128];
+    report_plugin_name(d->searches[search].agent, agent, sizeof agent);
+    report_plugin_name(d->searches[search].scaffold, scaffold, sizeof scaffold);
+    aira__buf_printf(b, "<span><i class=\"c%d\"></i>%lld: ", search % COLOURS, (long long)d->searches[search].id);
+    report_escape(b, agent);
+    aira__buf_text(b, ", ");
+    report_escape(b, scaffold);
+    aira__buf_printf(b, ", seed %lld</span>", (long long)d->searches[search].seed);
+}
+
+/* ------------------------------------------------------------------ progress */
+
+/* Calls point(context, evaluations so far, best so far) at each improvement and at the end. */
+static int walk_progress(const report_data *d, int search, void (*point)(void *, int, double), void *context) {
+    const report_search *s = &d->searches[search];
+    double best = NAN;
+    int evaluations = 0;
+    for (int i = s->first; i < s->first + s->n; i++) {
+        const report_node *n = &d->nodes[i];
+        if (strcmp(n->status, "pending") == 0) continue;
+        evaluations += n->duplicate_of < 0 && *n->hash;
+        if (strcmp(n->status, "good") != 0 || !report_better(d, n->search_score, best)) continue;
+        best = n->search_score;
+        point(context, evaluations, best);
+    }
+    if (!isnan(best)) point(context, evaluations, best);
+    return evaluations;
+}
+
+static void widen_plot(void *context, int evaluations, double best) {
+    plot *p = context;
+    p->x1 = fmax(p->x1, evaluations);
+    widen(&p->y0, &p->y1, best);
+}
+
+typedef struct line {
+    aira__buf *b;
+    const plot *p;
+    bool begun;
+} line;
+
+static void draw_step(void *context, int evaluations, double best) {
+    line *l = context;
+    aira__buf_printf(l->b, l->begun ? "H%.1fV%.1f" : "M%.1f %.1f", px(l->p, evaluations), py(l->p, best));
+    l->begun = true;
+}
+
+void report_progress_chart(aira__buf *b, const report_data *d) {
+    plot p = {.x0 = 0, .x1 = 1, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 820, .height = 260};
+    for (int s = 0; s < d->n_searches; s++) walk_progress(d, s, widen_plot, &p);
+    open_plot(b, &p, "progress", "evaluations", d->metric);
+    for (int s = 0; s < d->n_searches; s++) {
+        line l = {b, &p, false};
+        aira__buf_printf(b, "<path class=\"line c%d\" d=\"", s % COLOURS);
+        walk_progress(d, s, draw_step, &l);
+        aira__buf_text(b, "\"/>");
+    }
+    close_plot(b);
+    aira__buf_text(b, "<p class=\"legend\">");
+    for (int s = 0; s < d->n_searches && s < 24; s++) legend_entry(b, d, s);
+    if (d->n_searches > 24) aira__buf_printf(b, "<span>and %d more</span>", d->n_searches - 24);
+    aira__buf_text(b, "</p>");
+}
+
+/* --------------------------------------------------------------------- tree */
+
+void report_tree_chart(aira__buf *b, const report_data *d, int search) {
+    const report_search *s = &d->searches[search];
+    int width = s->n * 6 < 820 ? 820 : s->n * 6 > 6000 ? 6000 : s->n * 6;
+    plot p = {.x0 = 0,
+              .x1 = s->n > 1 ? s->n - 1 : 1,
+              .y0 = NAN,
+              .y1 = NAN,
+              .left = 62,
+              .top = 26,
+              .width = width,
+              .height = 300};
+    for (int i = s->first; i < s->first + s->n; i++) widen(&p.y0, &p.y1, d->nodes[i].search_score);
+    if (isnan(p.y0)) p.y0 = 0, p.y1 = 1;
+    p.y0 -= 0.12 * (p.y1 - p.y0); /* a lane below the scores for nodes without one */
+    double lane = p.y0;
+    open_plot(b, &p, "tree", "node", d->metric);
+    aira__buf_text(b, "<path class=\"link\" d=\"");
+    for (int i = 0; i < s->n; i++) {
+        const report_node *n = &d->nodes[s->first + i];
+        if (n->parent < 0 || n->parent >= s->n) continue;
+        const report_node *from = &d->nodes[s->first + n->parent];
+        aira__buf_printf(b, "M%.1f %.1fL%.1f %.1f", px(&p, (double)n->parent),
+                         py(&p, isnan(from->search_score) ? lane : from->search_score), px(&p, i),
+                         py(&p, isnan(n->search_score) ? lane : n->search_score));
+    }
+    aira__buf_printf(b, "\"/><path class=\"trail\"/><g data-first=\"%d\">", s->first);
+    for (int i = 0; i < s->n; i++) {
+        int at = s->first + i;
+        const report_node *n = &d->nodes[at];
+        const char *kind = strcmp(n->status, "pending") == 0 ? "pending"
+                           : strcmp(n->status, "good") != 0  ? "buggy"
+                           : n->duplicate_of >= 0            ? "again"
+                                                             : "good";
+        aira__buf_printf(b, "<circle class=\"%s%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>", kind,
+                         at == d->submitted ? " won" : "", px(&p, i),
+                         py(&p, isnan(n->search_score) ? lane : n->search_score),
+                         at == d->submitted ? 7
+                         : s->n > 400       ? 3
+                                            : 5);
+    }
+    aira__buf_text(b, "</g>");
+    close_plot(b);
+}
+
+/* ------------------------------------------------------- cluster and scatter */
+
+void report_cluster_map(aira__buf *b, const report_data *d) {
+    int depth = d->n_cluster ? d->nodes[d->cluster[0]].n_layers : 0, cell = depth <= 20 ? 38 : depth <= 40 ? 22 : 12;
+    if (depth == 0 || depth > 400) return;
+    aira__buf_printf(b,
+                     "<div class=\"scroll\"><svg class=\"plot map\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">",
+                     70 + depth * cell, 24 + 26 * d->n_tokens, 70 + depth * cell, 24 + 26 * d->n_tokens);
+    for (int t = 0; t < d->n_tokens; t++) {
+        aira__buf_printf(b, "<text class=\"name\" x=\"58\" y=\"%d\" text-anchor=\"end\">", 26 * t + 17);
+        report_escape(b, d->tokens[t]);
+        aira__buf_text(b, "</text>");
+        for (int l = 0; l < depth; l++) {
+            int with = 0;
+            for (int m = 0; m < d->n_cluster; m++) {
+                const report_node *n = &d->nodes[d->cluster[m]];
+                with += l < n->n_layers && n->layers[l] == t;
+            }
+            double share = (double)with / d->n_cluster;
+            aira__buf_printf(
+                b,
+                "<rect class=\"track\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"24\"/><rect class=\"t%d\" x=\"%d\" "
+                "y=\"%d\" width=\"%d\" height=\"24\" opacity=\"%.3f\"/>",
+                66 + l * cell, 26 * t, cell - 2, t % COLOURS, 66 + l * cell, 26 * t, cell - 2, share);
+            if (cell >= 38 && with)
+                aira__buf_printf(b, "<text class=\"share\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">%.0f</text>",
+                                 66 + l * cell + cell / 2 - 1, 26 * t + 17, 100 * share);
+        }
+    }
+    for (int l = 0; l < depth; l += cell >= 22 ? 1 : 5)
+        aira__buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">%d</text>",
+                         66 + l * cell + cell / 2 - 1, 26 * d->n_tokens + 14, l + 1);
+    close_plot(b);
+}
+
+void report_optimism_chart(aira__buf *b, const report_data *d) {
+    plot p = {.x0 = NAN, .x1 = NAN, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 400, .height = 300};
+    int points = 0;
+    for (int i = 0; i < d->n_ranked; i++) {
+        const report_node *n = &d->nodes[d->ranked[i]];
+        if (isnan(n->search_score) || isnan(n->selection_score)) continue;
+        widen(&p.x0, &p.x1, n->search_score);
+        widen(&p.y0, &p.y1, n->selection_score);
+        points++;
+    }
+    if (points < 2) {
+        aira__buf_text(b, "<p>Not enough candidates with both scores to compare them.</p>");
+        return;
+    }
+    open_plot(b, &p, "scatter", "search split", "selection split");
+    double low = fmax(p.x0, p.y0), high = fmin(p.x1, p.y1);
+    if (low < high)
+        aira__buf_printf(b, "<path class=\"diagonal\" d=\"M%.1f %.1fL%.1f %.1f\"/>", px(&p, low), py(&p, low),
+                         px(&p, high), py(&p, high));
+    for (int i = d->n_ranked - 1; i >= 0; i--) {
+        int at = d->ranked[i];
+        const report_node *n = &d->nodes[at];
+        if (isnan(n->search_score) || isnan(n->selection_score)) continue;
+        aira__buf_printf(b, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>",
+                         at == d->submitted ? "won" : "good", px(&p, n->search_score), py(&p, n->selection_score),
+                         at == d->submitted ? 7 : 4);
+    }
+    close_plot(b);
+}

@@ -1,0 +1,168 @@
+/* report_page.c - the report's three files from synthetic journals: complete, self-contained, and deaf to hostile text.
+ */
+#include "tests/support/synthetic_journal.h"
+
+#include <jansson.h>
+
+#include "core/report/internal.h"
+
+static char *slurp(const char *folder, const char *name, size_t *n) {
+    char path[128], *text = NULL;
+    aira_error error = {0};
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    cr_assert_eq(aira__file_read(path, 64 << 20, &text, n, &error), AIRA_OK, "%s", error.text);
+    return text;
+}
+
+static int count(const char *text, const char *what) {
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at += strlen(what)) n++;
+    return n;
+}
+
+static void report(const char *folder) {
+    aira_error error = {0};
+    cr_assert_eq(aira__report_write(folder, &error), AIRA_OK, "%s", error.text);
+}
+
+static void finish(char *folder) {
+    cr_assert_eq(aira__remove_tree(folder, NULL), AIRA_OK);
+    free(folder);
+}
+
+/* The page's JSON, as its script reads it. */
+static json_t *page_data(const char *html) {
+    static const char open[] = "<script type=\"application/json\" id=\"data\">";
+    const char *from = strstr(html, open);
+    cr_assert_not_null(from);
+    from += sizeof open - 1;
+    const char *to = strstr(from, "</script>");
+    cr_assert_not_null(to);
+    json_error_t error;
+    json_t *data = json_loadb(from, (size_t)(to - from), 0, &error);
+    cr_assert_not_null(data, "%s", error.text);
+    return data;
+}
+
+Test(report, a_small_study) {
+    char *folder = synthetic_run(24, 2, 4, false);
+    report(folder);
+    char *html = slurp(folder, "report.html", NULL), *csv = slurp(folder, "nodes.csv", NULL);
+    static const char *const parts[] = {
+        "Best architecture",   "Best so far",  "Best candidates", "n0: ",   "top cluster", "Extrapolated models",
+        "Found and submitted", "Search trees", "What went wrong", "Budget", "Environment", "1,000.3 M",
+        "Llama 3.2",           "aira replay",  "provisional"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) cr_expect(strstr(html, parts[i]), "no %s", parts[i]);
+    cr_expect_eq(count(html, "http"), 2, "the name space of SVG and http-equiv, nothing else");
+    cr_expect_eq(count(csv, "\n"), 25);
+    json_t *data = page_data(html), *facts = json_loads(slurp(folder, "report.json", NULL), 0, NULL);
+    cr_expect_eq(json_array_size(json_object_get(data, "nodes")), 24);
+    cr_expect_eq(json_object_size(json_object_get(data, "calls")), 24);
+    cr_expect_eq(json_array_size(json_object_get(facts, "searches")), 2);
+    cr_expect_eq(json_integer_value(json_object_get(facts, "cluster_size")), 7);
+    const json_t *submitted = json_object_get(facts, "submitted");
+    cr_expect(json_number_value(json_object_get(submitted, "selection_score")) > 0);
+    cr_expect(json_is_null(json_object_get(submitted, "deviation")), "one seed has no deviation");
+    json_decref(data);
+    json_decref(facts);
+    finish(folder);
+}
+
+Test(report, script_is_small) {
+    size_t bytes = 0;
+    for (int i = 0; report_script[i]; i++) bytes += strlen(report_script[i]) + 1;
+    cr_expect_lt(bytes, 40000);
+}
+
+Test(report, hostile_text_stays_text) {
+    char *folder = synthetic_run(24, 2, 4, true);
+    report(folder);
+    char *html = slurp(folder, "report.html", NULL), *csv = slurp(folder, "nodes.csv", NULL);
+    cr_expect_eq(count(html, "<script"), 2);
+    cr_expect_eq(count(html, "</script"), 2);
+    cr_expect_eq(count(html, "<img"), 0);
+    cr_expect_eq(count(html, "<!--"), 0);
+    cr_expect_eq(count(html, "\x1b"), 0);
+    cr_expect_eq(count(html, "\xff"), 0);
+    cr_expect(strstr(html, "&lt;/script&gt;&lt;script&gt;alert(1)"), "the text itself is shown");
+    json_t *data = page_data(html);
+    const json_t *calls = json_object_get(json_object_get(data, "calls"), "0");
+    const char *answer = json_string_value(json_array_get(json_array_get(calls, 0), 1));
+    cr_expect(answer && strstr(answer, "</script><script>alert(1)"), "and reaches the script as text");
+    cr_expect_eq(count(csv, "\n="), 0);
+    json_decref(data);
+    finish(folder);
+}
+
+Test(report, formulas_in_cells_are_disarmed) {
+    report_search search = {.agent = "a", .scaffold = "b"};
+    report_node node = {.operator_name = "draft",
+                        .status = "buggy",
+                        .hash = "",
+                        .architecture = "",
+                        .cause = "@x",
+                        .note = "=HYPERLINK(\"x\")",
+                        .search_score = NAN,
+                        .selection_score = NAN,
+                        .parent = -1,
+                        .other_parent = -1,
+                        .duplicate_of = -1};
+    report_data d = {.searches = &search, .nodes = &node, .n_searches = 1, .n_nodes = 1};
+    aira__buf b = {0};
+    cr_assert(report_csv(&d, &b));
+    cr_expect(strstr(b.data, ",\" @x\",") && strstr(b.data, ",\" =HYPERLINK(\"\"x\"\")\"\n"), "%s", b.data);
+    aira__buf_free(&b);
+}
+
+Test(report, nothing_happened_yet) {
+    char *folder = synthetic_run(0, 1, 4, false);
+    report(folder);
+    char *html = slurp(folder, "report.html", NULL);
+    cr_expect(strstr(html, "No candidate finished"));
+    cr_expect_null(strstr(html, "Best candidates"));
+    finish(folder);
+}
+
+Test(report, ten_thousand_nodes) {
+    char *folder = synthetic_run(10000, 10, 16, false);
+    report(folder);
+    size_t n;
+    char *html = slurp(folder, "report.html", &n);
+    cr_expect_lt(n, 12 << 20);
+    json_t *data = page_data(html);
+    cr_expect_eq(json_array_size(json_object_get(data, "nodes")), 10000);
+    json_decref(data);
+    free(html);
+    finish(folder);
+}
+
+Test(report, no_journal_is_a_sentence) {
+    aira_error error = {0};
+    cr_expect_neq(aira__report_write("/tmp/there-is-no-such-run", &error), AIRA_OK);
+    cr_expect(strstr(error.text, "/tmp/there-is-no-such-run"), "%s", error.text);
+}
+
+Test(report, figures) {
+    static const struct {
+        void (*write)(aira__buf *, double);
+        double value;
+        const char *text;
+    } cases[] = {{report_grouped, 1234567, "1,234,567"},
+                 {report_grouped, 999, "999"},
+                 {report_grouped, NAN, "–"},
+                 {report_millions, 1000341504, "1,000.3 M"},
+                 {report_millions, 1e6 - 1, "1.0 M"},
+                 {report_duration, 12.34, "12.3 s"},
+                 {report_duration, 3700, "1 h 1 min"},
+                 {report_duration, 125, "2 min 5 s"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aira__buf b = {0};
+        cases[i].write(&b, cases[i].value);
+        cr_expect_str_eq(b.data, cases[i].text, "%s", b.data);
+        aira__buf_free(&b);
+    }
+    aira__buf b = {0};
+    report_escape(&b, "a<b>&\"'c");
+    cr_expect_str_eq(b.data, "a&lt;b&gt;&amp;&quot;&#39;c");
+    aira__buf_free(&b);
+}
