@@ -120,7 +120,8 @@ aira_status aira__trial_create(const aira__lab *lab, aira_graph *graph, uint64_t
     trial->scratch = malloc(largest(graph));
     aira_status status = trial->scratch ? aira__graph_check(graph, error)
                                         : aira__fail(error, AIRA_E_MEMORY, "out of memory for a trial");
-    const aira__session_options options = {.copies = 1, .expand_all = lab->expand_all, .seed = seed};
+    const aira__session_options options = {
+        .copies = 1, .expand_all = lab->expand_all, .no_fusion = lab->no_fusion, .seed = seed};
     if (!status)
         status = aira__session_create(lab->table, lab->device->self, aira__registry_host(lab->registry), &graph, 1,
                                       &options, &trial->session, error);

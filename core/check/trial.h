@@ -14,6 +14,7 @@ typedef struct aira__lab {
     aira__instance *device;
     const aira_device *table;
     bool expand_all; /* composites as plain operations */
+    bool no_fusion;  /* every result is rounded to its element type, also inside elementwise chains */
 } aira__lab;
 
 /* On plugin "cpu" of kind device. */
