@@ -1,9 +1,9 @@
 /* core/cli/cmd_data.c - aira data: writes rows of a data set as inputs.npy and targets.npy.
  *
- * So that anyone can compare: the files hold exactly the rows that trainings and evaluations are given. These draw finite
- * splits with seed 0 and endless ones with the seed of the training. The data set is a task's proxy (`proxies:`), a
- * file's own `dataset:`, or a mapping on the command line. Of a task only the chosen proxy's data set is read; `aira
- * validate` looks at the rest. Both files are written whole or not at all.
+ * So that anyone can compare: the files hold exactly the rows that trainings and evaluations are given. These draw
+ * finite splits with seed 0 and endless ones with the seed of the training. The data set is a task's proxy
+ * (`proxies:`), a file's own `dataset:`, or a mapping on the command line. Of a task only the chosen proxy's data set
+ * is read; `aira validate` looks at the rest. Both files are written whole or not at all.
  */
 #include <inttypes.h>
 #include <stdlib.h>
