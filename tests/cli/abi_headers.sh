@@ -1,0 +1,37 @@
+#!/bin/sh
+# tests/cli/abi_headers.sh - every public header compiles alone, as C and as C++, without a warning and without hidden
+# padding; every plugin of this build exports exactly one symbol and uses none of the host. Arguments: build, source.
+set -u
+build=$1 source=$2
+failures=0
+strict="-fsyntax-only -Wall -Wextra -Wpedantic -Wpadded -Werror -I$source/include"
+
+cd "$source/include" || exit 1
+for standard in c11 c++11 c17 c++20; do
+    case $standard in c1*) language=c compilers="gcc clang" ;; *) language=c++ compilers="g++ clang++" ;; esac
+    for compiler in $compilers; do
+        command -v $compiler >/dev/null || continue
+        case $standard in *11) headers=$(echo aira/*.h aira/ext/*.h) ;; *) headers=$(echo aira/aira.h aira/ext/*.h) ;; esac
+        for header in $headers; do
+            $compiler -std=$standard $strict -x $language - <<EOF || { echo "FAIL: $header as $standard by $compiler"; failures=1; }
+#include "$header"
+EOF
+        done
+    done
+done
+
+cd "$build/lib/aira/plugins" || exit 1
+sanitized=$(nm -D --undefined-only -- *.so | grep -c -E ' U __(asan|tsan|ubsan)_')
+for plugin in *.so; do
+    exports=$(nm -D --defined-only "$plugin" | awk '{print $NF}' | sed 's/@.*//' | grep -v -E '^(_init|_fini)$' | tr '\n' ' ')
+    [ "$exports" = "aira_plugin_v1 " ] || [ "$sanitized" -gt 0 ] || { echo "FAIL: $plugin exports: $exports"; failures=1; }
+    host=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | grep '^aira_')
+    [ -z "$host" ] || { echo "FAIL: $plugin uses symbols of the host: $host"; failures=1; }
+    bad=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | sed 's/@.*//' | grep -x -E 'exit|_exit|abort|atexit|longjmp|signal|sigaction|fork|system')
+    [ -z "$bad" ] || { echo "FAIL: $plugin calls $bad"; failures=1; }
+    case $plugin in
+    device_*) ;;
+    *) ! nm -D --undefined-only "$plugin" | grep -q pthread_create || { echo "FAIL: $plugin starts threads"; failures=1; } ;;
+    esac
+done
+exit $failures
