@@ -10,6 +10,7 @@
 #include "core/plugin/schema_check.h"
 
 #define DESCRIPTOR_1_0 96u /* sizeof(aira_plugin) in ABI 1.0 */
+#define SCHEMA_1_0 24u     /* sizeof(aira_schema) in ABI 1.0; literals, for they must not follow the headers */
 #define SANE_SIZE 4096u    /* no descriptor or table of this major is larger */
 
 /* size bytes from "from" into room bytes at "to"; false when a byte beyond room is not zero. */
@@ -125,9 +126,8 @@ static aira_status check_kind(const aira__descriptor *d, aira_error *error) {
 static aira_status copy_schema(aira__descriptor *out, aira_error *error) {
     const aira_schema *raw = out->plugin.config;
     if (raw == NULL) return AIRA_OK;
-    if (raw->size < sizeof(aira_schema) || raw->size > SANE_SIZE)
-        return aira__fail(error, AIRA_E_CORRUPT, "its schema has %u bytes, expected %zu or more", raw->size,
-                          sizeof(aira_schema));
+    if (raw->size < SCHEMA_1_0 || raw->size > SANE_SIZE)
+        return aira__fail(error, AIRA_E_CORRUPT, "its schema has %u bytes, expected %u or more", raw->size, SCHEMA_1_0);
     if (!copy_in(&out->schema, sizeof out->schema, raw, raw->size))
         return aira__fail(error, AIRA_E_UNSUPPORTED, "its schema sets a member that this program does not know");
     aira_status status = aira__schema_check_frame(&out->schema, error);

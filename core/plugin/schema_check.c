@@ -10,6 +10,7 @@
 #define MAX_FIELDS 512u
 #define MAX_CONFIG (1u << 20)
 #define MAX_STRIDE 4096u
+#define FIELD_1_0 72u /* sizeof(aira_field) in ABI 1.0 */
 #define MAX_CHOICES 256u
 
 aira_status aira__schema_check_frame(const aira_schema *s, aira_error *error) {
@@ -19,9 +20,9 @@ aira_status aira__schema_check_frame(const aira_schema *s, aira_error *error) {
     if (s->config_size > MAX_CONFIG)
         return aira__fail(error, AIRA_E_CORRUPT, "its configuration has %u bytes, at most %u are possible",
                           s->config_size, MAX_CONFIG);
-    if (s->field_stride < sizeof(aira_field) || s->field_stride > MAX_STRIDE || s->field_stride % 8 != 0)
-        return aira__fail(error, AIRA_E_CORRUPT, "rows of its schema have %u bytes, expected %zu or more",
-                          s->field_stride, sizeof(aira_field));
+    if (s->field_stride < FIELD_1_0 || s->field_stride > MAX_STRIDE || s->field_stride % 8 != 0)
+        return aira__fail(error, AIRA_E_CORRUPT, "rows of its schema have %u bytes, expected %u or more",
+                          s->field_stride, FIELD_1_0);
     if (s->n_fields > 0 && s->fields == NULL)
         return aira__fail(error, AIRA_E_CORRUPT, "its schema has %u keys and no rows", s->n_fields);
     return AIRA_OK;

@@ -191,6 +191,11 @@ static void place_buffers(cpu_chain *chain, int *free_list) {
     }
 }
 
+/* Inner step s: a host with newer headers has longer steps. */
+static const aira_plan_step *inner_step(const aira_plan *plan, const aira_plan_step *steps, uint32_t s) {
+    return (const aira_plan_step *)(const void *)((const char *)steps + (size_t)s * plan->step_stride);
+}
+
 cpu_chain *cpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, cpu_isa isa, const char **why) {
     uint32_t n = step->op == AIRA_OP_CHAIN ? step->n_chain : 1;
     const aira_plan_step *steps = step->op == AIRA_OP_CHAIN ? step->chain : step;
@@ -211,14 +216,15 @@ cpu_chain *cpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
     chain->shape = tensor_of(plan, steps[0].out[0])->shape;
     chain->n = cpu_elements(&chain->shape);
     for (uint32_t s = 0; s < n; s++) {
-        for (uint32_t k = 0; k < steps[s].n_in + steps[s].n_out; k++) {
-            uint32_t id = k < steps[s].n_in ? steps[s].in[k] : steps[s].out[k - steps[s].n_in];
+        const aira_plan_step *inner = inner_step(plan, steps, s);
+        for (uint32_t k = 0; k < inner->n_in + inner->n_out; k++) {
+            uint32_t id = k < inner->n_in ? inner->in[k] : inner->out[k - inner->n_in];
             uint32_t dtype = tensor_of(plan, id)->dtype;
             if (dtype == AIRA_F64 || dtype == AIRA_I32) chain->real = AIRA_F64;
         }
     }
     for (uint32_t s = 0; s < n; s++) {
-        *why = add_instruction(chain, plan, &steps[s], (int)s);
+        *why = add_instruction(chain, plan, inner_step(plan, steps, s), (int)s);
         if (*why) goto failed;
     }
     find_overlaps(chain, plan);

@@ -107,7 +107,9 @@ static int32_t cpu_supports(void *self, uint32_t op, const aira_plan_tensor *ten
     (void)i;
     (void)n_i;
     for (uint32_t k = 0; k < n_in + n_out; k++) {
-        if (tensors[k].dtype < AIRA_F32 || tensors[k].dtype > AIRA_I32) return 0;
+        /* a host with newer headers has longer elements: their size says how long */
+        const aira_plan_tensor *t = (const void *)((const char *)tensors + (size_t)k * tensors->size);
+        if (t->dtype < AIRA_F32 || t->dtype > AIRA_I32) return 0;
     }
     return cpu_program_kernel(op) != NULL;
 }
