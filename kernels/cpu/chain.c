@@ -14,6 +14,7 @@
 
 #include "cpu.h"
 #include "elementwise.h"
+#include "fast.h"
 
 #define TILE 1024
 #define TILES_PER_TASK 16
@@ -46,9 +47,9 @@ struct cpu_chain {
     uint32_t *tensors;
     uint32_t n_values, n_code, n_tensors;
     int n_buffers;
-    uint32_t real; /* AIRA_F32 or AIRA_F64 */
-    bool early;    /* a result's memory overlaps an operand's: load everything first */
-    cpu_isa isa;
+    uint32_t real;        /* AIRA_F32 or AIRA_F64 */
+    bool early;           /* a result's memory overlaps an operand's: load everything first */
+    const cpu_fast *fast; /* NULL: reference */
     int64_t n;
     aira_shape shape;
 };
@@ -211,7 +212,7 @@ cpu_chain *cpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
         *why = "the plan holds an empty chain";
         goto failed;
     }
-    chain->isa = isa;
+    chain->fast = cpu_fast_of(isa);
     chain->real = AIRA_F32;
     chain->shape = tensor_of(plan, steps[0].out[0])->shape;
     chain->n = cpu_elements(&chain->shape);
@@ -250,6 +251,18 @@ const uint32_t *cpu_chain_tensors(const cpu_chain *chain, uint32_t *n) {
     return chain->tensors;
 }
 
+/* cpu_convert, with the instruction set's loops where it has them. */
+static void convert(const cpu_chain *chain, void *to, uint32_t to_dtype, const void *from, uint32_t from_dtype,
+                    int64_t n) {
+    if (chain->fast && to_dtype == AIRA_F32 && from_dtype == AIRA_BF16) {
+        chain->fast->from_bf16(to, from, n);
+    } else if (chain->fast && to_dtype == AIRA_BF16 && from_dtype == AIRA_F32) {
+        chain->fast->to_bf16(to, from, n);
+    } else {
+        cpu_convert(to, to_dtype, from, from_dtype, n);
+    }
+}
+
 /* --- run ---------------------------------------------------------------------------------------------------------- */
 
 static void fill(void *to, uint32_t real, const void *from, uint32_t dtype, int64_t n) {
@@ -265,7 +278,9 @@ static void fill(void *to, uint32_t real, const void *from, uint32_t dtype, int6
 }
 
 /* Elements start .. start+n-1 of the iteration space of a walked operand. */
-static void walk(char *to, uint32_t real, const chain_value *value, const char *data, int64_t start, int64_t n) {
+static void walk(const cpu_chain *chain, char *to, const chain_value *value, const char *data, int64_t start,
+                 int64_t n) {
+    uint32_t real = chain->real;
     int64_t index[AIRA_MAX_RANK], offset = 0, rest = start;
     int inner = (int)value->n_dims - 1;
     size_t bytes = cpu_bytes_of(value->dtype), real_bytes = cpu_bytes_of(real);
@@ -280,7 +295,7 @@ static void walk(char *to, uint32_t real, const chain_value *value, const char *
         if (value->strides[inner] == 0) {
             fill(to, real, data + (size_t)offset * bytes, value->dtype, run);
         } else {
-            cpu_convert(to, real, data + (size_t)offset * bytes, value->dtype, run);
+            convert(chain, to, real, data + (size_t)offset * bytes, value->dtype, run);
         }
         to += (size_t)run * real_bytes;
         n -= run;
@@ -308,9 +323,9 @@ static void load_operands(const cpu_chain *chain, const cpu_view *views, char **
         const char *data = views[value->view].data;
         if (value->access == WHOLE) {
             data += (size_t)start * cpu_bytes_of(value->dtype);
-            cpu_convert(at[k], chain->real, data, value->dtype, n);
+            convert(chain, at[k], chain->real, data, value->dtype, n);
         } else {
-            walk(at[k], chain->real, value, data, start, n);
+            walk(chain, at[k], value, data, start, n);
         }
     }
 }
@@ -321,12 +336,14 @@ static void run_instruction(const cpu_chain *chain, const chain_instruction *cod
     void *out = at[code->out];
     if (chain->real == AIRA_F64) {
         cpu_elementwise_f64(code->op, code->mode, code->truncate, n, out, in[0], in[1], in[2]);
+    } else if (chain->fast) {
+        chain->fast->elementwise(code->op, code->mode, code->truncate, n, out, in[0], in[1], in[2]);
     } else {
         cpu_elementwise_f32(code->op, code->mode, code->truncate, n, out, in[0], in[1], in[2]);
     }
     if (code->narrow) {
-        cpu_convert(spare, code->narrow, out, chain->real, n);
-        cpu_convert(out, chain->real, spare, code->narrow, n);
+        convert(chain, spare, code->narrow, out, chain->real, n);
+        convert(chain, out, chain->real, spare, code->narrow, n);
     }
 }
 
@@ -344,7 +361,7 @@ static void run_tile(const chain_job *job, char **at, int64_t start, int64_t n, 
         run_instruction(chain, code, at, n, spare);
         if (result->view >= 0 && !result->in_place) {
             char *data = views[result->view].data + (size_t)start * cpu_bytes_of(result->dtype);
-            cpu_convert(data, result->dtype, at[code->out], chain->real, n);
+            convert(chain, data, result->dtype, at[code->out], chain->real, n);
         }
     }
 }

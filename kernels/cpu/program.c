@@ -5,6 +5,8 @@
  */
 #include "program.h"
 
+#include "fast.h"
+
 #include <stdlib.h>
 
 typedef struct cpu_step {
@@ -21,14 +23,25 @@ struct cpu_program {
     uint32_t n_steps;
 };
 
+static const aira_plan_tensor *tensor_of(const aira_plan *plan, uint32_t id) {
+    return (const aira_plan_tensor *)((const char *)plan->tensors + (size_t)id * plan->tensor_stride);
+}
+
 cpu_kernel cpu_program_kernel(uint32_t op) {
     if (cpu_chain_takes(op)) return cpu_chain_run;
     cpu_kernel kernel = cpu_move_kernel(op);
     return kernel ? kernel : cpu_reference_kernel(op);
 }
 
-static const aira_plan_tensor *tensor_of(const aira_plan *plan, uint32_t id) {
-    return (const aira_plan_tensor *)((const char *)plan->tensors + (size_t)id * plan->tensor_stride);
+/* Fast kernels know F32 and BF16, and I32 where an op has indices. */
+static bool fast_types(const aira_plan *plan, const aira_plan_step *step) {
+    bool floats = false;
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        uint32_t dtype = tensor_of(plan, k < step->n_in ? step->in[k] : step->out[k - step->n_in])->dtype;
+        if (dtype == AIRA_F64) return false;
+        floats = floats || dtype != AIRA_I32;
+    }
+    return floats;
 }
 
 static const char *resolve(cpu_program *program, cpu_step *step, const aira_plan_step *from, cpu_isa isa) {
@@ -41,6 +54,11 @@ static const char *resolve(cpu_program *program, cpu_step *step, const aira_plan
         if (!step->chain) return why ? why : "out of memory";
         step->in = cpu_chain_tensors(step->chain, &step->n_in);
         step->n_out = 0;
+    }
+    const cpu_fast *fast = cpu_fast_of(isa);
+    if (fast && !step->chain && fast_types(program->plan, from)) {
+        cpu_kernel kernel = fast->kernel(from->op);
+        if (kernel) step->kernel = kernel;
     }
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
         uint32_t id = k < step->n_in ? step->in[k] : step->out[k - step->n_in];

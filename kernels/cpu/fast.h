@@ -1,0 +1,26 @@
+/* fast.h - what one instruction set offers: the same kernels, compiled for it.
+ *
+ * Fast kernels take F32 and BF16 tensors (I32 where the op has indices) and compute in fp32; program.c uses the
+ * reference kernels for everything else.
+ */
+#ifndef AIRA_CPU_FAST_H
+#define AIRA_CPU_FAST_H
+
+#include "cpu.h"
+
+typedef struct cpu_fast {
+    /* As cpu_elementwise_f32. */
+    void (*elementwise)(uint32_t op, int64_t mode, bool truncate, int64_t n, float *out, const float *a, const float *b,
+                        const float *c);
+    void (*from_bf16)(float *to, const uint16_t *from, int64_t n);
+    void (*to_bf16)(uint16_t *to, const float *from, int64_t n);
+    /* The kernel of an op, NULL: none. */
+    cpu_kernel (*kernel)(uint32_t op);
+} cpu_fast;
+
+/* NULL for CPU_ISA_REFERENCE. */
+const cpu_fast *cpu_fast_of(cpu_isa isa);
+
+extern const cpu_fast cpu_fast_avx2, cpu_fast_avx512;
+
+#endif

@@ -1,0 +1,34 @@
+/* fast_kernels.h - names of the fast kernels within one instruction set, and helpers that they share. */
+#ifndef AIRA_CPU_FAST_KERNELS_H
+#define AIRA_CPU_FAST_KERNELS_H
+
+#include "fast.h"
+#include "simd.h"
+
+void FAST(cpu_elementwise)(uint32_t op, int64_t mode, bool truncate, int64_t n, float *out, const float *a,
+                           const float *b, const float *c);
+void FAST(cpu_from_bf16)(float *to, const uint16_t *from, int64_t n);
+void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
+
+/* X(op, function) */
+#define FAST_TABLE(X) X(MATMUL, fast_matmul)
+
+#define FAST_DECLARE(op, function) void FAST(function)(const cpu_call *call);
+FAST_TABLE(FAST_DECLARE)
+#undef FAST_DECLARE
+
+/* Elements start .. start+n-1 of a tensor as floats: in place if they are, else converted into spare (n floats). */
+static inline const float *fast_in(const cpu_view *view, int64_t start, int64_t n, float *spare) {
+    if (view->dtype == AIRA_F32) return (const float *)(const void *)view->data + start;
+    FAST(cpu_from_bf16)(spare, (const uint16_t *)(const void *)view->data + start, n);
+    return spare;
+}
+/* Where to compute them, and how to give them back. */
+static inline float *fast_out(const cpu_view *view, int64_t start, float *spare) {
+    return view->dtype == AIRA_F32 ? (float *)(void *)view->data + start : spare;
+}
+static inline void fast_give(const cpu_view *view, int64_t start, int64_t n, const float *from) {
+    if (view->dtype == AIRA_BF16) FAST(cpu_to_bf16)((uint16_t *)(void *)view->data + start, from, n);
+}
+
+#endif

@@ -1,0 +1,207 @@
+/* simd.h - vectors of floats for the fast kernels: one text, compiled once per instruction set.
+ *
+ * A file that includes this is compiled with the flags of its set (CMakeLists.txt) and with AIRA_CPU_ISA naming it, so
+ * that FAST(x) is x_avx2 or x_avx512. VL is the number of floats in a vector. Arithmetic is GCC's vector extension;
+ * intrinsics appear where the compiler has no word for it.
+ */
+#ifndef AIRA_CPU_SIMD_H
+#define AIRA_CPU_SIMD_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "convert.h"
+
+#define FAST_JOIN2(a, b) a##_##b
+#define FAST_JOIN(a, b) FAST_JOIN2(a, b)
+#define FAST(name) FAST_JOIN(name, AIRA_CPU_ISA)
+
+#ifdef __AVX512F__
+#define VL 16
+#else
+#define VL 8
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+typedef uint32_t vu __attribute__((vector_size(4 * VL)));
+typedef uint16_t vh __attribute__((vector_size(2 * VL)));
+typedef float vf_any __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef uint16_t vh_any __attribute__((vector_size(2 * VL), aligned(2), may_alias));
+
+static inline vf vload(const float *from) { return *(const vf_any *)from; }
+static inline void vstore(float *to, vf x) { *(vf_any *)to = x; }
+static inline vf vset(float x) {
+#ifdef __AVX512F__
+    return (vf)_mm512_set1_ps(x);
+#else
+    return (vf)_mm256_set1_ps(x);
+#endif
+}
+static inline vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+static inline vf vmax(vf a, vf b) { return vselect(a > b, a, b); } /* b where either is NaN */
+static inline vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
+static inline vf vabs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+
+/* First n (1 .. VL-1) elements; the rest is 0. */
+static inline vf vload_part(const float *from, int64_t n) {
+    vf x = {0};
+    memcpy(&x, from, (size_t)n * sizeof(float));
+    return x;
+}
+static inline void vstore_part(float *to, vf x, int64_t n) { memcpy(to, &x, (size_t)n * sizeof(float)); }
+
+static inline vf vload_bf16(const uint16_t *from) {
+#ifdef __AVX512F__
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)from));
+    return (vf)_mm512_slli_epi32(wide, 16);
+#else
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)from));
+    return (vf)_mm256_slli_epi32(wide, 16);
+#endif
+}
+
+/* To nearest even; NaN stays NaN. */
+static inline void vstore_bf16(uint16_t *to, vf x) {
+    vu bits = (vu)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16, quiet = (bits >> 16) | 0x40;
+    vi nan = x != x;
+    vu half = ((vu)nan & quiet) | (~(vu)nan & rounded);
+#ifdef __AVX512F__
+    _mm256_storeu_si256((void *)to, _mm512_cvtepi32_epi16((__m512i)half));
+#else
+    __m256i packed = _mm256_packus_epi32((__m256i)half, (__m256i)half);
+    _mm_storeu_si128((void *)to, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0xd8)));
+#endif
+}
+
+/* Sums and maxima over lanes, always in the same order: halves, then quarters, .. */
+static inline float vsum(vf x) {
+    float lanes[VL];
+    vstore(lanes, x);
+    for (int width = VL / 2; width > 0; width /= 2) {
+        for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
+    }
+    return lanes[0];
+}
+static inline float vpeak(vf x) {
+    float lanes[VL];
+    vstore(lanes, x);
+    for (int width = VL / 2; width > 0; width /= 2) {
+        for (int k = 0; k < width; k++) lanes[k] = lanes[k] > lanes[k + width] ? lanes[k] : lanes[k + width];
+    }
+    return lanes[0];
+}
+
+/* --- functions ---------------------------------------------------------------------------------------------------- */
+
+/* x 2^n for integral n in about -250 .. 250, with overflow to infinity and gradual underflow. */
+static inline vf vscale(vf x, vi n) {
+    vi half = n >> 1;
+    return x * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
+}
+
+/* exp x = 2^n exp r with |r| <= log(2)/2: 1 + r + r^2 P(r), fitted for least relative error (6e-9 before rounding). */
+static inline vf vexp(vf x) {
+    x = vselect(x > 100.0f, vset(100.0f), x); /* a NaN stays */
+    x = vselect(x < -125.0f, vset(-125.0f), x);
+    vf n = x * 1.44269504f + 12582912.0f; /* rounds to an integer in the low bits */
+    vi k = (vi)n - 0x4b400000;
+    n -= 12582912.0f;
+    vf r = x - n * 0.693145752f;
+    r -= n * 1.42860677e-6f;
+    vf p = vset(0.0013941412f);
+    p = p * r + 0.0083633484f;
+    p = p * r + 0.0416663736f;
+    p = p * r + 0.1666657627f;
+    p = p * r + 0.5f;
+    return vscale(p * r * r + r + 1.0f, k);
+}
+
+/* log x = k log 2 + log(1 + f), f in sqrt(1/2) - 1 .. sqrt(2) - 1. 0 gives -infinity, negative numbers NaN. */
+static inline vf vlog(vf x) {
+    vi tiny = x < 1.17549435e-38f;
+    vf y = vselect(tiny, x * 8388608.0f, x);
+    vi k = (((vi)y - 0x3f3504f3) >> 23);
+    vf f = (vf)((vi)y - (k << 23)) - 1.0f;
+    vf n = __builtin_convertvector(k, vf) - vselect(tiny, vset(23.0f), vset(0.0f));
+    vf p = vset(-0.0787285343f);
+    p = p * f + 0.1290014237f;
+    p = p * f - 0.1313223094f;
+    p = p * f + 0.1417882890f;
+    p = p * f - 0.1662399769f;
+    p = p * f + 0.2000237405f;
+    p = p * f - 0.2500082553f;
+    p = p * f + 0.3333331645f;
+    vf s = f * f;
+    vf result = p * f * s + n * 1.42860677e-6f - 0.5f * s + f + n * 0.693145752f;
+    result = vselect(x == 0.0f, vset(-__builtin_inff()), result);
+    result = vselect(x < 0.0f, vset(__builtin_nanf("")), result);
+    return vselect((x == __builtin_inff()) | (x != x), x, result);
+}
+
+static inline vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
+
+static inline vf vtanh(vf x) {
+    vf a = vabs(x), s = x * x;
+    vf p = vset(-0.0056607802f);
+    p = p * s + 0.0206019990f;
+    p = p * s - 0.0537292287f;
+    p = p * s + 0.1333132833f;
+    p = p * s - 0.3333327770f;
+    vf small = x + x * s * p;
+    vf large = 1.0f - 2.0f / (vexp(2.0f * a) + 1.0f);
+    large = (vf)((vi)large | ((vi)x & (vi)vset(-0.0f)));
+    return vselect(a < 0.62f, small, large);
+}
+
+/* log(1 + exp x) = max(x, 0) + log1p(exp -|x|); log1p y = log u + (y - (u - 1)) / u with u = 1 + y rounded. */
+static inline vf vsoftplus(vf x) {
+    vf y = vexp(-vabs(x)), u = 1.0f + y;
+    vf large = vselect(x > 0.0f, x, vset(0.0f));
+    vf sum = large + (vlog(u) + (y - (u - 1.0f)) / u);
+    return vselect(x != x, x, sum);
+}
+
+/* Normal distribution: the share below x. erfc z = t exp(Q(t) - z^2), t = 1 / (1 + z/2), Q fitted on z in 0 .. 10. */
+static inline vf vnormal_below(vf x, vf gauss) { /* gauss: exp(-x^2/2) */
+    vf z = vabs(x) * 0.70710678f;
+    z = vselect(z > 10.0f, vset(10.0f), z);
+    vf t = 1.0f / (1.0f + 0.5f * z);
+    vf q = vset(0.1421949118f);
+    q = q * t - 0.6660666466f;
+    q = q * t + 1.1224092245f;
+    q = q * t - 0.6512591839f;
+    q = q * t - 0.1167788580f;
+    q = q * t + 0.0201915242f;
+    q = q * t + 0.0283585656f;
+    q = q * t + 0.3878994286f;
+    q = q * t + 0.9984925389f;
+    q = q * t - 1.2654414177f;
+    vf half = 0.5f * t * vexp(q) * gauss;
+    return vselect(x < 0.0f, half, 1.0f - half);
+}
+
+/* tanh form: x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3). */
+static inline vf vgelu_tanh(vf x) {
+    vf u = x * (1.59576912f + 0.0713548163f * x * x);
+    return x * vsigmoid(u);
+}
+static inline vf vgelu_tanh_slope(vf x) {
+    vf s = vsigmoid(x * (1.59576912f + 0.0713548163f * x * x));
+    return s + x * s * (1.0f - s) * (1.59576912f + 0.2140644488f * x * x);
+}
+static inline vf vgelu_exact(vf x) {
+    vf below = vnormal_below(x, vexp(-0.5f * x * x));
+    return vselect(x < -14.0f, vset(0.0f), x * below);
+}
+static inline vf vgelu_exact_slope(vf x) {
+    vf gauss = vexp(-0.5f * x * x);
+    return vnormal_below(x, gauss) + 0.39894228f * x * gauss;
+}
+static inline vf vsilu_slope(vf x) {
+    vf s = vsigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+#endif
