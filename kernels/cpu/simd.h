@@ -42,6 +42,14 @@ static inline vf vset(float x) {
 static inline vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 static inline vf vmax(vf a, vf b) { return vselect(a > b, a, b); } /* b where either is NaN */
 static inline vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
+/* x within low .. high; NaN stays. */
+static inline vf vclip(vf x, float low, float high) {
+#ifdef __AVX512F__
+    return (vf)_mm512_max_ps((__m512)vset(low), _mm512_min_ps((__m512)vset(high), (__m512)x));
+#else
+    return (vf)_mm256_max_ps((__m256)vset(low), _mm256_min_ps((__m256)vset(high), (__m256)x));
+#endif
+}
 static inline vf vabs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
 /* First n (1 .. VL-1) elements; the rest is 0. */
@@ -95,18 +103,11 @@ static inline float vpeak(vf x) {
 
 /* --- functions ---------------------------------------------------------------------------------------------------- */
 
-/* x 2^n for integral n in about -250 .. 250, with overflow to infinity and gradual underflow. */
-static inline vf vscale(vf x, vi n) {
-    vi half = n >> 1;
-    return x * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
-}
-
 /* exp x = 2^n exp r with |r| <= log(2)/2: 1 + r + r^2 P(r), fitted for least relative error (6e-9 before rounding). */
 static inline vf vexp(vf x) {
-    x = vselect(x > 100.0f, vset(100.0f), x); /* a NaN stays */
-    x = vselect(x < -125.0f, vset(-125.0f), x);
+    x = vclip(x, -88.0f, 88.8f);          /* below: 2^-127 is written as 0; above: 2^128 as infinity */
     vf n = x * 1.44269504f + 12582912.0f; /* rounds to an integer in the low bits */
-    vi k = (vi)n - 0x4b400000;
+    vi k = (vi)n - (0x4b400000 - 127);
     n -= 12582912.0f;
     vf r = x - n * 0.693145752f;
     r -= n * 1.42860677e-6f;
@@ -115,7 +116,7 @@ static inline vf vexp(vf x) {
     p = p * r + 0.0416663736f;
     p = p * r + 0.1666657627f;
     p = p * r + 0.5f;
-    return vscale(p * r * r + r + 1.0f, k);
+    return (p * r * r + r + 1.0f) * (vf)(k << 23);
 }
 
 /* log x = k log 2 + log(1 + f), f in sqrt(1/2) - 1 .. sqrt(2) - 1. 0 gives -infinity, negative numbers NaN. */
@@ -163,24 +164,27 @@ static inline vf vsoftplus(vf x) {
     return vselect(x != x, x, sum);
 }
 
-/* Normal distribution: the share below x. erfc z = t exp(Q(t) - z^2), t = 1 / (1 + z/2), Q fitted on z in 0 .. 10. */
-static inline vf vnormal_below(vf x, vf gauss) { /* gauss: exp(-x^2/2) */
-    vf z = vabs(x) * 0.70710678f;
-    z = vselect(z > 10.0f, vset(10.0f), z);
-    vf t = 1.0f / (1.0f + 0.5f * z);
-    vf q = vset(0.1421949118f);
-    q = q * t - 0.6660666466f;
-    q = q * t + 1.1224092245f;
-    q = q * t - 0.6512591839f;
-    q = q * t - 0.1167788580f;
-    q = q * t + 0.0201915242f;
-    q = q * t + 0.0283585656f;
-    q = q * t + 0.3878994286f;
-    q = q * t + 0.9984925389f;
-    q = q * t - 1.2654414177f;
-    vf half = 0.5f * t * vexp(q) * gauss;
-    return vselect(x < 0.0f, half, 1.0f - half);
+/* erf z = z P(z^2) / Q(z^2) for |z| < 3.92, fitted for least relative error (2e-8 before rounding); +-1 beyond. */
+static inline vf verf(vf z) {
+    vf s = z * z;
+    vf p = vset(2.0500720e-06f);
+    p = p * s + 2.8488459e-04f;
+    p = p * s + 3.7657011e-03f;
+    p = p * s + 5.2748986e-02f;
+    p = p * s + 1.9040842e-01f;
+    p = p * s + 1.1283791f;
+    vf q = vset(3.8091654e-05f);
+    q = q * s + 1.1625558e-03f;
+    q = q * s + 1.4969386e-02f;
+    q = q * s + 1.1410993e-01f;
+    q = q * s + 5.0207782e-01f;
+    q = q * s + 1.0f;
+    vf one = (vf)(((vi)z & (vi)vset(-0.0f)) | (vi)vset(1.0f));
+    return vselect(vabs(z) >= 3.92f, one, z * p / q);
 }
+
+/* Normal distribution: the share below x. */
+static inline vf vnormal_below(vf x) { return 0.5f + 0.5f * verf(x * 0.70710678f); }
 
 /* tanh form: x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3). */
 static inline vf vgelu_tanh(vf x) {
@@ -191,14 +195,8 @@ static inline vf vgelu_tanh_slope(vf x) {
     vf s = vsigmoid(x * (1.59576912f + 0.0713548163f * x * x));
     return s + x * s * (1.0f - s) * (1.59576912f + 0.2140644488f * x * x);
 }
-static inline vf vgelu_exact(vf x) {
-    vf below = vnormal_below(x, vexp(-0.5f * x * x));
-    return vselect(x < -14.0f, vset(0.0f), x * below);
-}
-static inline vf vgelu_exact_slope(vf x) {
-    vf gauss = vexp(-0.5f * x * x);
-    return vnormal_below(x, gauss) + 0.39894228f * x * gauss;
-}
+static inline vf vgelu_exact(vf x) { return x * vnormal_below(x); }
+static inline vf vgelu_exact_slope(vf x) { return vnormal_below(x) + 0.39894228f * x * vexp(-0.5f * x * x); }
 static inline vf vsilu_slope(vf x) {
     vf s = vsigmoid(x);
     return s * (1.0f + x * (1.0f - s));
