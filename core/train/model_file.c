@@ -52,8 +52,14 @@ static void read_dataset(aira__registry *registry, aira__node *node, bool check_
         return;
     }
     if (check_data) aira__diagnose(d, node, "%s", error.text);
-    m->info = (aira_dataset_info){.size = sizeof m->info};
+    int64_t length = aira__json_int(m->dataset->canonical, "length", 0);
     m->vocab = m->classes = aira__json_int(m->dataset->canonical, "vocab", 0);
+    m->info = (aira_dataset_info){.size = sizeof m->info,
+                                  .metric = AIRA_METRIC_LOSS,
+                                  .vocab = m->vocab,
+                                  .classes = m->classes,
+                                  .input_length = length,
+                                  .target_length = length};
 }
 
 static json_t *canonical_json(const aira__model_file *m) {

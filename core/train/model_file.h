@@ -18,7 +18,7 @@ typedef struct aira__model_file {
     char *name, *architecture; /* run-length form */
     aira__task_token *tokens;
     int n_tokens, n_layers;
-    aira__layer *layers; /* n_layers; strings belong to the tokens */
+    aira__layer *layers;                /* n_layers; strings belong to the tokens */
     aira__instance *backbone, *dataset; /* data set NULL: none given */
     aira_dataset_info info;             /* of the data set; zero without one */
     aira__recipe recipe;                /* of preset madlab where none is given */
@@ -26,10 +26,10 @@ typedef struct aira__model_file {
     json_t *canonical;
 } aira__model_file;
 
-/* check_data false: a data set that cannot be read is no error; then info.input_length may be 0. NULL with
-   diagnostics. */
-aira__model_file *aira__model_file_load(aira__registry *, const char *path, const char *const *overrides, int n_overrides,
-                                        bool check_data, aira__diagnostics *);
+/* check_data false: a data set that cannot be read is no error; then info holds what its keys `vocab` and `length` say,
+   0 where they say nothing. NULL with diagnostics. */
+aira__model_file *aira__model_file_load(aira__registry *, const char *path, const char *const *overrides,
+                                        int n_overrides, bool check_data, aira__diagnostics *);
 void aira__model_file_destroy(aira__model_file *);
 
 #endif

@@ -66,7 +66,8 @@ void aira__task_destroy(aira__task *);
 
 /* The map of tokens, `at_scale` included; *tokens is malloc'ed, also on failure. false with diagnostics. */
 bool aira__tokens_read(aira__registry *, aira__node *map, aira__task_token **tokens, int *n, aira__diagnostics *);
-aira_status aira__tokens_read_json(aira__registry *, const json_t *map, aira__task_token **tokens, int *n, aira_error *);
+aira_status aira__tokens_read_json(aira__registry *, const json_t *map, aira__task_token **tokens, int *n,
+                                   aira_error *);
 json_t *aira__tokens_json(const aira__task_token *, int n);
 void aira__tokens_release(aira__task_token *, int n);
 

@@ -148,6 +148,7 @@ void aira__training_destroy(aira__training *t) {
 }
 
 int64_t aira__training_step_count(const aira__training *t) { return t->total; }
+int64_t aira__training_batch(const aira__training *t) { return t->batches.batch; }
 int64_t aira__training_next_step(const aira__training *t) { return t->next; }
 int64_t aira__training_eval_every(const aira__training *t) { return t->eval_every; }
 

@@ -62,6 +62,7 @@ aira_status aira__training_create(const aira__training_options *, aira__training
 void aira__training_destroy(aira__training *);
 
 int64_t aira__training_step_count(const aira__training *); /* of the whole training; 0: bounded in seconds */
+int64_t aira__training_batch(const aira__training *);      /* rows of a full step */
 int64_t aira__training_parameters(const aira__training *);
 double aira__training_flops_per_step(const aira__training *);
 int64_t aira__training_next_step(const aira__training *);

@@ -1,0 +1,204 @@
+/* core/cli/cmd_train.c - `aira train MODEL.yaml`: trains a model; log, weights, checkpoints, resume.
+ *
+ * --steps N trains N steps from where the training stands; schedule and length stay those of the recipe. With
+ * --checkpoint the state is also written every --every steps, whole or not at all, so a killed training goes on with
+ * --resume.
+ */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/json.h"
+#include "core/cli/cli.h"
+#include "core/cli/device.h"
+#include "core/train/model_file.h"
+#include "core/train/training.h"
+
+int aira__cmd_train(aira__cli *cli, int argc, char **argv);
+
+typedef struct train_options {
+    const char *model, *weights, *log, *save, *resume, *checkpoint, *device;
+    uint64_t seed;
+    int64_t steps, every, threads;
+} train_options;
+
+typedef struct train_run {
+    aira__cli *cli;
+    const train_options *o;
+    const aira__model_file *model;
+    aira__training *training;
+    FILE *log;
+    double start, last_line, loss;
+    int64_t done;
+    aira_error error; /* of a log or checkpoint that could not be written */
+} train_run;
+
+static void write_log(train_run *r, const aira__step_result *s) {
+    json_t *line = json_pack("{s:I, s:o, s:f, s:o, s:f}", "step", (json_int_t)s->step, "loss",
+                             aira__json_number(s->loss), "lr", s->lr, "grad_norm", aira__json_number(s->grad_norm),
+                             "seconds", s->seconds);
+    bool written = line != NULL && json_dumpf(line, r->log, JSON_COMPACT) == 0 && fputc('\n', r->log) != EOF &&
+                   fflush(r->log) == 0;
+    json_decref(line);
+    if (!written) aira__fail(&r->error, AIRA_E_IO, "%s cannot be written: %s", r->o->log, strerror(errno));
+}
+
+static int on_step(void *context, const aira__step_result *s, int64_t steps) {
+    train_run *r = context;
+    double now = aira__now();
+    r->loss = s->loss;
+    r->done++;
+    if (r->log != NULL) write_log(r, s);
+    if (r->o->checkpoint != NULL && r->o->every > 0 && (s->step + 1) % r->o->every == 0 && r->error.status == AIRA_OK) {
+        aira__training_save_checkpoint(r->training, r->o->checkpoint, &r->error);
+    }
+    if (!r->cli->quiet && now - r->last_line >= 2) {
+        r->last_line = now;
+        fprintf(stderr, "step %lld%s%.0lld loss %.4f, %.2f s per step\n", (long long)s->step + 1,
+                steps > 0 ? " of " : "", (long long)steps, s->loss, (now - r->start) / (double)r->done);
+    }
+    return r->error.status != AIRA_OK;
+}
+
+static aira_status save_weights(train_run *r, aira_error *error) {
+    char *canonical = aira__json_canonical(r->model->canonical);
+    if (canonical == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for the weights' metadata");
+    const char *keys[] = {"architecture", "model"}, *values[] = {r->model->architecture, canonical};
+    aira_status status = aira__training_save_weights(r->training, r->o->save, keys, values, 2, error);
+    free(canonical);
+    return status;
+}
+
+static aira_status train(train_run *r, aira_error *error) {
+    const train_options *o = r->o;
+    bool nan = false;
+    aira_status status = AIRA_OK;
+    if (o->resume != NULL) status = aira__training_load_checkpoint(r->training, o->resume, error);
+    if (status == AIRA_OK && o->weights != NULL) status = aira__training_load_weights(r->training, o->weights, error);
+    if (status == AIRA_OK && o->log != NULL && (r->log = fopen(o->log, o->resume != NULL ? "a" : "w")) == NULL) {
+        status = aira__fail(error, AIRA_E_IO, "%s cannot be written: %s", o->log, strerror(errno));
+    }
+    if (status != AIRA_OK) return status;
+    aira__run_hooks hooks = {on_step, r, 0};
+    r->start = r->last_line = aira__now();
+    if (o->steps != 0) status = aira__training_run(r->training, o->steps > 0 ? o->steps : 0, &hooks, NULL, &nan, error);
+    if (r->error.status != AIRA_OK && error != NULL) *error = r->error;
+    if (r->log != NULL && fclose(r->log) != 0 && status == AIRA_OK) {
+        status = aira__fail(error, AIRA_E_IO, "%s cannot be written: %s", o->log, strerror(errno));
+    }
+    if (status == AIRA_OK && o->checkpoint != NULL)
+        status = aira__training_save_checkpoint(r->training, o->checkpoint, error);
+    if (status == AIRA_OK && o->save != NULL) status = save_weights(r, error);
+    return status;
+}
+
+static json_t *result_json(const train_run *r) {
+    double seconds = aira__now() - r->start, tokens = (double)r->done * (double)r->model->info.input_length;
+    tokens *= (double)aira__training_batch(r->training);
+    return json_pack("{s:I, s:o, s:f, s:o, s:I, s:s?}", "steps", (json_int_t)r->done, "loss",
+                     aira__json_number(r->done > 0 ? r->loss : NAN), "seconds", seconds, "tokens_per_second",
+                     aira__json_number(r->done > 0 && seconds > 0 ? tokens / seconds : NAN), "parameters",
+                     (json_int_t)aira__training_parameters(r->training), "weights", r->o->save);
+}
+
+/* The model without what may differ between a training and its resumption. */
+static char *identity_of(const aira__model_file *model) { return aira__json_canonical(model->canonical); }
+
+static int run(aira__cli *cli, const train_options *o, aira__model_file *model, aira__instance *device) {
+    aira_error error = {AIRA_OK, ""};
+    train_run r = {.cli = cli, .o = o, .model = model, .error = {AIRA_OK, ""}};
+    char *identity = identity_of(model);
+    aira__training_options options = {.device = device->plugin->table,
+                                      .device_self = device->self,
+                                      .host = aira__registry_host(cli->registry),
+                                      .backbone = model->backbone->plugin->table,
+                                      .backbone_self = model->backbone->self,
+                                      .layers = model->layers,
+                                      .n_layers = (uint32_t)model->n_layers,
+                                      .dataset = model->dataset,
+                                      .info = &model->info,
+                                      .recipe = &model->recipe,
+                                      .seed = o->seed,
+                                      .causal = true,
+                                      .identity = identity};
+    aira_status status = aira__training_create(&options, &r.training, &error);
+    if (status == AIRA_OK) status = train(&r, &error);
+    int code = status == AIRA_OK ? 0 : aira__cli_fail(cli, &error);
+    if (code == 0 && cli->json) {
+        code = aira__cli_print_json(cli, result_json(&r));
+    } else if (code == 0 && !cli->quiet) {
+        fprintf(stderr, "%lld steps, loss %.4f, %lld parameters, %.1f s\n", (long long)r.done, r.loss,
+                (long long)aira__training_parameters(r.training), aira__now() - r.start);
+    }
+    aira__training_destroy(r.training);
+    free(identity);
+    return code;
+}
+
+static int check(aira__cli *cli, const train_options *o, const aira__model_file *model) {
+    if (model->dataset == NULL) {
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "%s: training needs a 'dataset'", o->model);
+    }
+    if (model->info.input_length == 0) { /* only without data: initial weights do not depend on the length */
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "%s: the data set cannot be read and gives no 'length'",
+                                   o->model);
+    }
+    if (o->every > 0 && o->checkpoint == NULL) {
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "--every has an effect together with --checkpoint FILE only");
+    }
+    if (o->resume != NULL && o->weights != NULL) {
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "give --resume or --weights, not both");
+    }
+    return -1;
+}
+
+int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
+    train_options o = {.seed = 1, .steps = -1};
+    const aira__cli_option options[] = {
+        {"weights", "W", "start from these weights (safetensors)", AIRA__CLI_TEXT, &o.weights, false},
+        {"log", "L.jsonl", "one JSON line per step", AIRA__CLI_TEXT, &o.log, false},
+        {"save", "W", "write the weights at the end", AIRA__CLI_TEXT, &o.save, false},
+        {"steps", "N", "train N steps (default: the recipe's; 0: only initialise)", AIRA__CLI_INT, &o.steps, false},
+        {"checkpoint", "C", "write the state of the training there at the end", AIRA__CLI_TEXT, &o.checkpoint, false},
+        {"every", "N", "and every N steps", AIRA__CLI_INT, &o.every, false},
+        {"resume", "C", "continue from a checkpoint", AIRA__CLI_TEXT, &o.resume, false},
+        {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
+        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
+    const aira__cli_spec spec = {.arguments = "MODEL.yaml [key=value...]",
+                                 .summary = "Trains a model at any scale.",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof options[0],
+                                 .min_names = 1,
+                                 .max_names = 1,
+                                 .overrides = true};
+    aira__cli_arguments arguments;
+    int status = aira__cli_parse(cli, &spec, argc, argv, &arguments);
+    if (status >= 0) return status;
+    o.model = arguments.names[0];
+    aira_error error = {AIRA_OK, ""};
+    aira__registry *registry = aira__cli_registry(cli, &error);
+    aira__diagnostics *d = aira__diagnostics_create();
+    if (registry == NULL || d == NULL) {
+        aira__diagnostics_destroy(d);
+        return registry == NULL ? aira__cli_fail(cli, &error)
+                                : aira__cli_fail_text(cli, AIRA_E_MEMORY, "out of memory");
+    }
+    aira__model_file *model = aira__model_file_load(registry, o.model, arguments.overrides, arguments.n_overrides,
+                                                    o.steps != 0, d);
+    aira__instance *device = NULL;
+    if (model == NULL) {
+        status = aira__cli_fail_diagnostics(cli, d);
+    } else if ((status = check(cli, &o, model)) < 0) {
+        device = aira__cli_device(cli, o.device, o.threads, &error);
+        status = device == NULL ? aira__cli_fail(cli, &error) : run(cli, &o, model, device);
+    }
+    aira__instance_destroy(device);
+    aira__model_file_destroy(model);
+    aira__diagnostics_destroy(d);
+    return status;
+}
