@@ -134,7 +134,7 @@ static char *model_yaml(const aira__size *size, const char *by, const char *arch
     aira__buf b = {0};
     aira__buf_printf(&b, "# %s by %s: %.1f M parameters in the body, %.1f M with norms and the tied embedding.\n",
                      size->name, by, (double)t->body / 1e6, (double)t->total / 1e6);
-    aira__buf_printf(&b, "# Point dataset.train at token shards made with a tokenizer of %lld entries.\n",
+    aira__buf_printf(&b, "# Put token shards of a %lld-entry tokenizer where `dataset` says, or change it.\n",
                      (long long)size->vocab);
     aira__buf_printf(&b, "model: %s-%s\narchitecture: \"%s\"\ntokens:\n", size->name, by, architecture);
     for (int i = 0; i < n_tokens; i++) {
@@ -145,9 +145,15 @@ static char *model_yaml(const aira__size *size, const char *by, const char *arch
         free(config);
     }
     aira__buf_printf(&b, "backbone: {use: llama, width: %lld, tied: true}\n", (long long)size->width);
-    aira__buf_printf(&b, "dataset: {use: tokens, train: data/train, vocab: %lld, length: %d}\n", (long long)size->vocab,
-                     AIRA__SCALE_CONTEXT);
-    aira__buf_printf(&b, "recipe: {optimizer: {use: adamw, lr: %g}, steps: 10000, batch: 64}\n", size->learning_rate);
+    aira__buf_printf(&b,
+                     "dataset: {use: tokens, train: [data/train*.bin], validation: [data/val*.bin], vocab: %lld, "
+                     "length: %d}\n",
+                     (long long)size->vocab, AIRA__SCALE_CONTEXT);
+    aira__buf_printf(&b,
+                     "recipe:\n  optimizer: {use: adamw, lr: %g, beta2: 0.95, weight_decay: 0.1}\n"
+                     "  schedule: {kind: trapezoid, warmup: 1K}\n  tokens: 37.5B\n  batch: 64\n  clip: 1\n"
+                     "  precision: bf16\n",
+                     size->learning_rate);
     return aira__buf_take(&b);
 }
 

@@ -207,8 +207,8 @@ static void aggregates(aira__buf *b, const report_data *d) {
     report_cluster_map(b, d);
 }
 
-static void scaled_row(aira__buf *b, const char *name, const json_t *e, double layers) {
-    aira__buf_printf(b, "<td class=\"l\">%s</td><td>%.0f</td><td>", name, layers);
+static void scaled_row(aira__buf *b, const json_t *e) {
+    aira__buf_printf(b, "</td><td>%.0f</td><td>", number_in(e, "layers"));
     report_millions(b, number_in(e, "parameters_body"));
     text(b, "</td><td>");
     report_millions(b, number_in(e, "parameters_total"));
@@ -219,39 +219,62 @@ static void scaled_row(aira__buf *b, const char *name, const json_t *e, double l
     text(b, "</td></tr>\n");
 }
 
-static void scaled_models(aira__buf *b, const report_data *d) {
-    if (json_array_size(d->extrapolated) == 0) return;
-    text(b, "<h2>Extrapolated models</h2><p class=\"dim\">Body: primitives alone. FLOPs of training at 8,192 tokens of "
-            "context, "
-            "without embedding and head; key-value cache in bf16.</p><div class=\"scroll\"><table><tr><th "
-            "class=\"l\">size</th>"
-            "<th class=\"l\">model</th><th>layers</th><th>body</th><th>total</th><th>GFLOP/token</th><th>KV "
-            "bytes/token</th></tr>\n");
+static const char *string_in(const json_t *object, const char *key) {
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : "";
+}
+
+/* Is it the first of its size with this architecture? Several aggregates often agree. */
+static bool first_of_kind(const report_data *d, size_t index, const json_t *e) {
+    for (size_t k = 0; k < index; k++) {
+        const json_t *other = json_array_get(d->extrapolated, k);
+        if (strcmp(string_in(other, "to"), string_in(e, "to")) == 0 &&
+            strcmp(string_in(other, "architecture"), string_in(e, "architecture")) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void models_of_size(aira__buf *b, const report_data *d, const char *to, const json_t *llama) {
     size_t i;
     const json_t *e;
-    const char *last = "";
+    if (llama) {
+        text(b, "<tr><td class=\"l\">");
+        report_escape(b, to);
+        text(b, "</td><td class=\"l\">Llama 3.2");
+        scaled_row(b, llama);
+    }
     json_array_foreach(d->extrapolated, i, e) {
-        const char *to = json_string_value(json_object_get(e, "to"));
-        const json_t *llama = json_object_get(e, "llama");
-        if (strcmp(last, to) != 0 && llama) {
-            text(b, "<tr><td class=\"l\">");
-            report_escape(b, to);
-            text(b, "</td>");
-            scaled_row(b, "Llama 3.2", llama, number_in(llama, "layers"));
-        }
-        last = to;
+        if (strcmp(string_in(e, "to"), to) != 0) continue;
         text(b, "<tr class=\"ours\"><td class=\"l\">");
         report_escape(b, to);
-        text(b, "</td>");
-        scaled_row(b, strcmp(json_string_value(json_object_get(e, "by")), "stack") == 0 ? "stacked" : "stretched", e,
-                   number_in(e, "layers"));
-        const char *architecture = json_string_value(json_object_get(e, "architecture"));
-        if (!architecture) continue;
+        text(b, "</td><td class=\"l\">");
+        report_escape(b, string_in(e, "from"));
+        text(b, strcmp(string_in(e, "by"), "stack") == 0 ? " stacked" : " stretched");
+        scaled_row(b, e);
+        if (!first_of_kind(d, i, e)) continue;
         text(b, "<tr><td></td><td class=\"l wrap\" colspan=\"6\">");
-        report_strip_text(b, d, architecture, NULL);
+        report_strip_text(b, d, string_in(e, "architecture"), NULL);
         text(b, "<code>");
-        report_escape(b, architecture);
+        report_escape(b, string_in(e, "architecture"));
         text(b, "</code></td></tr>\n");
+    }
+}
+
+static void scaled_models(aira__buf *b, const report_data *d) {
+    if (json_array_size(d->extrapolated) == 0) return;
+    text(b,
+         "<h2>Extrapolated models</h2><p class=\"dim\">Body: primitives alone. FLOPs of training at 8,192 tokens of "
+         "context, without embedding and head; key-value cache in bf16. Each architecture is drawn once.</p><div "
+         "class=\"scroll\"><table><tr><th class=\"l\">size</th><th class=\"l\">model</th><th>layers</th><th>body</th>"
+         "<th>total</th><th>GFLOP/token</th><th>KV bytes/token</th></tr>\n");
+    size_t i;
+    const json_t *e;
+    json_array_foreach(d->extrapolated, i, e) {
+        bool seen = false;
+        for (size_t k = 0; k < i; k++)
+            seen |= strcmp(string_in(json_array_get(d->extrapolated, k), "to"), string_in(e, "to")) == 0;
+        if (!seen) models_of_size(b, d, string_in(e, "to"), json_object_get(e, "llama"));
     }
     text(b, "</table></div>\n");
 }

@@ -134,7 +134,7 @@ static aira_status read_study(report_data *d, aira_error *error) {
 
 static aira_status read_results(report_data *d, aira_error *error) {
     query q;
-    aira_status status = open_query(d, "SELECT kind, name, value FROM result ORDER BY kind, name", &q, error);
+    aira_status status = open_query(d, "SELECT kind, name, value FROM result ORDER BY rowid", &q, error);
     if (status) return status;
     while (next_row(&q)) {
         const char *kind = text_at(&q, 0), *name = text_at(&q, 1), *text = text_at(&q, 2);
@@ -322,6 +322,8 @@ static aira_status read_sums(report_data *d, aira_error *error) {
         d->device_seconds = real_at(&q, 5);
         d->flops = real_at(&q, 6);
         d->wall_seconds = real_at(&q, 7);
+        const char *worked = json_string_value(json_object_get(d->study, "seconds")); /* over all resumptions */
+        if (worked && strtod(worked, NULL) > 0) d->wall_seconds = strtod(worked, NULL);
     }
     return close_query(&q, error);
 }
