@@ -3,7 +3,7 @@
 function(aira_add_plugin name)
   add_library(${name} MODULE ${ARGN})
   set_target_properties(${name} PROPERTIES
-    PREFIX "" C_VISIBILITY_PRESET hidden C_STANDARD 17 C_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+    PREFIX "" SUFFIX ".so" C_VISIBILITY_PRESET hidden C_STANDARD 17 C_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
   if(AIRA_PLUGIN_OUTPUT)
     set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${AIRA_PLUGIN_OUTPUT})
   endif()

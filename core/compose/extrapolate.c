@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/ext/active.h"
 #include "core/base/buf.h"
 #include "core/base/json.h"
 #include "core/compose/notation.h"
@@ -20,13 +21,13 @@
 typedef struct scaled { /* one token at the target's width */
     const char *token;
     aira__instance *primitive;
-    int64_t parameters, active; /* active -1: the plugin does not say */
+    int64_t parameters, active; /* active: those that one token meets */
     int64_t kv_elements;        /* per token and layer */
     double flops;               /* training, per token and layer */
 } scaled;
 
 typedef struct totals {
-    int64_t body, total, active, kv_bytes; /* active -1: unknown */
+    int64_t body, total, active, kv_bytes;
     double flops;
 } totals;
 
@@ -77,6 +78,15 @@ static aira_status configure(aira__registry *registry, const json_t *at_scale, c
     return status;
 }
 
+/* A primitive without the extension is dense. */
+static int64_t count_active(const scaled *s, int64_t width) {
+    const aira_plugin *plugin = s->primitive->plugin;
+    const aira_active_parameters *extension = plugin->extension ? plugin->extension(AIRA_EXT_ACTIVE_PARAMETERS) : NULL;
+    return extension && AIRA_HAS(aira_active_parameters, extension, active)
+               ? extension->active(s->primitive->self, width)
+               : s->parameters;
+}
+
 /* Counts one layer: traced at batch 1 and the training context. */
 static aira_status measure(scaled *s, const aira__size *size, aira_error *error) {
     const aira_primitive *table = s->primitive->plugin->table;
@@ -88,7 +98,7 @@ static aira_status measure(scaled *s, const aira__size *size, aira_error *error)
         aira__counts counts;
         aira__graph_count(graph, &counts);
         s->parameters = counts.parameters;
-        s->active = -1;
+        s->active = count_active(s, size->width);
         s->flops = 3.0 * counts.flops_forward / AIRA__SCALE_CONTEXT;
         s->kv_elements = AIRA_HAS(aira_primitive, table, kv_elements_per_token)
                              ? table->kv_elements_per_token(s->primitive->self, size->width)
@@ -107,13 +117,11 @@ static totals sum(const uint16_t *layers, int n, const scaled *tokens, const air
         t.body += s->parameters;
         t.flops += s->flops;
         t.kv_bytes += 2 * s->kv_elements;
-        t.active = s->active < 0 || t.active < 0 ? -1 : t.active + s->active;
+        t.active += s->active;
     }
     t.total = t.body + (n + 1) * size->width + size->vocab * size->width; /* norms; embedding, which is the head too */
     return t;
 }
-
-static json_t *known(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
 static json_t *count_tokens(const uint16_t *layers, int n, const scaled *tokens, int n_tokens) {
     json_t *counts = json_object();
@@ -170,9 +178,9 @@ static aira_status describe(const aira__size *size, const char *by, const uint16
                                    (int)size->llama_layers, "parameters_body", (json_int_t)llama->body,
                                    "parameters_total", (json_int_t)llama->total, "flops_per_token", llama->flops,
                                    "kv_bytes_per_token", (json_int_t)llama->kv_bytes);
-        out->result = json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:f, s:I, s:O, s:o, s:n}", "to", size->name, "by",
+        out->result = json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:I, s:O, s:o, s:n}", "to", size->name, "by",
                                 by, "architecture", architecture, "layers", n, "parameters_body", (json_int_t)t.body,
-                                "parameters_total", (json_int_t)t.total, "parameters_active", known(t.active),
+                                "parameters_total", (json_int_t)t.total, "parameters_active", (json_int_t)t.active,
                                 "flops_per_token", t.flops, "kv_bytes_per_token", (json_int_t)t.kv_bytes, "tokens",
                                 counts, "llama", beside, "model");
     }

@@ -18,6 +18,7 @@
 #include "aira/primitive.h"
 #include "aira/scaffold.h"
 #include "aira/schema.h"
+#include "aira/ext/active.h"
 #include "aira/ext/process.h"
 #include "aira/ext/recording.h"
 
@@ -480,6 +481,11 @@ SLOT(aira_schema, config_size, 4, uint32_t (*));
 SLOT(aira_schema, n_fields, 8, uint32_t (*));
 SLOT(aira_schema, field_stride, 12, uint32_t (*));
 SLOT(aira_schema, fields, 16, const aira_field *(*));
+
+GROWS(aira_active_parameters, 16);
+SLOT(aira_active_parameters, size, 0, uint32_t (*));
+SLOT(aira_active_parameters, reserved, 4, uint32_t (*));
+SLOT(aira_active_parameters, active, 8, int64_t (*(*))(void *self, int64_t width));
 
 GROWS(aira_process_limits, 64);
 SLOT(aira_process_limits, size, 0, uint32_t (*));
