@@ -1,0 +1,43 @@
+/* core/search/budget.h - what a study may use up, and what it has used.
+ *
+ * Two kinds of limit. Candidates and evaluations are shared out among the searches before anything runs, so that which
+ * search gets how much never depends on speed. The others (time, money, tokens, FLOPs) are spent as they come; reaching
+ * one ends the study with an event in the journal, which a deterministic tree cannot contain.
+ */
+#ifndef AIRA_SEARCH_BUDGET_H
+#define AIRA_SEARCH_BUDGET_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "core/config/config.h"
+#include "core/search/journal.h"
+
+typedef struct aira__budget { /* negative: no limit */
+    int64_t candidates, evaluations;
+    double wall, device_seconds, flops, money_usd;
+    int64_t tokens;
+} aira__budget;
+
+/* Keys: candidates, evaluations, wall, device_seconds, flops, tokens, money ("20 USD"). node NULL: no limits. */
+void aira__budget_read(aira__node *node, aira__budget *, aira__diagnostics *);
+json_t *aira__budget_json(const aira__budget *); /* null where there is no limit */
+void aira__budget_from_json(const json_t *, aira__budget *);
+
+typedef struct aira__usage {
+    int64_t candidates, evaluations;
+    double seconds;        /* wall, over all sessions of the run */
+    double device_seconds; /* NAN: unknown, as below */
+    double flops, tokens, money_usd;
+} aira__usage;
+/* From the journal; seconds is the caller's. */
+void aira__usage_read(aira__journal *, double seconds, aira__usage *);
+/* "budget" of docs/contract.md 2 */
+json_t *aira__usage_json(const aira__usage *, const aira__budget *);
+/* True with a sentence when a limit other than candidates and evaluations is reached. */
+bool aira__budget_reached(const aira__budget *, const aira__usage *, char *sentence, size_t size);
+
+/* Shares a total out: out[i] gets total / n, the first ones one more. total negative: all -1. */
+void aira__budget_share(int64_t total, int n, int64_t *out);
+
+#endif

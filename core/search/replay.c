@@ -1,0 +1,287 @@
+/* core/search/replay.c - see replay.h. */
+#include "core/search/replay.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/fs.h"
+#include "core/base/json.h"
+#include "core/search/answer.h"
+#include "core/search/journal.h"
+#include "core/search/question.h"
+#include "core/search/tree.h"
+
+#define MAX_DIFFERENCES 100 /* after so many the rest says nothing new */
+
+typedef struct recorded_node {
+    char operator_name[16], hash[65], status[16];
+    int64_t parent, other_parent;
+    double search_score, selection_score;
+    char *note, *cause, *architecture;
+} recorded_node;
+
+typedef struct recorded_call {
+    int64_t idx, attempt;
+    char request_hash[65], answer[65], state[16];
+    char *error;
+} recorded_call;
+
+typedef struct replay {
+    aira__registry *registry;
+    aira__journal *journal;
+    json_t *study, *differences;
+    aira__asking asking;
+    const char **tokens;
+    int n_tokens;
+    /* of the current search */
+    int64_t search;
+    recorded_node *nodes;
+    recorded_call *calls;
+    int n_nodes, n_calls;
+} replay;
+
+static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
+
+static void differ(replay *r, uint32_t idx, const char *format, const char *a, const char *b) {
+    char text[512], detail[400];
+    if (json_array_size(r->differences) >= MAX_DIFFERENCES) return;
+    snprintf(detail, sizeof detail, format, a, b);
+    snprintf(text, sizeof text, "search %" PRId64 " node %u: %s", r->search, idx, detail);
+    json_array_append_new(r->differences, json_string(text));
+}
+
+static aira_status take_node(void *context, const aira__journal_node *row, aira_error *error) {
+    replay *r = context;
+    recorded_node *more = realloc(r->nodes, (size_t)(r->n_nodes + 1) * sizeof *more);
+    if (!more) return no_memory(error);
+    r->nodes = more;
+    recorded_node *n = &more[r->n_nodes++];
+    *n = (recorded_node){.parent = row->parent,
+                         .other_parent = row->other_parent,
+                         .search_score = row->search_score,
+                         .selection_score = row->selection_score,
+                         .note = row->note ? strdup(row->note) : NULL,
+                         .cause = row->cause ? strdup(row->cause) : NULL,
+                         .architecture = row->architecture ? strdup(row->architecture) : NULL};
+    snprintf(n->operator_name, sizeof n->operator_name, "%s", row->operator_name);
+    snprintf(n->hash, sizeof n->hash, "%s", row->hash ? row->hash : "");
+    snprintf(n->status, sizeof n->status, "%s", row->status);
+    return AIRA_OK;
+}
+
+static aira_status take_call(void *context, const aira__journal_call *row, aira_error *error) {
+    replay *r = context;
+    recorded_call *more = realloc(r->calls, (size_t)(r->n_calls + 1) * sizeof *more);
+    if (!more) return no_memory(error);
+    r->calls = more;
+    recorded_call *c = &more[r->n_calls++];
+    *c = (recorded_call){.idx = row->idx, .attempt = row->attempt, .error = row->error ? strdup(row->error) : NULL};
+    snprintf(c->request_hash, sizeof c->request_hash, "%s", row->request_hash);
+    snprintf(c->answer, sizeof c->answer, "%s", row->answer ? row->answer : "");
+    snprintf(c->state, sizeof c->state, "%s", row->state);
+    return AIRA_OK;
+}
+
+static void forget_search(replay *r) {
+    for (int i = 0; i < r->n_nodes; i++) {
+        free(r->nodes[i].note);
+        free(r->nodes[i].cause);
+        free(r->nodes[i].architecture);
+    }
+    for (int i = 0; i < r->n_calls; i++) free(r->calls[i].error);
+    free(r->nodes);
+    free(r->calls);
+    r->nodes = NULL;
+    r->calls = NULL;
+    r->n_nodes = r->n_calls = 0;
+}
+
+/* Builds the question of a call again and compares it with the one that was asked. */
+static aira_status check_call(replay *r, uint32_t idx, const json_t *question, const recorded_call *c,
+                              aira_error *error) {
+    char hash[65];
+    aira_status status = aira__json_hash(question, hash, error);
+    if (status == AIRA_OK && strcmp(hash, c->request_hash))
+        differ(r, idx, "the question differs (recorded %.12s, now %.12s): a prompt or the state has changed",
+               c->request_hash, hash);
+    return status;
+}
+
+/* Goes through a node's calls and parses its last answer: the candidate's hash, or "" with the reason. */
+static aira_status repeat_calls(replay *r, const aira__tree *tree, uint32_t idx, char hash[65], aira_error *error) {
+    json_t *question = NULL;
+    hash[0] = 0;
+    aira_status status = aira__question_make(&r->asking, tree, idx, &question, error);
+    uint16_t *layers = calloc((size_t)r->asking.n_layers + 1, sizeof *layers);
+    if (status == AIRA_OK && !layers) status = no_memory(error);
+    for (int i = 0; status == AIRA_OK && i < r->n_calls; i++) {
+        const recorded_call *c = &r->calls[i];
+        if (c->idx != idx || !strcmp(c->state, "asked")) continue;
+        status = check_call(r, idx, question, c, error);
+        bool answered = !strcmp(c->state, "answered");
+        char *text = c->answer[0] ? aira__journal_get_text(r->journal, c->answer, error) : NULL;
+        aira_error reason = {0};
+        aira__candidate candidate = {0};
+        if (answered && text &&
+            aira__answer_parse(text, r->tokens, r->n_tokens, r->asking.n_layers, layers, &reason) == AIRA_OK) {
+            status = aira__candidate_make(layers, r->asking.n_layers, r->tokens, &candidate, error);
+            if (status == AIRA_OK) memcpy(hash, candidate.hash, 65);
+            aira__candidate_release(&candidate);
+        } else if (status == AIRA_OK) {
+            json_t *again = NULL;
+            status = aira__question_retry(&r->asking, question, tree->seed, answered ? text : NULL,
+                                          answered ? reason.text : NULL, &again, error);
+            json_decref(question);
+            question = again;
+        }
+        free(text);
+    }
+    free(layers);
+    json_decref(question);
+    return status;
+}
+
+/* The decision is compared; the recorded outcome is taken over. */
+static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *action, aira_error *error) {
+    int64_t at = aira__tree_add(tree, action->operator_code, action->parent, action->other_parent);
+    if (at < 0) return no_memory(error);
+    uint32_t idx = (uint32_t)at;
+    const recorded_node *n = &r->nodes[idx];
+    const char *operator_name = aira__operator_name(action->operator_code);
+    char hash[65], was[64], now[64];
+    if (strcmp(operator_name, n->operator_name))
+        differ(r, idx, "operator was %s, is now %s", n->operator_name, operator_name);
+    if (action->parent != n->parent || action->other_parent != n->other_parent) {
+        snprintf(was, sizeof was, "%" PRId64 "/%" PRId64, n->parent, n->other_parent);
+        snprintf(now, sizeof now, "%" PRId64 "/%" PRId64, action->parent, action->other_parent);
+        differ(r, idx, "parents were %s, are now %s", was, now);
+    }
+    aira_status status = repeat_calls(r, tree, idx, hash, error);
+    if (status != AIRA_OK) return status;
+    bool pending = !strcmp(n->status, "pending");
+    if (!pending && strcmp(hash, n->hash))
+        differ(r, idx, "candidate was %.12s, is now %.12s", n->hash[0] ? n->hash : "none", hash[0] ? hash : "none");
+    aira__outcome outcome = {!strcmp(n->status, "good") ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                             n->hash[0] ? n->hash : NULL,
+                             n->architecture,
+                             n->note,
+                             n->cause,
+                             n->search_score,
+                             n->selection_score};
+    return pending ? AIRA_OK : aira__tree_finish(tree, idx, &outcome, error);
+}
+
+/* Decides until the recorded nodes are used up. */
+static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance *scaffold, aira_error *error) {
+    aira_status status = AIRA_OK;
+    while (status == AIRA_OK && tree->n < (uint32_t)r->n_nodes) {
+        aira__step step;
+        status = aira__tree_step(tree, scaffold->plugin->table, scaffold->self, -1, -1, &step, error);
+        if (status != AIRA_OK) break;
+        bool stop = step.kind == AIRA__STEP_STOP;
+        if (step.kind == AIRA__STEP_ASK) {
+            status = repeat_node(r, tree, &step.action, error);
+        } else if (!stop && tree->nodes[tree->committed].finished) {
+            (void)aira__tree_commit(tree);
+        } else {
+            differ(r, tree->n, "was decided then; the scaffold now %s%s",
+                   stop ? "stops here" : "waits for an unfinished node", "");
+            break;
+        }
+    }
+    return status;
+}
+
+/* Evaluations must back the scores of nodes. */
+static aira_status check_scores(replay *r, uint64_t seed, aira_error *error) {
+    sqlite3_stmt *s = NULL;
+    const char *sql = "SELECT search_score, selection_score, status FROM evaluation WHERE hash = ? AND seed = ? AND "
+                      "purpose = 'search'";
+    if (sqlite3_prepare_v2(aira__journal_db(r->journal), sql, -1, &s, NULL) != SQLITE_OK)
+        return aira__fail(error, AIRA_E_CORRUPT, "the journal's evaluations cannot be read");
+    for (int i = 0; i < r->n_nodes; i++) {
+        const recorded_node *n = &r->nodes[i];
+        if (!n->hash[0] || !strcmp(n->status, "pending")) continue;
+        sqlite3_reset(s);
+        sqlite3_bind_text(s, 1, n->hash, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 2, (int64_t)seed);
+        bool found = sqlite3_step(s) == SQLITE_ROW;
+        bool ok = found && !strcmp((const char *)sqlite3_column_text(s, 2), "ok");
+        bool good = !strcmp(n->status, "good");
+        if (!found)
+            differ(r, (uint32_t)i, "has no evaluation in the journal%s%s", "", "");
+        else if (ok != good || (good && sqlite3_column_double(s, 0) != n->search_score))
+            differ(r, (uint32_t)i, "its score is not the one of its evaluation%s%s", "", "");
+    }
+    sqlite3_finalize(s);
+    return AIRA_OK;
+}
+
+static aira_status replay_search(replay *r, const json_t *config, aira_error *error) {
+    aira__instance *scaffold = NULL;
+    aira__tree tree;
+    uint64_t seed = (uint64_t)aira__json_int(config, "seed", 1);
+    aira__tree_init(&tree, seed, (uint32_t)aira__json_int(config, "parallel", 1), r->asking.higher_is_better);
+    aira_status status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
+    if (status == AIRA_OK) status = aira__journal_each_call(r->journal, r->search, take_call, r, error);
+    if (status == AIRA_OK)
+        status = aira__instance_create_json(r->registry, "scaffold", json_object_get(config, "scaffold"), &scaffold,
+                                            error);
+    if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, error);
+    if (status == AIRA_OK) status = check_scores(r, seed, error);
+    aira__instance_destroy(scaffold);
+    aira__tree_release(&tree);
+    return status;
+}
+
+static aira_status open_study(replay *r, aira_error *error) {
+    char *config = aira__journal_get_study(r->journal, "config", error);
+    r->study = config ? aira__json_parse(config, strlen(config), "the journal's study", error) : NULL;
+    free(config);
+    r->differences = json_array();
+    if (!r->study) return aira__fail(error, AIRA_E_CORRUPT, "the journal holds no study");
+    const json_t *tokens = json_object_get(r->study, "tokens"), *token;
+    size_t i;
+    r->n_tokens = (int)json_array_size(tokens);
+    r->tokens = calloc((size_t)r->n_tokens + 1, sizeof *r->tokens);
+    if (!r->tokens || !r->differences) return no_memory(error);
+    json_array_foreach(tokens, i, token) r->tokens[i] = json_string_value(token);
+    r->asking = (aira__asking){json_object_get(r->study, "prompts"), json_object_get(r->study, "task"), tokens,
+                               (int)aira__json_int(r->study, "layers", 0),
+                               json_is_true(json_object_get(r->study, "higher_is_better"))};
+    return AIRA_OK;
+}
+
+aira_status aira__replay(aira__registry *registry, const char *dir, json_t **result, aira_error *error) {
+    replay r = {.registry = registry};
+    aira__journal_options options = {.read_only = true};
+    char *path = aira__path_join(dir, "journal.db");
+    int64_t nodes = 0;
+    *result = NULL;
+    aira_status status = path ? aira__journal_open(path, &options, &r.journal, error) : no_memory(error);
+    free(path);
+    if (status == AIRA_OK) status = open_study(&r, error);
+    const json_t *searches = json_object_get(r.study, "searches");
+    for (size_t i = 0; status == AIRA_OK && i < json_array_size(searches); i++) {
+        r.search = (int64_t)i + 1;
+        status = replay_search(&r, json_array_get(searches, i), error);
+        nodes += r.n_nodes;
+        forget_search(&r);
+    }
+    if (status == AIRA_OK) {
+        *result = json_pack("{s:s, s:I, s:I, s:b, s:O}", "run_dir", dir, "searches",
+                            (json_int_t)json_array_size(searches), "nodes", (json_int_t)nodes, "same",
+                            json_array_size(r.differences) == 0, "differences", r.differences);
+        if (!*result) status = no_memory(error);
+    }
+    forget_search(&r);
+    aira__journal_close(r.journal);
+    json_decref(r.study);
+    json_decref(r.differences);
+    free(r.tokens);
+    return status;
+}

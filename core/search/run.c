@@ -1,0 +1,446 @@
+/* core/search/run.c - creating a run directory, opening it, and the loop. See run.h. */
+#include "core/search/run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/clock.h"
+#include "core/base/fs.h"
+#include "core/base/hash.h"
+#include "core/base/json.h"
+#include "core/search/lock.h"
+#include "core/search/run_internal.h"
+
+#define MAX_THREADS 64     /* agents asked at once; more questions wait their turn */
+#define IDLE_SECONDS 0.01  /* pause of the loop when nothing has come in */
+#define BUDGET_SECONDS 0.1 /* between looks at what has been used up */
+
+static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
+
+double aira__run_seconds(const aira__run *run) { return run->seconds_before + (aira__now() - run->started); }
+
+/* ---- creating ---- */
+
+/* [{kind, id, version, sha256}] of every loaded plugin: which code decided and scored. */
+static json_t *plugins_json(const aira__registry *registry) {
+    json_t *list = json_array();
+    for (int i = 0; i < aira__registry_count(registry); i++) {
+        const aira__plugin_entry *e = aira__registry_entry(registry, i);
+        if (strcmp(e->state, "loaded")) continue;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "kind", e->kind, "id", e->id, "version",
+                                              e->version, "sha256", e->sha256));
+    }
+    return list;
+}
+
+static aira_status set_json(aira__journal *j, const char *key, const json_t *value, aira_error *error) {
+    char *text = value ? aira__json_canonical(value) : NULL;
+    aira_status status = text ? aira__journal_set_study(j, key, text, error) : no_memory(error);
+    free(text);
+    return status;
+}
+
+static aira_status write_study(aira__journal *j, const aira__registry *registry, const json_t *study,
+                               aira_error *error) {
+    char study_hash[65] = "", prompts_hash[65] = "", program[65] = "", created[32];
+    aira_status status = aira__json_hash(study, study_hash, error);
+    if (status == AIRA_OK) status = aira__json_hash(json_object_get(study, "prompts"), prompts_hash, error);
+    if (status == AIRA_OK) status = aira__sha256_file("/proc/self/exe", program, error);
+    if (status != AIRA_OK) return status;
+    json_t *plugins = plugins_json(registry);
+    json_t *hashes = json_pack("{s:s, s:s, s:s, s:s}", "study", study_hash, "task",
+                               aira__json_string(study, "task_hash", ""), "prompts", prompts_hash, "program", program);
+    snprintf(created, sizeof created, "%.3f", aira__wall());
+    const struct {
+        const char *key;
+        const json_t *value;
+    } objects[] = {{"config", study},
+                   {"task", json_object_get(study, "task")},
+                   {"tokens", json_object_get(study, "tokens")},
+                   {"hashes", hashes},
+                   {"plugins", plugins}};
+    const struct {
+        const char *key, *value;
+    } texts[] = {{"name", aira__json_string(study, "study", "")},
+                 {"task_hash", aira__json_string(study, "task_hash", "")},
+                 {"metric", aira__json_string(study, "metric", "score")},
+                 {"higher_is_better", json_is_true(json_object_get(study, "higher_is_better")) ? "true" : "false"},
+                 {"program", program},
+                 {"created", created},
+                 {"seconds", "0"},
+                 {"state", "running"}};
+    for (size_t i = 0; status == AIRA_OK && i < sizeof objects / sizeof objects[0]; i++)
+        status = set_json(j, objects[i].key, objects[i].value, error);
+    for (size_t i = 0; status == AIRA_OK && i < sizeof texts / sizeof texts[0]; i++)
+        status = aira__journal_set_study(j, texts[i].key, texts[i].value, error);
+    json_decref(hashes);
+    json_decref(plugins);
+    return status;
+}
+
+static aira_status write_searches(aira__journal *j, const json_t *study, aira_error *error) {
+    const json_t *search;
+    size_t i;
+    aira_status status = AIRA_OK;
+    json_array_foreach(json_object_get(study, "searches"), i, search) {
+        char *agent = aira__json_canonical(json_object_get(search, "agent"));
+        char *scaffold = aira__json_canonical(json_object_get(search, "scaffold"));
+        aira__journal_search row = {.id = (int64_t)i + 1,
+                                    .agent = agent,
+                                    .scaffold = scaffold,
+                                    .seed = (uint64_t)aira__json_int(search, "seed", 1),
+                                    .task_hash = aira__json_string(study, "task_hash", ""),
+                                    .parallel = aira__json_int(search, "parallel", 1),
+                                    .label = aira__json_string(search, "label", ""),
+                                    .state = "running"};
+        if (status == AIRA_OK) status = agent && scaffold ? aira__journal_add_search(j, &row, error) : no_memory(error);
+        free(agent);
+        free(scaffold);
+    }
+    return status;
+}
+
+aira_status aira__run_create(aira__registry *registry, const json_t *study, const char *dir, aira_error *error) {
+    char *parent = aira__path_folder(dir), *path = aira__path_join(dir, "journal.db");
+    char *json_path = aira__path_join(dir, "study.json");
+    aira__journal *j = NULL;
+    aira__journal_options options = {.create = true};
+    aira_status status = parent && path && json_path ? aira__make_dirs(parent, error) : no_memory(error);
+    if (status == AIRA_OK && mkdir(dir, 0777) != 0)
+        status = errno == EEXIST
+                     ? aira__fail(error, AIRA_E_CONFIG,
+                                  "%s: exists already; continue it with `aira resume %s`, or choose "
+                                  "another folder with --run-dir",
+                                  dir, dir)
+                     : aira__fail(error, AIRA_E_IO, "%s: cannot be created (%s); choose another folder with --run-dir",
+                                  dir, strerror(errno));
+    if (status == AIRA_OK) status = aira__journal_open(path, &options, &j, error);
+    if (status == AIRA_OK) status = aira__journal_begin(j, error);
+    if (status == AIRA_OK) {
+        status = write_study(j, registry, study, error);
+        if (status == AIRA_OK) status = write_searches(j, study, error);
+        if (status == AIRA_OK)
+            status = aira__journal_commit(j, error);
+        else
+            aira__journal_rollback(j);
+    }
+    if (status == AIRA_OK) status = aira__json_write_file(json_path, study, error);
+    aira__journal_close(j);
+    free(parent);
+    free(path);
+    free(json_path);
+    return status;
+}
+
+/* ---- opening ---- */
+
+static aira_status open_search(aira__run *run, int i, aira_error *error) {
+    const json_t *config = json_array_get(json_object_get(run->study, "searches"), (size_t)i);
+    aira__search *s = &run->searches[i];
+    aira__registry *registry = run->options->registry;
+    aira__budget own;
+    aira__budget_from_json(json_object_get(config, "budget"), &own);
+    s->id = i + 1;
+    s->label = strdup(aira__json_string(config, "label", ""));
+    s->own_candidates = own.candidates;
+    s->own_evaluations = own.evaluations;
+    s->quota_candidates = s->quota_evaluations = -1;
+    aira__tree_init(&s->tree, (uint64_t)aira__json_int(config, "seed", 1),
+                    (uint32_t)aira__json_int(config, "parallel", 1), run->asking.higher_is_better);
+    s->slots = calloc(s->tree.parallel, sizeof *s->slots);
+    if (!s->label || !s->slots) return no_memory(error);
+    aira_status status = aira__instance_create_json(registry, "scaffold", json_object_get(config, "scaffold"),
+                                                    &s->scaffold, error);
+    for (uint32_t k = 0; status == AIRA_OK && k < s->tree.parallel; k++) {
+        s->slots[k].search = s;
+        status = aira__instance_create_json(registry, "agent", json_object_get(config, "agent"), &s->slots[k].agent,
+                                            error);
+    }
+    return status;
+}
+
+/* Everything that execution needs to know comes from the journal. */
+static aira_status open_study(aira__run *run, aira_error *error) {
+    char *config = aira__journal_get_study(run->journal, "config", error);
+    if (!config)
+        return aira__fail(error, AIRA_E_CORRUPT,
+                          "%s: the journal holds no study; the run was ended before it began: start "
+                          "it again in another folder",
+                          run->dir);
+    run->study = aira__json_parse(config, strlen(config), "the journal's study", error);
+    free(config);
+    if (!run->study) return AIRA_E_CORRUPT;
+    char *seconds = aira__journal_get_study(run->journal, "seconds", NULL);
+    run->seconds_before = seconds ? strtod(seconds, NULL) : 0;
+    free(seconds);
+    const json_t *tokens = json_object_get(run->study, "tokens"), *token;
+    size_t i;
+    run->n_tokens = (int)json_array_size(tokens);
+    run->tokens = calloc((size_t)run->n_tokens + 1, sizeof *run->tokens);
+    if (!run->tokens) return no_memory(error);
+    json_array_foreach(tokens, i, token) run->tokens[i] = json_string_value(token);
+    run->asking = (aira__asking){json_object_get(run->study, "prompts"), json_object_get(run->study, "task"), tokens,
+                                 (int)aira__json_int(run->study, "layers", 0),
+                                 json_is_true(json_object_get(run->study, "higher_is_better"))};
+    aira__budget_from_json(json_object_get(run->study, "budget"), &run->budget);
+    return AIRA_OK;
+}
+
+static aira_status open_queue(aira__run *run, aira_error *error) {
+    char program[4096];
+    const char *worker = run->options->worker;
+    aira_status status = AIRA_OK;
+    if (!worker) {
+        status = aira__program_dir(program, sizeof program - 8, error);
+        strcat(program, "/aira");
+        worker = program;
+    }
+    if (status == AIRA_OK)
+        status = aira__instance_create_json(run->options->registry, "executor", json_object_get(run->study, "executor"),
+                                            &run->executor, error);
+    if (status != AIRA_OK) return status;
+    char *copy = strdup(worker); /* lives as long as the run */
+    if (!copy) return no_memory(error);
+    aira__queue_options o = {.journal = run->journal,
+                             .executor = run->executor->plugin->table,
+                             .executor_self = run->executor->self,
+                             .host = aira__registry_host(run->options->registry),
+                             .run_dir = run->absolute,
+                             .worker = copy,
+                             .study = run->study,
+                             .plugin_paths = run->options->plugin_paths,
+                             .n_plugin_paths = run->options->n_plugin_paths};
+    run->worker = copy;
+    return aira__queue_create(&o, &run->queue, error);
+}
+
+/* ---- shares of the budget ---- */
+
+static aira_status save_quotas(aira__run *run, aira_error *error) {
+    json_t *list = json_array();
+    for (int i = 0; i < run->n_searches; i++)
+        json_array_append_new(list, json_pack("[I, I]", (json_int_t)run->searches[i].quota_candidates,
+                                              (json_int_t)run->searches[i].quota_evaluations));
+    aira_status status = set_json(run->journal, "quotas", list, error);
+    json_decref(list);
+    return status;
+}
+
+/* The shares that were in force when the run ended, or the first ones: equal. They must be the very same after a
+   resume, since reaching one commits what is pending. */
+static aira_status open_quotas(aira__run *run, aira_error *error) {
+    char *text = aira__journal_get_study(run->journal, "quotas", NULL);
+    json_t *list = text ? aira__json_parse(text, strlen(text), "the journal's quotas", error) : NULL;
+    int64_t *share = calloc(2 * (size_t)run->n_searches + 1, sizeof *share);
+    int n = run->n_searches;
+    if (share) {
+        aira__budget_share(run->budget.candidates, n, share);
+        aira__budget_share(run->budget.evaluations, n, share + n);
+        for (int i = 0; i < n; i++) {
+            const json_t *saved = json_array_get(list, (size_t)i);
+            run->searches[i].quota_candidates = saved ? json_integer_value(json_array_get(saved, 0)) : share[i];
+            run->searches[i].quota_evaluations = saved ? json_integer_value(json_array_get(saved, 1)) : share[n + i];
+        }
+    }
+    bool known = list != NULL;
+    free(text);
+    json_decref(list);
+    free(share);
+    if (!share) return no_memory(error);
+    return known ? AIRA_OK : save_quotas(run, error);
+}
+
+/* What finished searches left over goes to those that a share stopped. Happens only when all have ended, so that it
+   does not depend on which was faster. */
+static aira_status share_leftovers(aira__run *run, bool *revived, aira_error *error) {
+    int64_t used_candidates = 0, used_evaluations = 0, more[2] = {0, 0};
+    int n = 0, given = 0;
+    for (int i = 0; i < run->n_searches; i++) {
+        const aira__search *s = &run->searches[i];
+        bool own_left = (s->own_candidates < 0 || s->tree.n < s->own_candidates) &&
+                        (s->own_evaluations < 0 || aira__tree_evaluations(&s->tree) < s->own_evaluations);
+        used_candidates += s->tree.n;
+        used_evaluations += aira__tree_evaluations(&s->tree);
+        n += s->quota && own_left;
+    }
+    *revived = false;
+    more[0] = run->budget.candidates < 0 ? INT64_MAX : run->budget.candidates - used_candidates;
+    more[1] = run->budget.evaluations < 0 ? INT64_MAX : run->budget.evaluations - used_evaluations;
+    if (n == 0 || more[0] <= 0 || more[1] <= 0) return AIRA_OK;
+    for (int i = 0; i < run->n_searches; i++) {
+        aira__search *s = &run->searches[i];
+        bool own_left = (s->own_candidates < 0 || s->tree.n < s->own_candidates) &&
+                        (s->own_evaluations < 0 || aira__tree_evaluations(&s->tree) < s->own_evaluations);
+        if (!s->quota || !own_left) continue;
+        int64_t candidates = more[0] / n + (given < more[0] % n), evaluations = more[1] / n + (given < more[1] % n);
+        given++;
+        if (candidates <= 0 || evaluations <= 0) continue;
+        if (run->budget.candidates >= 0) s->quota_candidates = s->tree.n + candidates;
+        if (run->budget.evaluations >= 0) s->quota_evaluations = aira__tree_evaluations(&s->tree) + evaluations;
+        s->quota = s->stopping = s->done = false;
+        *revived = true;
+    }
+    return *revived ? save_quotas(run, error) : AIRA_OK;
+}
+
+/* ---- the loop ---- */
+
+typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET } loop_end;
+
+static aira_status one_round(aira__run *run, double wait, bool *moved, aira_error *error) {
+    aira_status status = AIRA_OK;
+    bool news = false;
+    aira__ask *ask;
+    *moved = false;
+    while (status == AIRA_OK && (ask = aira__pool_collect(run->pool, *moved ? 0 : wait))) {
+        *moved = true;
+        status = aira__search_answered(run, ask->owner, error);
+    }
+    if (status == AIRA_OK) status = aira__queue_pump(run->queue, &news, error);
+    for (int i = 0; status == AIRA_OK && i < run->n_searches; i++) {
+        aira__search *s = &run->searches[i];
+        if (s->done) continue;
+        status = aira__search_collect(run, s, error);
+        if (status == AIRA_OK) status = aira__search_advance(run, s, error);
+    }
+    *moved = *moved || news;
+    return status;
+}
+
+static bool all_done(const aira__run *run) {
+    for (int i = 0; i < run->n_searches; i++)
+        if (!run->searches[i].done) return false;
+    return true;
+}
+
+static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reason_size, aira_error *error) {
+    aira_status status = AIRA_OK;
+    bool moved = true;
+    double looked = 0;
+    *end = LOOP_COMPLETE;
+    while (status == AIRA_OK) {
+        if (run->options->interrupts && *run->options->interrupts) {
+            *end = LOOP_INTERRUPTED;
+            break;
+        }
+        if (aira__now() - looked >= BUDGET_SECONDS) {
+            aira__usage usage;
+            looked = aira__now();
+            aira__usage_read(run->journal, aira__run_seconds(run), &usage);
+            if (aira__budget_reached(&run->budget, &usage, reason, reason_size)) {
+                *end = LOOP_BUDGET;
+                break;
+            }
+        }
+        if (all_done(run)) {
+            bool revived = false;
+            status = share_leftovers(run, &revived, error);
+            if (!revived) break;
+        }
+        if (status == AIRA_OK) status = one_round(run, moved ? 0 : IDLE_SECONDS, &moved, error);
+        aira__progress_tick(run);
+    }
+    return status;
+}
+
+/* State and time of the run and its searches, after the loop. */
+static aira_status close_books(aira__run *run, loop_end end, const char *reason, aira_error *error) {
+    char seconds[32];
+    snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
+    aira_status status = aira__journal_begin(run->journal, error);
+    if (status != AIRA_OK) return status;
+    status = aira__journal_set_study(run->journal, "seconds", seconds, error);
+    if (status == AIRA_OK && end == LOOP_INTERRUPTED)
+        status = aira__journal_event(run->journal, "interrupt", -1, -1, "stopped on request; resumable", error);
+    if (status == AIRA_OK && end == LOOP_BUDGET)
+        status = aira__journal_event(run->journal, "budget", -1, -1, reason, error);
+    for (int i = 0; status == AIRA_OK && i < run->n_searches && end != LOOP_INTERRUPTED; i++) {
+        const aira__search *s = &run->searches[i];
+        if (!s->done)
+            status = aira__journal_search_state(run->journal, s->id, "stopped", reason, error);
+        else
+            status = aira__journal_search_state(
+                run->journal, s->id, "done", s->quota ? "its share of the budget is used up" : "the scaffold was done",
+                error);
+    }
+    if (status == AIRA_OK)
+        status = aira__journal_commit(run->journal, error);
+    else
+        aira__journal_rollback(run->journal);
+    return status;
+}
+
+static aira_status open_run(aira__run *run, aira_error *error) {
+    char *path = aira__path_join(run->dir, "journal.db");
+    aira__journal_options options = {0};
+    int threads = 0;
+    run->absolute = realpath(run->dir, NULL);
+    aira_status status = path && run->absolute ? aira__journal_open(path, &options, &run->journal, error)
+                                               : no_memory(error);
+    free(path);
+    if (status == AIRA_OK) status = open_study(run, error);
+    if (status == AIRA_OK) status = aira__journal_set_study(run->journal, "state", "running", error);
+    if (status == AIRA_OK) status = open_queue(run, error);
+    size_t n = json_array_size(json_object_get(run->study, "searches"));
+    if (status == AIRA_OK && !(run->searches = calloc(n + 1, sizeof *run->searches))) status = no_memory(error);
+    for (size_t i = 0; status == AIRA_OK && i < n; i++) {
+        run->n_searches++;
+        status = open_search(run, (int)i, error);
+        threads += (int)run->searches[i].tree.parallel;
+    }
+    if (status == AIRA_OK) status = open_quotas(run, error);
+    if (status == AIRA_OK) status = aira__pool_create(threads < MAX_THREADS ? threads : MAX_THREADS, &run->pool, error);
+    for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)
+        status = aira__search_restore(run, &run->searches[i], error);
+    return status;
+}
+
+static void close_run(aira__run *run) {
+    aira__pool_destroy(run->pool); /* first: its threads use the slots */
+    aira__queue_destroy(run->queue);
+    for (int i = 0; i < run->n_searches; i++) aira__search_release(&run->searches[i]);
+    free(run->searches);
+    aira__instance_destroy(run->executor);
+    aira__journal_close(run->journal);
+    json_decref(run->study);
+    free(run->tokens);
+    free(run->absolute);
+    free(run->worker);
+}
+
+aira_status aira__run_execute(const char *dir, const aira__run_options *options, aira__run_end *end,
+                              aira_error *error) {
+    aira__run run = {.dir = dir, .options = options, .started = aira__now()};
+    aira__lock *lock = NULL;
+    loop_end ended = LOOP_COMPLETE;
+    char reason[256] = "";
+    bool valid = false;
+    *end = AIRA__RUN_DONE;
+    if (!aira__is_dir(dir))
+        return aira__fail(error, AIRA_E_CONFIG, "%s: there is no such run directory; `aira run` makes one", dir);
+    aira_status status = aira__lock_take(dir, &lock, error);
+    if (status == AIRA_OK) status = open_run(&run, error);
+    if (status == AIRA_OK) {
+        aira__progress_begin(&run);
+        status = loop(&run, &ended, reason, sizeof reason, error);
+        aira__progress_end(&run);
+    }
+    if (status == AIRA_OK) status = close_books(&run, ended, reason, error);
+    if (status == AIRA_OK && ended == LOOP_INTERRUPTED) {
+        *end = AIRA__RUN_INTERRUPTED;
+    } else if (status == AIRA_OK) {
+        const char *state = ended == LOOP_BUDGET ? "stopped" : "done";
+        /* Set before the report is written, which tells it; a kill in between is repaired by resume. */
+        status = aira__journal_set_study(run.journal, "state", state, error);
+        if (status == AIRA_OK) status = aira__run_finish(&run, &valid, error);
+        if (status == AIRA_OK && !valid) *end = AIRA__RUN_NOTHING;
+        if (status == AIRA_OK && !valid) status = aira__journal_set_study(run.journal, "state", "failed", NULL);
+    }
+    close_run(&run);
+    aira__lock_release(lock);
+    return status;
+}

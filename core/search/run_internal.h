@@ -1,0 +1,91 @@
+/* core/search/run_internal.h - the state of a running study, shared by run.c, search.c, finish.c and progress.c. */
+#ifndef AIRA_SEARCH_RUN_INTERNAL_H
+#define AIRA_SEARCH_RUN_INTERNAL_H
+
+#include "core/search/answer.h"
+#include "core/search/budget.h"
+#include "core/search/pool.h"
+#include "core/search/question.h"
+#include "core/search/queue.h"
+#include "core/search/run.h"
+#include "core/search/tree.h"
+
+#define AIRA__MAX_ATTEMPTS 4 /* a question, and up to three times again */
+
+struct aira__search;
+
+typedef enum { AIRA__SLOT_FREE, AIRA__SLOT_ASKING, AIRA__SLOT_EVALUATING } aira__slot_phase;
+
+/* A node in flight. A search has `parallel` of them, each with an agent of its own. */
+typedef struct aira__slot {
+    struct aira__search *search;
+    aira__instance *agent;
+    aira__slot_phase phase;
+    uint32_t idx;
+    aira__request request; /* of the current attempt */
+    aira__ask ask;
+    double asked_at;
+    aira__candidate candidate;
+} aira__slot;
+
+typedef struct aira__search {
+    int64_t id;
+    char *label;
+    aira__tree tree;
+    aira__instance *scaffold;
+    aira__slot *slots;                           /* tree.parallel of them */
+    int64_t own_candidates, own_evaluations;     /* the search's own limits, -1: none */
+    int64_t quota_candidates, quota_evaluations; /* its share of the study's, -1: none */
+    bool stopping; /* the scaffold or a quota said stop; pending nodes are still committed */
+    bool quota;    /* it was a quota */
+    bool done;
+} aira__search;
+
+typedef struct aira__progress {
+    bool tty, quiet, line_open;
+    double last;
+} aira__progress;
+
+typedef struct aira__run {
+    const char *dir;
+    char *absolute, *worker;
+    const aira__run_options *options;
+    aira__journal *journal;
+    json_t *study; /* canonical */
+    aira__asking asking;
+    const char **tokens;
+    int n_tokens;
+    aira__budget budget;
+    aira__instance *executor;
+    aira__queue *queue;
+    aira__pool *pool;
+    aira__search *searches;
+    int n_searches;
+    int asking_now;
+    double seconds_before, started; /* of earlier sessions; aira__now() */
+    aira__progress progress;
+} aira__run;
+
+/* search.c */
+/* Decides, asks and commits as far as the search can go without waiting. */
+aira_status aira__search_advance(aira__run *, aira__search *, aira_error *);
+/* An agent's answer is in slot->ask. */
+aira_status aira__search_answered(aira__run *, aira__slot *, aira_error *);
+/* Takes what the queue has learnt. */
+aira_status aira__search_collect(aira__run *, aira__search *, aira_error *);
+/* Puts the nodes of the journal back, pending ones into slots. */
+aira_status aira__search_restore(aira__run *, aira__search *, aira_error *);
+void aira__search_release(aira__search *);
+
+/* finish.c: selection, aggregation, extrapolation, report. *valid: some candidate was. */
+aira_status aira__run_finish(aira__run *, bool *valid, aira_error *);
+
+/* progress.c */
+void aira__progress_begin(aira__run *);
+void aira__progress_node(aira__run *, const aira__search *, uint32_t idx); /* node idx was committed */
+void aira__progress_tick(aira__run *);
+void aira__progress_end(aira__run *);
+
+double aira__run_seconds(const aira__run *);
+
+#endif

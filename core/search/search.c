@@ -1,0 +1,398 @@
+/* core/search/search.c - one search of a run: what the tree decides becomes rows, questions and evaluations.
+ *
+ * Order of writing. A node's row, its decision and its first call are one transaction before the agent is asked; an
+ * answer is written before it is read; a result is in the journal before it is committed to the tree. Restoring is
+ * therefore: rows that are not pending are the committed prefix, and a pending node continues from its last call.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/json.h"
+#include "core/search/run_internal.h"
+
+static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
+
+static int64_t least(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : a < b ? a : b; }
+
+static aira__slot *free_slot(aira__search *s) {
+    for (uint32_t i = 0; i < s->tree.parallel; i++)
+        if (s->slots[i].phase == AIRA__SLOT_FREE) return &s->slots[i];
+    return NULL;
+}
+
+static void clear_slot(aira__slot *slot) {
+    aira__request_release(&slot->request);
+    aira__candidate_release(&slot->candidate);
+    aira__buf_free(&slot->ask.text);
+    slot->phase = AIRA__SLOT_FREE;
+}
+
+void aira__search_release(aira__search *s) {
+    for (uint32_t i = 0; s->slots && i < s->tree.parallel; i++) {
+        clear_slot(&s->slots[i]);
+        aira__instance_destroy(s->slots[i].agent);
+    }
+    free(s->slots);
+    aira__tree_release(&s->tree);
+    aira__instance_destroy(s->scaffold);
+    free(s->label);
+    *s = (aira__search){0};
+}
+
+/* ---- asking ---- */
+
+/* The call's row; the question itself is its prompt. */
+static aira_status journal_call(aira__run *run, const aira__slot *slot, aira_error *error) {
+    char prompt[65];
+    char *text = aira__json_canonical(slot->request.question);
+    if (!text) return no_memory(error);
+    aira_status status = aira__journal_put_text(run->journal, text, prompt, error);
+    free(text);
+    if (status != AIRA_OK) return status;
+    aira__journal_call call = {.search = slot->search->id,
+                               .idx = slot->idx,
+                               .attempt = slot->request.request.attempt,
+                               .request_hash = slot->request.hash,
+                               .prompt = prompt,
+                               .started = aira__wall()};
+    return aira__journal_begin_call(run->journal, &call, error);
+}
+
+static void ask(aira__run *run, aira__slot *slot) {
+    aira__buf_free(&slot->ask.text);
+    slot->ask = (aira__ask){.agent = slot->agent->plugin->table,
+                            .self = slot->agent->self,
+                            .host = aira__registry_host(run->options->registry),
+                            .request = &slot->request.request,
+                            .owner = slot};
+    slot->phase = AIRA__SLOT_ASKING;
+    slot->asked_at = aira__now();
+    run->asking_now++;
+    aira__pool_submit(run->pool, &slot->ask);
+}
+
+/* Takes over question. */
+static aira_status set_question(aira__slot *slot, json_t *question, aira_error *error) {
+    aira__request_release(&slot->request);
+    aira_status status = aira__request_make(question, &slot->request, error);
+    json_decref(question);
+    return status;
+}
+
+/* A new node: rows first, then the question goes out. */
+static aira_status start_node(aira__run *run, aira__search *s, const aira_action *action, aira_error *error) {
+    aira__slot *slot = free_slot(s);
+    json_t *question = NULL;
+    int64_t idx = aira__tree_add(&s->tree, action->operator_code, action->parent, action->other_parent);
+    if (idx < 0 || !slot) return no_memory(error);
+    slot->idx = (uint32_t)idx;
+    aira_status status = aira__question_make(&run->asking, &s->tree, slot->idx, &question, error);
+    if (status == AIRA_OK) status = set_question(slot, question, error);
+    if (status != AIRA_OK) return status;
+    aira__journal_node row = {.search = s->id,
+                              .idx = idx,
+                              .operator_name = aira__operator_name(action->operator_code),
+                              .parent = action->parent,
+                              .other_parent = action->other_parent,
+                              .seed = s->tree.seed,
+                              .status = "pending",
+                              .created = aira__wall()};
+    status = aira__journal_begin(run->journal, error);
+    if (status != AIRA_OK) return status;
+    status = aira__journal_add_node(run->journal, &row, error);
+    if (status == AIRA_OK) status = aira__journal_event(run->journal, "decision", s->id, idx, action->reason, error);
+    if (status == AIRA_OK) status = journal_call(run, slot, error);
+    if (status == AIRA_OK)
+        status = aira__journal_commit(run->journal, error);
+    else
+        aira__journal_rollback(run->journal);
+    if (status == AIRA_OK) ask(run, slot);
+    return status;
+}
+
+/* ---- outcomes ---- */
+
+static aira_status finish_slot(aira__slot *slot, const aira__outcome *outcome, aira_error *error) {
+    aira_status status = aira__tree_finish(&slot->search->tree, slot->idx, outcome, error);
+    clear_slot(slot);
+    return status;
+}
+
+/* The answer could not be used: ask again, or give the node up. said NULL: the agent itself failed. */
+static aira_status answer_refused(aira__run *run, aira__slot *slot, const char *said, const char *reason,
+                                  aira_error *error) {
+    if (slot->request.request.attempt + 1 >= AIRA__MAX_ATTEMPTS) {
+        aira__outcome outcome = {AIRA_NODE_BUGGY, NULL, NULL, reason, said ? "answer" : "agent", NAN, NAN};
+        return finish_slot(slot, &outcome, error);
+    }
+    json_t *again = NULL;
+    aira_status status = aira__question_retry(&run->asking, slot->request.question, slot->search->tree.seed, said,
+                                              said ? reason : NULL, &again, error);
+    if (status == AIRA_OK) status = set_question(slot, again, error);
+    if (status == AIRA_OK) status = aira__journal_begin(run->journal, error);
+    if (status != AIRA_OK) return status;
+    status = journal_call(run, slot, error);
+    if (status == AIRA_OK)
+        status = aira__journal_commit(run->journal, error);
+    else
+        aira__journal_rollback(run->journal);
+    if (status == AIRA_OK) ask(run, slot);
+    return status;
+}
+
+static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answer, aira_error *error) {
+    int n = run->asking.n_layers;
+    uint16_t *layers = calloc((size_t)n, sizeof *layers);
+    aira_error reason = {0};
+    if (!layers) return no_memory(error);
+    aira_status status = aira__answer_parse(answer, run->tokens, run->n_tokens, n, layers, &reason);
+    if (status == AIRA_E_MEMORY) {
+        status = no_memory(error);
+    } else if (status != AIRA_OK) {
+        status = answer_refused(run, slot, answer, reason.text, error);
+    } else {
+        aira__candidate *c = &slot->candidate;
+        status = aira__candidate_make(layers, n, run->tokens, c, error);
+        if (status == AIRA_OK)
+            status = aira__journal_add_candidate(run->journal, c->hash, "compose", c->architecture, c->text, error);
+        if (status == AIRA_OK)
+            status = aira__queue_add(run->queue, c->hash, c->canonical, slot->search->tree.seed, error);
+        slot->phase = AIRA__SLOT_EVALUATING;
+    }
+    free(layers);
+    return status;
+}
+
+/* Text that SQLite and JSON can hold: what is not UTF-8, and zero bytes, become '?'. */
+static char *clean_text(aira__buf *raw) {
+    size_t n = raw->size;
+    char *text = aira__buf_take(raw);
+    for (size_t i = 0; text && i < n;) {
+        unsigned char c = (unsigned char)text[i];
+        size_t more = c < 0x80                ? 0
+                      : c >= 0xC2 && c < 0xE0 ? 1
+                      : c >= 0xE0 && c < 0xF0 ? 2
+                      : c >= 0xF0 && c < 0xF5 ? 3
+                                              : 9;
+        bool good = c != 0 && more < 9 && i + more < n;
+        for (size_t k = 1; good && k <= more; k++) good = ((unsigned char)text[i + k] & 0xC0) == 0x80;
+        if (good && more > 1) { /* overlong forms, surrogates, beyond U+10FFFF */
+            unsigned char d = (unsigned char)text[i + 1];
+            good = !(c == 0xE0 && d < 0xA0) && !(c == 0xED && d > 0x9F) && !(c == 0xF0 && d < 0x90) &&
+                   !(c == 0xF4 && d > 0x8F);
+        }
+        if (!good)
+            text[i++] = '?';
+        else
+            i += more + 1;
+    }
+    return text;
+}
+
+aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *error) {
+    aira__ask *a = &slot->ask;
+    run->asking_now--;
+    char hash[65] = "", *text = clean_text(&a->text);
+    if (!text) return no_memory(error);
+    bool ok = a->status == AIRA_OK;
+    aira_status status = aira__journal_begin(run->journal, error);
+    if (status == AIRA_OK) {
+        status = aira__journal_put_text(run->journal, text, hash, error);
+        aira__journal_call call = {.search = slot->search->id,
+                                   .idx = slot->idx,
+                                   .attempt = slot->request.request.attempt,
+                                   .answer = hash,
+                                   .state = ok ? "answered" : "failed",
+                                   .error = ok ? NULL : a->error,
+                                   .input_tokens = a->usage.input_tokens,
+                                   .cached_tokens = a->usage.cached_input_tokens,
+                                   .output_tokens = a->usage.output_tokens,
+                                   .reasoning_tokens = a->usage.reasoning_tokens,
+                                   .money_usd = a->usage.money_usd,
+                                   .seconds = a->seconds};
+        if (status == AIRA_OK) status = aira__journal_end_call(run->journal, &call, error);
+        if (status == AIRA_OK)
+            status = aira__journal_commit(run->journal, error);
+        else
+            aira__journal_rollback(run->journal);
+    }
+    if (status == AIRA_OK) {
+        char failure[sizeof a->error];
+        memcpy(failure, a->error, sizeof failure);
+        status = ok ? use_answer(run, slot, text, error) : answer_refused(run, slot, NULL, failure, error);
+    }
+    free(text);
+    return status;
+}
+
+aira_status aira__search_collect(aira__run *run, aira__search *s, aira_error *error) {
+    aira_status status = AIRA_OK;
+    for (uint32_t i = 0; status == AIRA_OK && i < s->tree.parallel; i++) {
+        aira__slot *slot = &s->slots[i];
+        aira__result r;
+        if (slot->phase != AIRA__SLOT_EVALUATING ||
+            !aira__queue_find(run->queue, slot->candidate.hash, s->tree.seed, &r))
+            continue;
+        aira__outcome outcome = {r.ok ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                                 slot->candidate.hash,
+                                 slot->candidate.architecture,
+                                 r.ok ? NULL : r.error,
+                                 r.ok ? NULL : r.cause,
+                                 r.search_score,
+                                 r.selection_score};
+        status = finish_slot(slot, &outcome, error);
+    }
+    return status;
+}
+
+/* ---- deciding ---- */
+
+static aira_status commit_node(aira__run *run, aira__search *s, aira_error *error) {
+    uint32_t idx = s->tree.committed;
+    const aira__tree_node *node = aira__tree_commit(&s->tree);
+    char seconds[32];
+    aira__journal_node row = {.search = s->id,
+                              .idx = idx,
+                              .hash = node->hash[0] ? node->hash : NULL,
+                              .duplicate_of = node->duplicate_of,
+                              .status = aira__status_name(node->status),
+                              .note = node->note,
+                              .cause = node->cause,
+                              .search_score = node->search_score,
+                              .selection_score = node->selection_score,
+                              .finished = aira__wall()};
+    snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
+    aira_status status = aira__journal_begin(run->journal, error);
+    if (status != AIRA_OK) return status;
+    status = aira__journal_finish_node(run->journal, &row, error);
+    if (status == AIRA_OK) status = aira__journal_set_study(run->journal, "seconds", seconds, error);
+    if (status == AIRA_OK)
+        status = aira__journal_commit(run->journal, error);
+    else
+        aira__journal_rollback(run->journal);
+    if (status == AIRA_OK) aira__progress_node(run, s, idx);
+    return status;
+}
+
+static aira_status stop(aira__run *run, aira__search *s, const aira__step *step, aira_error *error) {
+    s->stopping = true;
+    s->quota = step->quota;
+    return aira__journal_search_state(run->journal, s->id, "running", step->action.reason, error);
+}
+
+aira_status aira__search_advance(aira__run *run, aira__search *s, aira_error *error) {
+    aira_status status = AIRA_OK;
+    while (status == AIRA_OK && !s->done) {
+        aira__step step = {.kind = AIRA__STEP_COMMIT};
+        if (!s->stopping) {
+            status = aira__tree_step(&s->tree, s->scaffold->plugin->table, s->scaffold->self,
+                                     least(s->own_candidates, s->quota_candidates),
+                                     least(s->own_evaluations, s->quota_evaluations), &step, error);
+            if (status != AIRA_OK) return aira__fail_in(error, "search %" PRId64 " (%s)", s->id, s->label);
+        }
+        if (step.kind == AIRA__STEP_STOP) {
+            status = stop(run, s, &step, error);
+        } else if (step.kind == AIRA__STEP_ASK) {
+            status = start_node(run, s, &step.action, error);
+        } else if (s->tree.committed == s->tree.n) {
+            s->done = true; /* only when stopping: a tree without pending nodes has nothing to wait for */
+        } else if (s->tree.nodes[s->tree.committed].finished) {
+            status = commit_node(run, s, error);
+        } else {
+            break;
+        }
+    }
+    return status;
+}
+
+/* ---- restoring ---- */
+
+typedef struct last_call { /* of one pending node */
+    char prompt[65], answer[65], state[16];
+    char *error;
+    bool known;
+} last_call;
+
+typedef struct restoring {
+    aira__search *search;
+    last_call *calls; /* one per node of the tree */
+} restoring;
+
+static aira_status restore_node(void *context, const aira__journal_node *row, aira_error *error) {
+    aira__search *s = ((restoring *)context)->search;
+    int64_t code = aira__operator_code(row->operator_name);
+    if (code < 0 || row->idx != (int64_t)s->tree.n)
+        return aira__fail(error, AIRA_E_CORRUPT, "the journal's nodes of search %" PRId64 " are not in order", s->id);
+    if (aira__tree_add(&s->tree, (uint32_t)code, row->parent, row->other_parent) < 0) return no_memory(error);
+    if (!strcmp(row->status, "pending")) return AIRA_OK;
+    if (s->tree.committed != row->idx)
+        return aira__fail(error, AIRA_E_CORRUPT,
+                          "the journal's nodes of search %" PRId64 " were not committed in order", s->id);
+    aira__outcome outcome = {!strcmp(row->status, "good") ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                             row->hash,
+                             row->architecture,
+                             row->note,
+                             row->cause,
+                             row->search_score,
+                             row->selection_score};
+    aira_status status = aira__tree_finish(&s->tree, (uint32_t)row->idx, &outcome, error);
+    if (status == AIRA_OK) (void)aira__tree_commit(&s->tree);
+    return status;
+}
+
+static aira_status restore_call(void *context, const aira__journal_call *row, aira_error *error) {
+    restoring *r = context;
+    if (row->idx < 0 || row->idx >= (int64_t)r->search->tree.n || row->idx < (int64_t)r->search->tree.committed)
+        return AIRA_OK;
+    last_call *call = &r->calls[row->idx]; /* attempts come in order: the last one stays */
+    snprintf(call->prompt, sizeof call->prompt, "%s", row->prompt);
+    snprintf(call->answer, sizeof call->answer, "%s", row->answer ? row->answer : "");
+    snprintf(call->state, sizeof call->state, "%s", row->state);
+    free(call->error);
+    call->error = strdup(row->error ? row->error : "the agent failed");
+    call->known = true;
+    return call->error ? AIRA_OK : no_memory(error);
+}
+
+static aira_status continue_node(aira__run *run, aira__search *s, uint32_t idx, const last_call *call,
+                                 aira_error *error) {
+    aira__slot *slot = free_slot(s);
+    if (!slot || !call->known)
+        return aira__fail(error, AIRA_E_CORRUPT, "the journal holds a pending node %u of search %" PRId64 " that %s",
+                          idx, s->id, slot ? "was never asked for" : "is one too many");
+    slot->idx = idx;
+    char *text = aira__journal_get_text(run->journal, call->prompt, error);
+    json_t *question = text ? aira__json_parse(text, strlen(text), "stored question", error) : NULL;
+    free(text);
+    if (!question) return aira__fail(error, AIRA_E_CORRUPT, "the journal has lost the question of node %u", idx);
+    aira_status status = set_question(slot, question, error);
+    if (status != AIRA_OK) return status;
+    if (!strcmp(call->state, "asked")) {
+        status = aira__journal_event(run->journal, "repeat", s->id, idx,
+                                     "the call was under way when the run ended, and is made again", error);
+        if (status == AIRA_OK) ask(run, slot);
+        return status;
+    }
+    if (!strcmp(call->state, "failed")) return answer_refused(run, slot, NULL, call->error, error);
+    text = aira__journal_get_text(run->journal, call->answer, error);
+    if (!text) return aira__fail(error, AIRA_E_CORRUPT, "the journal has lost the answer of node %u", idx);
+    status = use_answer(run, slot, text, error);
+    free(text);
+    return status;
+}
+
+aira_status aira__search_restore(aira__run *run, aira__search *s, aira_error *error) {
+    restoring r = {s, NULL};
+    aira_status status = aira__journal_each_node(run->journal, s->id, restore_node, &r, error);
+    if (status == AIRA_OK && !(r.calls = calloc(s->tree.n + 1, sizeof *r.calls))) status = no_memory(error);
+    if (status == AIRA_OK) status = aira__journal_each_call(run->journal, s->id, restore_call, &r, error);
+    for (uint32_t i = s->tree.committed; status == AIRA_OK && i < s->tree.n; i++)
+        status = continue_node(run, s, i, &r.calls[i], error);
+    for (uint32_t i = 0; r.calls && i < s->tree.n; i++) free(r.calls[i].error);
+    free(r.calls);
+    return status;
+}

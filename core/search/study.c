@@ -1,0 +1,327 @@
+/* core/search/study.c - see study.h. Every reader goes on after an error, so that all errors are told at once. */
+#include "core/search/study.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/compose/extrapolate.h"
+#include "core/search/budget.h"
+#include "core/search/question.h"
+#include "core/train/task.h"
+
+typedef struct reader {
+    aira__registry *registry;
+    aira__diagnostics *d;
+    json_t *study; /* being built */
+    bool check_data;
+} reader;
+
+static void put(reader *r, json_t *object, const char *key, json_t *value) {
+    if (json_object_set_new(object, key, value)) aira__diagnose(r->d, NULL, "out of memory");
+}
+
+/* The canonical object of a plugin in place, or NULL. */
+static json_t *read_plugin(reader *r, const char *kind, aira__node *node, const char *const *skip) {
+    aira__instance *instance = aira__instance_create(r->registry, kind, node, skip, r->d);
+    json_t *canonical = instance ? json_deep_copy(instance->canonical) : NULL;
+    aira__instance_destroy(instance);
+    return canonical;
+}
+
+/* `use:` of a kind that the study leaves out, with all its defaults. */
+static json_t *default_plugin(reader *r, const char *kind, const char *id) {
+    aira__document *document = aira__document_parse(id, "default", r->d);
+    json_t *canonical = document ? read_plugin(r, kind, aira__document_root(document), NULL) : NULL;
+    aira__document_destroy(document);
+    return canonical;
+}
+
+static void read_task_result(reader *r, aira__node *place, const aira__task *task) {
+    if (task->layers < 1)
+        aira__diagnose(r->d, place, "the task of a search must say how many layers a candidate has: candidate.layers");
+    json_t *tokens = json_array();
+    for (int i = 0; i < task->n_tokens; i++) json_array_append_new(tokens, json_string(task->token_names[i]));
+    put(r, r->study, "tokens", tokens);
+    put(r, r->study, "layers", json_integer(task->layers));
+    put(r, r->study, "higher_is_better", json_boolean(task->higher_is_better));
+    put(r, r->study, "metric", json_string(task->metric));
+    put(r, r->study, "task", json_deep_copy(task->canonical));
+    put(r, r->study, "task_hash", json_string(task->hash));
+    put(r, r->study, "limits",
+        json_pack("{s:f, s:I}", "seconds", task->limit_seconds, "memory", (json_int_t)task->limit_memory));
+}
+
+static void read_task(reader *r, aira__node *node, const char *const *overrides, int n_overrides) {
+    static const char *const accepted[] = {"file", NULL};
+    if (!node) {
+        aira__diagnose(r->d, NULL, "a study needs a task: `task: {file: task.yaml}`, or the task's keys in place");
+        return;
+    }
+    if (node->kind != AIRA_NODE_MAP) {
+        aira__diagnose(r->d, node, "task is a mapping: {file: task.yaml}, or the task's keys in place");
+        aira__node_mark_used(node);
+        return;
+    }
+    aira__node *file = aira__map_get(node, "file");
+    aira__task *task = NULL;
+    if (file) {
+        aira__map_finish(node, accepted, r->d);
+        char *path = aira__node_path(file, r->d);
+        if (path) task = aira__task_load_file(r->registry, path, overrides, n_overrides, r->check_data, r->d);
+        free(path);
+    } else {
+        task = aira__task_load(r->registry, node, r->check_data, r->d);
+    }
+    if (task) read_task_result(r, node, task);
+    aira__task_destroy(task);
+}
+
+/* Adds one element of study.searches per seed. */
+static void add_searches(reader *r, aira__node *seeds, const json_t *search) {
+    if (seeds && seeds->kind == AIRA_NODE_LIST && seeds->n_items == 0)
+        aira__diagnose(r->d, seeds, "seeds is empty; give at least one, or leave the key out for [1]");
+    int n = !seeds ? 1 : seeds->kind == AIRA_NODE_LIST ? seeds->n_items : 1;
+    for (int i = 0; i < n; i++) {
+        aira__node *item = !seeds ? NULL : seeds->kind == AIRA_NODE_LIST ? seeds->items[i] : seeds;
+        json_t *one = json_deep_copy(search);
+        put(r, one, "seed", json_integer(aira__node_int(item, 1, 0, INT64_MAX, r->d)));
+        if (json_array_append_new(json_object_get(r->study, "searches"), one))
+            aira__diagnose(r->d, NULL, "out of memory");
+    }
+}
+
+static void read_search(reader *r, aira__node *node) {
+    static const char *const accepted[] = {"agent", "scaffold", "seeds", "parallel", "label", "budget", NULL};
+    if (node->kind != AIRA_NODE_MAP) {
+        aira__diagnose(r->d, node, "a search is a mapping: {agent: {use: ...}, scaffold: {use: ...}, seeds: [1]}");
+        return;
+    }
+    aira__node *agent_node = aira__map_get(node, "agent"), *scaffold_node = aira__map_get(node, "scaffold");
+    if (!agent_node) aira__diagnose(r->d, node, "this search names no agent: add `agent: {use: ...}`");
+    if (!scaffold_node) aira__diagnose(r->d, node, "this search names no scaffold: add `scaffold: {use: greedy}`");
+    json_t *agent = agent_node ? read_plugin(r, "agent", agent_node, NULL) : NULL;
+    json_t *scaffold = scaffold_node ? read_plugin(r, "scaffold", scaffold_node, NULL) : NULL;
+    aira__budget budget;
+    aira__budget_read(aira__map_get(node, "budget"), &budget, r->d);
+    if (budget.wall >= 0 || budget.device_seconds >= 0 || budget.flops >= 0 || budget.tokens >= 0 ||
+        budget.money_usd >= 0)
+        aira__diagnose(r->d, node,
+                       "a search's own budget limits candidates and evaluations; time, money, tokens and "
+                       "FLOPs are limited for the whole study");
+    int64_t parallel = aira__node_int(aira__map_get(node, "parallel"), 1, 1, 1024, r->d);
+    aira__node *label_node = aira__map_get(node, "label");
+    char made_up[128];
+    snprintf(made_up, sizeof made_up, "%s/%s", aira__json_string(agent, "use", "?"),
+             aira__json_string(scaffold, "use", "?"));
+    json_t *search = json_pack("{s:O, s:O, s:I, s:s, s:o}", "agent", agent ? agent : json_null(), "scaffold",
+                               scaffold ? scaffold : json_null(), "parallel", (json_int_t)parallel, "label",
+                               label_node ? aira__node_string(label_node, "", r->d) : made_up, "budget",
+                               aira__budget_json(&budget));
+    add_searches(r, aira__map_get(node, "seeds"), search);
+    aira__map_finish(node, accepted, r->d);
+    json_decref(search);
+    json_decref(agent);
+    json_decref(scaffold);
+}
+
+static void read_searches(reader *r, aira__node *node) {
+    put(r, r->study, "searches", json_array());
+    if (!node || node->kind != AIRA_NODE_LIST || node->n_items == 0) {
+        aira__diagnose(r->d, node,
+                       "a study needs searches: a list of {agent: {use: ...}, scaffold: {use: ...}, seeds: [1]}");
+        if (node) aira__node_mark_used(node);
+        return;
+    }
+    for (int i = 0; i < node->n_items; i++) read_search(r, node->items[i]);
+}
+
+/* Two searches of one agent, scaffold and seed would be the same search twice. */
+static void check_distinct(reader *r, aira__node *place) {
+    const json_t *searches = json_object_get(r->study, "searches");
+    for (size_t i = 0; i < json_array_size(searches); i++)
+        for (size_t k = 0; k < i; k++) {
+            const json_t *a = json_array_get(searches, i), *b = json_array_get(searches, k);
+            static const char *const keys[] = {"agent", "scaffold", "seed", "parallel"};
+            bool same = true;
+            for (int m = 0; m < 4; m++)
+                same = same && json_equal(json_object_get(a, keys[m]), json_object_get(b, keys[m]));
+            if (!same || !place) continue;
+            aira__diagnose(r->d, place,
+                           "searches %zu and %zu have the same agent, scaffold and seed (%lld); give them "
+                           "different seeds",
+                           k + 1, i + 1, (long long)aira__json_int(a, "seed", 0));
+            return;
+        }
+}
+
+static void read_executor(reader *r, aira__node *node) {
+    static const char *const skip[] = {"batch", NULL};
+    int64_t batch = 1;
+    json_t *canonical = NULL;
+    if (node) {
+        if (node->kind == AIRA_NODE_MAP) batch = aira__node_int(aira__map_get(node, "batch"), 1, 1, 100000, r->d);
+        canonical = read_plugin(r, "executor", node, skip);
+    } else {
+        canonical = default_plugin(r, "executor", "local");
+    }
+    if (canonical) put(r, r->study, "executor", canonical);
+    put(r, r->study, "batch", json_integer(batch));
+}
+
+/* Labels and plugin ids of this study's searches. */
+static bool names_a_search(const reader *r, const char *name) {
+    const json_t *searches = json_object_get(r->study, "searches");
+    for (size_t i = 0; i < json_array_size(searches); i++) {
+        const json_t *search = json_array_get(searches, i), *agent = json_object_get(search, "agent");
+        if (!strcmp(aira__json_string(search, "label", ""), name) ||
+            !strcmp(aira__json_string(agent, "use", ""), name) || !strcmp(aira__json_string(agent, "model", ""), name))
+            return true;
+    }
+    return false;
+}
+
+static void read_aggregate(reader *r, aira__node *node) {
+    static const char *const skip[] = {"agents", NULL};
+    put(r, r->study, "aggregate", json_array());
+    if (!node) return;
+    if (node->kind != AIRA_NODE_LIST) {
+        aira__diagnose(r->d, node, "aggregate is a list: [{use: n0}, {use: n1}]");
+        aira__node_mark_used(node);
+        return;
+    }
+    for (int i = 0; i < node->n_items; i++) {
+        aira__node *item = node->items[i];
+        json_t *agents = json_array();
+        aira__node *named = item->kind == AIRA_NODE_MAP ? aira__map_get(item, "agents") : NULL;
+        for (int k = 0; named && k < named->n_items; k++) {
+            const char *name = aira__node_string(named->items[k], "", r->d);
+            if (!names_a_search(r, name))
+                aira__diagnose(r->d, named->items[k], "no search of this study has the agent or label `%s`", name);
+            json_array_append_new(agents, json_string(name));
+        }
+        json_t *canonical = read_plugin(r, "aggregator", item, skip);
+        json_t *one = json_pack("{s:O, s:O}", "aggregator", canonical ? canonical : json_null(), "agents", agents);
+        json_array_append_new(json_object_get(r->study, "aggregate"), one);
+        json_decref(canonical);
+        json_decref(agents);
+    }
+}
+
+static void read_names(reader *r, aira__node *map, const char *key, bool sizes, json_t *out) {
+    aira__node *list = aira__map_get(map, key);
+    if (!list || list->kind != AIRA_NODE_LIST || list->n_items == 0) {
+        aira__diagnose(r->d, list ? list : map, "extrapolate needs `%s: [%s]`", key, sizes ? "1B" : "stretch");
+        return;
+    }
+    for (int i = 0; i < list->n_items; i++) {
+        const char *name = aira__node_string(list->items[i], "", r->d);
+        aira_error error = {0};
+        const aira__size *size = NULL;
+        aira__scale_rule rule;
+        aira_status status = sizes ? aira__size_find(name, &size, &error) : aira__scale_rule_find(name, &rule, &error);
+        if (status != AIRA_OK) aira__diagnose(r->d, list->items[i], "%s", error.text);
+        json_array_append_new(out, json_string(name));
+    }
+}
+
+static void read_extrapolate(reader *r, aira__node *node, aira__node *aggregate) {
+    static const char *const accepted[] = {"to", "by", NULL};
+    json_t *to = json_array(), *by = json_array();
+    if (node && node->kind != AIRA_NODE_MAP) {
+        aira__diagnose(r->d, node, "extrapolate is a mapping: {to: [350M, 1B], by: [stack, stretch]}");
+        aira__node_mark_used(node);
+    } else if (node) {
+        read_names(r, node, "to", true, to);
+        read_names(r, node, "by", false, by);
+        aira__map_finish(node, accepted, r->d);
+        if (!aggregate || aggregate->n_items == 0)
+            aira__diagnose(r->d, node, "extrapolate works on aggregated architectures: add `aggregate: [{use: n0}]`");
+    }
+    put(r, r->study, "extrapolate", json_pack("{s:o, s:o}", "to", to, "by", by));
+}
+
+static void read_prompts(reader *r, aira__node *node, const char *shipped) {
+    json_t *prompts = NULL;
+    aira_error error = {0};
+    char *path = node ? aira__node_path(node, r->d) : shipped ? strdup(shipped) : aira__prompts_folder(&error);
+    if (node && !path) return;
+    if (!path || aira__prompts_load(path, &prompts, &error) != AIRA_OK)
+        aira__diagnose(r->d, node, "%s", error.text);
+    else
+        put(r, r->study, "prompts", prompts);
+    free(path);
+}
+
+static void read_study(reader *r, aira__node *root, const char *const *task_overrides, int n_task_overrides,
+                       const char *prompts_folder) {
+    static const char *const accepted[] = {"study",    "task",      "searches",    "budget",  "device",
+                                           "executor", "aggregate", "extrapolate", "prompts", NULL};
+    if (root->kind != AIRA_NODE_MAP) {
+        aira__diagnose(r->d, root, "a study file is a mapping that begins with `study: name`");
+        return;
+    }
+    aira__node *name = aira__map_get(root, "study"), *aggregate = aira__map_get(root, "aggregate");
+    if (!name) aira__diagnose(r->d, root, "a study needs a name: `study: name`");
+    const char *text = aira__node_string(name, "", r->d);
+    if (name && (text[0] == 0 || text[0] == '.' || strlen(text) > 100 ||
+                 strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(text)))
+        aira__diagnose(r->d, name, "a study's name becomes a folder: letters, digits, - _ . and at most 100 of them");
+    put(r, r->study, "study", json_string(text));
+    read_task(r, aira__map_get(root, "task"), task_overrides, n_task_overrides);
+    aira__node *searches = aira__map_get(root, "searches");
+    read_searches(r, searches);
+    check_distinct(r, searches);
+    aira__budget budget;
+    aira__budget_read(aira__map_get(root, "budget"), &budget, r->d);
+    put(r, r->study, "budget", aira__budget_json(&budget));
+    aira__node *device = aira__map_get(root, "device");
+    json_t *canonical = device ? read_plugin(r, "device", device, NULL) : default_plugin(r, "device", "cpu");
+    if (canonical) put(r, r->study, "device", canonical);
+    read_executor(r, aira__map_get(root, "executor"));
+    read_aggregate(r, aggregate);
+    read_extrapolate(r, aira__map_get(root, "extrapolate"), aggregate);
+    read_prompts(r, aira__map_get(root, "prompts"), prompts_folder);
+    aira__map_finish(root, accepted, r->d);
+}
+
+/* True when the file's task is a mapping with `file`; errors are left to the real reading. */
+static bool task_in_file(const char *path) {
+    aira__diagnostics *quiet = aira__diagnostics_create();
+    aira__document *document = quiet ? aira__document_load(path, NULL, 0, quiet) : NULL;
+    aira__node *root = document ? aira__document_root(document) : NULL;
+    aira__node *task = root && root->kind == AIRA_NODE_MAP ? aira__map_get(root, "task") : NULL;
+    bool yes = task && task->kind == AIRA_NODE_MAP && aira__map_get(task, "file");
+    aira__document_destroy(document);
+    aira__diagnostics_destroy(quiet);
+    return yes;
+}
+
+json_t *aira__study_load(aira__registry *registry, const char *path, const char *const *overrides, int n_overrides,
+                         const char *prompts_folder, bool check_data, aira__diagnostics *diagnostics) {
+    const char **mine = calloc((size_t)n_overrides * 2 + 1, sizeof *mine), **tasks = mine ? mine + n_overrides : NULL;
+    reader r = {registry, diagnostics, json_object(), check_data};
+    if (!mine || !r.study) {
+        aira__diagnose(diagnostics, NULL, "out of memory");
+        free(mine);
+        json_decref(r.study);
+        return NULL;
+    }
+    int n_mine = 0, n_tasks = 0, before = aira__diagnostics_count(diagnostics);
+    bool in_file = task_in_file(path);
+    for (int i = 0; i < n_overrides; i++) {
+        bool inner = in_file && !strncmp(overrides[i], "task.", 5) && strncmp(overrides[i], "task.file=", 10);
+        if (inner)
+            tasks[n_tasks++] = overrides[i] + 5;
+        else
+            mine[n_mine++] = overrides[i];
+    }
+    aira__document *document = aira__document_load(path, mine, n_mine, diagnostics);
+    if (document) read_study(&r, aira__document_root(document), tasks, n_tasks, prompts_folder);
+    aira__document_destroy(document);
+    free(mine);
+    if (document && aira__diagnostics_count(diagnostics) == before) return r.study;
+    json_decref(r.study);
+    return NULL;
+}
