@@ -36,7 +36,7 @@ static int print_text(aira__cli *cli, const json_t *e) {
     aira__buf_text(&counts, ")");
     printf("%s\n", json_string_value(json_object_get(e, "architecture")));
     line(json_string_value(json_object_get(e, "by")), counts.data ? counts.data : "", e);
-    if (json_is_integer(active))
+    if (json_integer_value(active) < json_integer_value(json_object_get(e, "parameters_body")))
         printf("%-10s %.1f M of the body's parameters per token\n", "active", json_number_value(active) / 1e6);
     line("Llama 3.2", "", json_object_get(e, "llama"));
     if (json_is_string(json_object_get(e, "model")))

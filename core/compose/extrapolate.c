@@ -142,8 +142,9 @@ static char *model_yaml(const aira__size *size, const char *by, const char *arch
     aira__buf b = {0};
     aira__buf_printf(&b, "# %s by %s: %.1f M parameters in the body, %.1f M with norms and the tied embedding.\n",
                      size->name, by, (double)t->body / 1e6, (double)t->total / 1e6);
-    aira__buf_printf(&b, "# Put token shards of a %lld-entry tokenizer where `dataset` says, or change it.\n",
-                     (long long)size->vocab);
+    aira__buf_printf(
+        &b, "# Put token files (.npy of uint32) of a tokenizer of %lld entries where `dataset` says, or change it.\n",
+        (long long)size->vocab);
     aira__buf_printf(&b, "model: %s-%s\narchitecture: \"%s\"\ntokens:\n", size->name, by, architecture);
     for (int i = 0; i < n_tokens; i++) {
         if (!json_object_get(counts, tokens[i].token)) continue;
@@ -154,7 +155,7 @@ static char *model_yaml(const aira__size *size, const char *by, const char *arch
     }
     aira__buf_printf(&b, "backbone: {use: llama, width: %lld, tied: true}\n", (long long)size->width);
     aira__buf_printf(&b,
-                     "dataset: {use: tokens, train: [data/train*.bin], validation: [data/val*.bin], vocab: %lld, "
+                     "dataset: {use: tokens, train: [data/train*.npy], validation: [data/val*.npy], vocab: %lld, "
                      "length: %d}\n",
                      (long long)size->vocab, AIRA__SCALE_CONTEXT);
     aira__buf_printf(&b,
