@@ -12,8 +12,8 @@
  * plugin. flops_per_token is of training: three times the forward FLOPs of the primitives (2 per multiply-add, causal
  * attention at its useful half) at a context of AIRA__SCALE_CONTEXT tokens, embedding and head not included; for
  * attention and SwiGLU this is 6 N + 6 d (T + 1) per attention layer. kv_bytes_per_token is of a bf16 cache.
- * parameters_active leaves out the experts of grouped products that a token does not meet; the rest of a body always
- * works.
+ * parameters_active is what the primitives say that one token meets (aira/ext/active.h); one that says nothing is
+ * dense.
  */
 #ifndef AIRA_COMPOSE_EXTRAPOLATE_H
 #define AIRA_COMPOSE_EXTRAPOLATE_H
