@@ -4,7 +4,8 @@
  * must not create a cycle between groups; a *level* per node guarantees that without any search: a node's level is at
  * least that of its producers, strictly greater across every edge that leaves a group. So an edge between two groups
  * always climbs, and the groups form an acyclic graph however they were merged. A node that would have to join a
- * chain that is full starts a new one, a level higher.
+ * chain that is full starts a new one, a level higher. A group whose results nobody else reads may be lifted to its
+ * reader's level: an update of optimizer state waits for the gradient instead of running on its own.
  *
  * Index tensors stay out of chains, so that a device's chains know floating point only.
  */
@@ -59,6 +60,12 @@ static uint32_t count_inputs(const fusion *f, uint32_t node, const uint32_t *roo
     return n;
 }
 
+static uint32_t reads(const aira__plan *plan, uint32_t node, uint32_t v) {
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < plan->nodes[node].n_in; k++) n += plan->nodes[node].in[k] == v;
+    return n;
+}
+
 static void join(fusion *f, uint32_t a, uint32_t b) { /* roots; the result's root is the smaller */
     uint32_t root = a < b ? a : b, other = a < b ? b : a;
     f->parent[other] = root;
@@ -67,11 +74,32 @@ static void join(fusion *f, uint32_t a, uint32_t b) { /* roots; the result's roo
     f->count[root] += f->count[other];
 }
 
+/* May the group of root run as late as node n: does nobody else read its results? */
+static bool can_wait(const fusion *f, uint32_t root, uint32_t n) {
+    const aira__plan *plan = f->plan;
+    for (uint32_t m = root; m != AIRA__NONE; m = f->next[m]) {
+        uint32_t v = plan->nodes[m].out[0], uses = 0;
+        for (uint32_t other = root; other != AIRA__NONE; other = f->next[other]) uses += reads(plan, other, v);
+        if (uses + reads(plan, n, v) != plan->values[v].uses) return false;
+    }
+    return true;
+}
+
+static void raise(fusion *f, uint32_t root, uint32_t level) {
+    for (uint32_t m = root; m != AIRA__NONE; m = f->next[m]) f->level[m] = level;
+}
+
+static bool fits(const fusion *f, uint32_t n, const uint32_t *roots, uint32_t n_roots) {
+    uint32_t steps = 1;
+    for (uint32_t r = 0; r < n_roots; r++) steps += f->count[roots[r]];
+    return steps <= AIRA__CHAIN_STEPS && count_inputs(f, n, roots, n_roots) <= AIRA__CHAIN_INPUTS;
+}
+
 /* Places one node: into the groups of its producers where it fits, else alone. */
 static void place(fusion *f, uint32_t n) {
     const aira__plan *plan = f->plan;
     const aira__step_node *node = &plan->nodes[n];
-    uint32_t level = 0, roots[3], n_roots = 0, steps = 1;
+    uint32_t level = 0, roots[3], n_roots = 0;
     for (uint32_t k = 0; k < node->n_in; k++) {
         uint32_t p = plan->values[node->in[k]].node;
         if (p == AIRA__NONE) continue;
@@ -80,20 +108,30 @@ static void place(fusion *f, uint32_t n) {
     }
     for (uint32_t k = 0; k < node->n_in && k < 3; k++) {
         uint32_t p = plan->values[node->in[k]].node, j;
-        if (p == AIRA__NONE || f->level[p] != level) continue;
+        if (p == AIRA__NONE || !edge_chains(plan, &plan->nodes[p], node->in[k], node)) continue;
         uint32_t root = find(f, p);
+        if (f->level[p] != level && !can_wait(f, root, n)) continue;
         for (j = 0; j < n_roots && roots[j] != root; j++) continue;
         if (j < n_roots) continue;
         roots[n_roots++] = root;
-        steps += f->count[root];
     }
     f->level[n] = level;
     if (n_roots == 0) return;
-    if (steps > AIRA__CHAIN_STEPS || count_inputs(f, n, roots, n_roots) > AIRA__CHAIN_INPUTS) {
-        f->level[n] = level + 1;
-        return;
+    if (!fits(f, n, roots, n_roots)) { /* leave those out that would have to be lifted */
+        uint32_t kept = 0;
+        for (uint32_t r = 0; r < n_roots; r++) {
+            if (f->level[roots[r]] == level) roots[kept++] = roots[r];
+        }
+        n_roots = kept;
+        if (!fits(f, n, roots, n_roots)) {
+            f->level[n] = level + 1;
+            return;
+        }
     }
-    for (uint32_t r = 0; r < n_roots; r++) join(f, find(f, n), find(f, roots[r]));
+    for (uint32_t r = 0; r < n_roots; r++) {
+        raise(f, roots[r], level);
+        join(f, find(f, n), find(f, roots[r]));
+    }
 }
 
 static int by_index(const void *a, const void *b) {
