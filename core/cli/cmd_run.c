@@ -42,17 +42,8 @@ static void print_summary(const json_t *summary) {
     if (report) printf("report: %s\n", report);
 }
 
-/* Standard output: one JSON object, or what a human wants to know. */
-static int print_result(aira__cli *cli, const char *dir) {
-    aira__journal *j = NULL;
-    aira__journal_options options = {.read_only = true};
-    aira_error error = {0};
-    char path[4200];
-    snprintf(path, sizeof path, "%s/journal.db", dir);
-    json_t *summary = NULL;
-    if (aira__journal_open(path, &options, &j, &error) == AIRA_OK) summary = aira__run_summary(j, dir, &error);
-    aira__journal_close(j);
-    if (!summary) return aira__cli_fail(cli, &error);
+/* Standard output: one JSON object, or what a human wants to know. Takes summary over. */
+static int print_result(aira__cli *cli, json_t *summary) {
     if (cli->json) return aira__cli_print_json(cli, summary);
     print_summary(summary);
     json_decref(summary);
@@ -64,6 +55,7 @@ static int execute(aira__cli *cli, const char *dir) {
     aira__registry *registry = aira__cli_registry(cli, &error);
     aira__recording *recording = NULL;
     aira__run_end end = AIRA__RUN_DONE;
+    json_t *summary = NULL;
     if (!registry || aira__recording_offer(registry, &recording, &error) != AIRA_OK) return aira__cli_fail(cli, &error);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
@@ -73,7 +65,7 @@ static int execute(aira__cli *cli, const char *dir) {
                                  .n_plugin_paths = cli->n_plugin_paths,
                                  .interrupts = &interrupts,
                                  .quiet = cli->quiet};
-    aira_status status = aira__run_execute(dir, &options, &end, &error);
+    aira_status status = aira__run_execute(dir, &options, &end, &summary, &error);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     int exit_status;
@@ -83,7 +75,7 @@ static int execute(aira__cli *cli, const char *dir) {
         exit_status = aira__cli_fail_text(cli, AIRA_E_FAILED, "stopped on request; continue with `aira resume %s`",
                                           dir);
     } else {
-        exit_status = print_result(cli, dir);
+        exit_status = print_result(cli, summary);
         if (end == AIRA__RUN_NOTHING) exit_status = aira__cli_fail(cli, &error);
     }
     aira__registry_offer(registry, AIRA_SERVICE_RECORDING, NULL);

@@ -275,18 +275,17 @@ aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error 
 }
 
 char *aira__prompts_folder(aira_error *error) {
-    static const char *const places[] = {"../share/aira/prompts", "../../configs/prompts"};
     char program[4096];
     if (aira__program_dir(program, sizeof program, error) != AIRA_OK) return NULL;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char *path = aira__path_join(program, places[i]);
-        if (path && aira__is_dir(path)) return path;
+    char *path = aira__path_join(program, "../share/aira/configs/prompts");
+    if (!path) {
+        (void)no_memory(error);
+    } else if (!aira__is_dir(path)) {
+        (void)aira__fail(error, AIRA_E_IO, "%s: the prompt templates are not there; install aira whole", path);
         free(path);
+        path = NULL;
     }
-    (void)aira__fail(error, AIRA_E_IO,
-                     "the prompt templates are missing (looked for %s and %s beside %s); install aira whole", places[0],
-                     places[1], program);
-    return NULL;
+    return path;
 }
 
 static aira_status fill_nodes(aira__request *out, const json_t *state, aira_error *error) {

@@ -26,7 +26,8 @@ typedef struct aira__asking {
    is rendered once with an example, so that an undefined variable is found before anything runs. New reference. */
 aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error *);
 
-/* Where the shipped templates are: share/aira/prompts beside bin/, or the source tree's. malloc'ed; NULL with an error.
+/* Where the shipped templates are: share/aira/configs/prompts beside bin/. malloc'ed; NULL with an
+   error.
  */
 char *aira__prompts_folder(aira_error *);
 

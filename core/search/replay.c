@@ -11,6 +11,7 @@
 #include "core/base/fs.h"
 #include "core/base/json.h"
 #include "core/search/answer.h"
+#include "core/search/budget.h"
 #include "core/search/journal.h"
 #include "core/search/question.h"
 #include "core/search/tree.h"
@@ -34,6 +35,7 @@ typedef struct replay {
     aira__registry *registry;
     aira__journal *journal;
     json_t *study, *differences;
+    json_t *quotas; /* as the run shared out its budget, stage by stage */
     aira__asking asking;
     const char **tokens;
     int n_tokens;
@@ -175,21 +177,40 @@ static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *a
     return pending ? AIRA_OK : aira__tree_finish(tree, idx, &outcome, error);
 }
 
+static int64_t least(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : a < b ? a : b; }
+
+/* A limit of this search: its share at a stage, or less if it has one of its own. which: 0 candidates, 1 evaluations.
+ */
+static int64_t limit_of(const replay *r, const aira__budget *own, size_t stage, int which) {
+    const json_t *pair = json_array_get(json_array_get(r->quotas, stage), (size_t)r->search - 1);
+    int64_t share = pair ? json_integer_value(json_array_get(pair, (size_t)which)) : -1;
+    return least(share, which ? own->evaluations : own->candidates);
+}
+
 /* Decides until the recorded nodes are used up. */
-static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance *scaffold, aira_error *error) {
+static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance *scaffold, const aira__budget *own,
+                               aira_error *error) {
     aira_status status = AIRA_OK;
+    size_t stage = 0;
+    bool stopping = false;
     while (status == AIRA_OK && tree->n < (uint32_t)r->n_nodes) {
-        aira__step step;
-        status = aira__tree_step(tree, scaffold->plugin->table, scaffold->self, -1, -1, &step, error);
+        aira__step step = {.kind = AIRA__STEP_COMMIT};
+        if (!stopping)
+            status = aira__tree_step(tree, scaffold->plugin->table, scaffold->self, limit_of(r, own, stage, 0),
+                                     limit_of(r, own, stage, 1), &step, error);
         if (status != AIRA_OK) break;
-        bool stop = step.kind == AIRA__STEP_STOP;
         if (step.kind == AIRA__STEP_ASK) {
             status = repeat_node(r, tree, &step.action, error);
-        } else if (!stop && tree->nodes[tree->committed].finished) {
+        } else if (step.kind == AIRA__STEP_STOP && step.quota) {
+            stopping = true;
+        } else if (step.kind == AIRA__STEP_COMMIT && tree->committed < tree->n &&
+                   tree->nodes[tree->committed].finished) {
             (void)aira__tree_commit(tree);
+        } else if (stopping && tree->committed == tree->n && ++stage < json_array_size(r->quotas)) {
+            stopping = false;
         } else {
-            differ(r, tree->n, "was decided then; the scaffold now %s%s",
-                   stop ? "stops here" : "waits for an unfinished node", "");
+            differ(r, tree->n, "was decided then; now %s%s",
+                   step.kind == AIRA__STEP_STOP ? "the scaffold stops" : "nothing is left to decide it from", "");
             break;
         }
     }
@@ -224,6 +245,8 @@ static aira_status check_scores(replay *r, uint64_t seed, aira_error *error) {
 static aira_status replay_search(replay *r, const json_t *config, aira_error *error) {
     aira__instance *scaffold = NULL;
     aira__tree tree;
+    aira__budget own;
+    aira__budget_from_json(json_object_get(config, "budget"), &own);
     uint64_t seed = (uint64_t)aira__json_int(config, "seed", 1);
     aira__tree_init(&tree, seed, (uint32_t)aira__json_int(config, "parallel", 1), r->asking.higher_is_better);
     aira_status status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
@@ -231,7 +254,7 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     if (status == AIRA_OK)
         status = aira__instance_create_json(r->registry, "scaffold", json_object_get(config, "scaffold"), &scaffold,
                                             error);
-    if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, error);
+    if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
     if (status == AIRA_OK) status = check_scores(r, seed, error);
     aira__instance_destroy(scaffold);
     aira__tree_release(&tree);
@@ -244,6 +267,10 @@ static aira_status open_study(replay *r, aira_error *error) {
     free(config);
     r->differences = json_array();
     if (!r->study) return aira__fail(error, AIRA_E_CORRUPT, "the journal holds no study");
+    char *quotas = aira__journal_get_study(r->journal, "quotas", error);
+    r->quotas = quotas ? aira__json_parse(quotas, strlen(quotas), "the journal's quotas", error) : json_array();
+    free(quotas);
+    if (!r->quotas) return AIRA_E_CORRUPT;
     const json_t *tokens = json_object_get(r->study, "tokens"), *token;
     size_t i;
     r->n_tokens = (int)json_array_size(tokens);
@@ -282,6 +309,7 @@ aira_status aira__replay(aira__registry *registry, const char *dir, json_t **res
     aira__journal_close(r.journal);
     json_decref(r.study);
     json_decref(r.differences);
+    json_decref(r.quotas);
     free(r.tokens);
     return status;
 }

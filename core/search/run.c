@@ -220,38 +220,39 @@ static aira_status open_queue(aira__run *run, aira_error *error) {
 
 /* ---- shares of the budget ---- */
 
+/* Appends what is in force to the history. The history is kept because reaching a share commits what is pending: a
+   resumed or replayed run must reach the very same ones. */
 static aira_status save_quotas(aira__run *run, aira_error *error) {
-    json_t *list = json_array();
+    json_t *stage = json_array();
     for (int i = 0; i < run->n_searches; i++)
-        json_array_append_new(list, json_pack("[I, I]", (json_int_t)run->searches[i].quota_candidates,
-                                              (json_int_t)run->searches[i].quota_evaluations));
-    aira_status status = set_json(run->journal, "quotas", list, error);
-    json_decref(list);
-    return status;
+        json_array_append_new(stage, json_pack("[I, I]", (json_int_t)run->searches[i].quota_candidates,
+                                               (json_int_t)run->searches[i].quota_evaluations));
+    if (json_array_append_new(run->quotas, stage)) return no_memory(error);
+    return set_json(run->journal, "quotas", run->quotas, error);
 }
 
-/* The shares that were in force when the run ended, or the first ones: equal. They must be the very same after a
-   resume, since reaching one commits what is pending. */
+/* The shares that were in force when the run ended, or the first ones: equal. */
 static aira_status open_quotas(aira__run *run, aira_error *error) {
     char *text = aira__journal_get_study(run->journal, "quotas", NULL);
-    json_t *list = text ? aira__json_parse(text, strlen(text), "the journal's quotas", error) : NULL;
-    int64_t *share = calloc(2 * (size_t)run->n_searches + 1, sizeof *share);
     int n = run->n_searches;
-    if (share) {
-        aira__budget_share(run->budget.candidates, n, share);
-        aira__budget_share(run->budget.evaluations, n, share + n);
-        for (int i = 0; i < n; i++) {
-            const json_t *saved = json_array_get(list, (size_t)i);
-            run->searches[i].quota_candidates = saved ? json_integer_value(json_array_get(saved, 0)) : share[i];
-            run->searches[i].quota_evaluations = saved ? json_integer_value(json_array_get(saved, 1)) : share[n + i];
-        }
-    }
-    bool known = list != NULL;
+    int64_t *share = calloc(2 * (size_t)n + 1, sizeof *share);
+    run->quotas = text ? aira__json_parse(text, strlen(text), "the journal's quotas", error) : json_array();
     free(text);
-    json_decref(list);
+    if (!run->quotas || !share) {
+        free(share);
+        return run->quotas ? no_memory(error) : AIRA_E_CORRUPT;
+    }
+    size_t stages = json_array_size(run->quotas);
+    const json_t *last = stages ? json_array_get(run->quotas, stages - 1) : NULL;
+    aira__budget_share(run->budget.candidates, n, share);
+    aira__budget_share(run->budget.evaluations, n, share + n);
+    for (int i = 0; i < n; i++) {
+        const json_t *saved = json_array_get(last, (size_t)i);
+        run->searches[i].quota_candidates = saved ? json_integer_value(json_array_get(saved, 0)) : share[i];
+        run->searches[i].quota_evaluations = saved ? json_integer_value(json_array_get(saved, 1)) : share[n + i];
+    }
     free(share);
-    if (!share) return no_memory(error);
-    return known ? AIRA_OK : save_quotas(run, error);
+    return last ? AIRA_OK : save_quotas(run, error);
 }
 
 /* What finished searches left over goes to those that a share stopped. Happens only when all have ended, so that it
@@ -407,12 +408,13 @@ static void close_run(aira__run *run) {
     aira__instance_destroy(run->executor);
     aira__journal_close(run->journal);
     json_decref(run->study);
+    json_decref(run->quotas);
     free(run->tokens);
     free(run->absolute);
     free(run->worker);
 }
 
-aira_status aira__run_execute(const char *dir, const aira__run_options *options, aira__run_end *end,
+aira_status aira__run_execute(const char *dir, const aira__run_options *options, aira__run_end *end, json_t **summary,
                               aira_error *error) {
     aira__run run = {.dir = dir, .options = options, .started = aira__now()};
     aira__lock *lock = NULL;
@@ -420,6 +422,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
     char reason[256] = "";
     bool valid = false;
     *end = AIRA__RUN_DONE;
+    if (summary) *summary = NULL;
     if (!aira__is_dir(dir))
         return aira__fail(error, AIRA_E_CONFIG, "%s: there is no such run directory; `aira run` makes one", dir);
     aira_status status = aira__lock_take(dir, &lock, error);
@@ -440,6 +443,9 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
         if (status == AIRA_OK && !valid) *end = AIRA__RUN_NOTHING;
         if (status == AIRA_OK && !valid) status = aira__journal_set_study(run.journal, "state", "failed", NULL);
     }
+    if (status == AIRA_OK && ended != LOOP_INTERRUPTED && summary &&
+        !(*summary = aira__run_summary(run.journal, dir, error)))
+        status = AIRA_E_MEMORY;
     close_run(&run);
     aira__lock_release(lock);
     return status;

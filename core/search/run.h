@@ -36,8 +36,10 @@ typedef enum {
 
 /* A new run directory for a canonical study. AIRA_E_CONFIG if it exists. registry: for the plugins' identities. */
 aira_status aira__run_create(aira__registry *, const json_t *study, const char *dir, aira_error *);
-/* Runs to the end. Everything that fails leaves a directory that can be resumed. */
-aira_status aira__run_execute(const char *dir, const aira__run_options *, aira__run_end *, aira_error *);
+/* Runs to the end. Everything that fails leaves a directory that can be resumed. *summary (may be NULL): as
+   aira__run_summary, a new reference, where the run came to an end; else NULL. */
+aira_status aira__run_execute(const char *dir, const aira__run_options *, aira__run_end *, json_t **summary,
+                              aira_error *);
 /* The object of docs/contract.md 2 for run, resume and status. */
 json_t *aira__run_summary(aira__journal *, const char *dir, aira_error *);
 

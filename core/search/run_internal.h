@@ -51,7 +51,8 @@ typedef struct aira__run {
     char *absolute, *worker;
     const aira__run_options *options;
     aira__journal *journal;
-    json_t *study; /* canonical */
+    json_t *study;  /* canonical */
+    json_t *quotas; /* every sharing-out so far: [[candidates, evaluations] per search], last in force */
     aira__asking asking;
     const char **tokens;
     int n_tokens;
