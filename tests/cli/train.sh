@@ -1,0 +1,95 @@
+# train.sh - `aira train`, `forward`, `evaluate`: log, weights, kill and resume, mistakes. $1 build folder, $2 source folder
+set -eu
+aira=$1/bin/aira
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+i=0
+while [ $i -lt 400 ]; do echo "the quick brown fox $i jumps over the lazy dog"; i=$((i + 1)); done >"$work/corpus.txt"
+cat >"$work/model.yaml" <<'YAML'
+model: small
+architecture: "mA M"
+tokens:
+  mA: {use: attention, heads: 2}
+  M:  {use: mlp}
+backbone: {use: mad_lm, width: 16}
+dataset: {use: text, path: corpus.txt, length: 16}
+recipe: {optimizer: {use: adamw, lr: 3e-3}, steps: 200, batch: 4}
+YAML
+
+# whole, and in two parts: the same losses and the same weights
+"$aira" train "$work/model.yaml" --quiet --steps 20 --log "$work/a.jsonl" --save "$work/a.safetensors" --json >"$work/a.json"
+grep -q '"steps":20' "$work/a.json" || fail "train --json"
+[ "$(wc -l <"$work/a.jsonl")" = 20 ] || fail "one line per step"
+"$aira" train "$work/model.yaml" --quiet --steps 9 --log "$work/b.jsonl" --checkpoint "$work/c"
+"$aira" train "$work/model.yaml" --quiet --steps 11 --resume "$work/c" --log "$work/b.jsonl" --save "$work/b.safetensors"
+cmp "$work/a.safetensors" "$work/b.safetensors" || fail "resume changes the weights"
+sed 's/,"seconds.*//' "$work/a.jsonl" >"$work/a.losses"
+sed 's/,"seconds.*//' "$work/b.jsonl" >"$work/b.losses"
+cmp "$work/a.losses" "$work/b.losses" || fail "resume changes the losses"
+
+# killed at random instants while it writes a checkpoint at each step: the file is always whole
+rm -f "$work/c"
+for delay in 0.05 0.11 0.17 0.23 0.31; do
+    resume=""
+    [ -f "$work/c" ] && resume="--resume $work/c"
+    "$aira" train "$work/model.yaml" --quiet --checkpoint "$work/c" --every 1 $resume &
+    pid=$!
+    sleep $delay
+    kill -9 $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    if [ -f "$work/c" ]; then "$aira" train "$work/model.yaml" --quiet --steps 1 --resume "$work/c" || fail "a torn checkpoint"; fi
+done
+
+# initial weights alone; a step of another seed differs
+"$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i1.safetensors"
+"$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i2.safetensors" --seed 2
+cmp -s "$work/i1.safetensors" "$work/i2.safetensors" && fail "the seed changes nothing"
+
+# logits: tokens [1, 4] as .npy, version 1, little-endian int32
+{
+    printf '\223NUMPY\001\000\166\000'
+    printf '%-117s\n' "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 4), }"
+    printf '\001\000\000\000\002\000\000\000\003\000\000\000\004\000\000\000'
+} >"$work/t.npy"
+"$aira" forward "$work/model.yaml" --weights "$work/a.safetensors" --tokens "$work/t.npy" --out "$work/l.npy"
+head -c 128 "$work/l.npy" | grep -q "(1, 4, 256)" || fail "shape of the logits"
+
+# mistakes: status 2 for configuration, 1 for a failed run, a sentence each
+expect() { # status, words, command...
+    status=$1 words=$2
+    shift 2
+    set +e
+    "$@" >"$work/out" 2>"$work/err"
+    got=$?
+    set -e
+    [ $got = "$status" ] || fail "status $got, wanted $status: $* $(cat "$work/err")"
+    grep -q -- "$words" "$work/err" || fail "no '$words' in: $(cat "$work/err")"
+}
+expect 2 "there is no" "$aira" train "$work/model.yaml" dataset.path=nowhere.txt
+expect 2 "did you mean" "$aira" train "$work/model.yaml" recipe.stepps=3
+expect 2 "architecture" "$aira" train "$work/model.yaml" architecture="mA Q"
+expect 1 "another model" "$aira" train "$work/model.yaml" --weights "$work/a.safetensors" backbone.norm=layer
+expect 1 "is not a checkpoint" "$aira" train "$work/model.yaml" --resume "$work/a.safetensors"
+expect 2 "another model or recipe" "$aira" train "$work/model.yaml" --resume "$work/c" recipe.clip=3
+expect 1 "not finite" "$aira" train "$work/model.yaml" recipe.optimizer.use=sgd recipe.optimizer.lr=1000
+expect 1 "cannot be written" "$aira" train "$work/model.yaml" --steps 1 --log "$work/none/l.jsonl"
+sed '/^dataset/d; /^recipe/d' "$work/model.yaml" >"$work/bare.yaml"
+expect 2 "needs 'vocab'" "$aira" forward "$work/bare.yaml" --weights "$work/a.safetensors" --tokens "$work/t.npy" --out "$work/l.npy"
+expect 2 "outside 0" "$aira" forward "$work/bare.yaml" vocab=3 --weights "$work/a.safetensors" --tokens "$work/t.npy" --out "$work/l.npy"
+
+# evaluate: JSON alone on standard output, the same twice, whatever the threads
+cat >"$work/task.yaml" <<'YAML'
+task: small
+candidate: {kind: compose, layers: 2, backbone: {use: mad_lm, width: 16}}
+tokens: {mA: {use: attention, heads: 2}, M: {use: mlp}}
+proxies: [{dataset: {use: mad, task: memorization, vocab: 16, length: 8, train_rows: 20, test_rows: 16}, recipe: {batch: 8, steps: 6}}]
+YAML
+"$aira" evaluate --arch "mA M" --task "$work/task.yaml" --json --threads 1 | sed 's/"seconds":[^,]*,//g' >"$work/e1"
+"$aira" evaluate --arch "mAM" --task "$work/task.yaml" --json --threads 2 | sed 's/"seconds":[^,]*,//g' >"$work/e2"
+cmp "$work/e1" "$work/e2" || fail "threads change an evaluation"
+grep -q '"architecture":"mA M","score":0\.' "$work/e1" || fail "evaluate --json: $(cat "$work/e1")"
+expect 2 "wants 2" "$aira" evaluate --arch "2mA M" --task "$work/task.yaml"
+expect 2 "search, selection or test" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" --split train
+expect 1 "allowed" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" limits.memory=100KiB
