@@ -7,16 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/fs.h"
 #include "core/cli/cli.h"
+#include "core/search/study.h"
 #include "core/train/model_file.h"
 #include "core/train/task.h"
 
 int aira__cmd_validate(aira__cli *cli, int argc, char **argv);
-
-/* The study reader, where the build has one. */
-json_t *aira__study_load(aira__registry *, const char *path, const char *const *overrides, int n_overrides,
-                         const char *prompts_folder, bool check_data, aira__diagnostics *) __attribute__((weak));
 
 static const char *const kinds[] = {"study", "task", "model", NULL};
 
@@ -47,10 +43,8 @@ static const char *validate_file(aira__registry *registry, const char *path, con
     } else if (strcmp(kind, "model") == 0) {
         aira__model_file *model = aira__model_file_load(registry, path, overrides, n, check_data, diagnostics);
         if (model != NULL) aira__model_file_destroy(model);
-    } else if (aira__study_load != NULL) {
-        json_decref(aira__study_load(registry, path, overrides, n, NULL, check_data, diagnostics));
     } else {
-        aira__diagnose(diagnostics, NULL, "%s: studies are not part of this build", path);
+        json_decref(aira__study_load(registry, path, overrides, n, NULL, check_data, diagnostics));
     }
     return kind;
 }

@@ -17,9 +17,10 @@
 #define AIRA_IGNORE (-100) /* a target that counts neither in loss nor in metric */
 
 /* Metrics, computed by the host from the model's output */
-#define AIRA_METRIC_ACCURACY 1u /* mad-lab: macro over classes per batch of 128, mean over batches; pooled beside it \
-                                 */
-#define AIRA_METRIC_LOSS 2u     /* mean nats per target; lower is better */
+#define AIRA_METRIC_ACCURACY                                                                                     \
+    1u                      /* mad-lab: macro over classes per batch of 128, mean over batches; pooled beside it \
+                             */
+#define AIRA_METRIC_LOSS 2u /* mean nats per target; lower is better */
 #define AIRA_METRIC_BITS_PER_BYTE 3u /* sum nats / (ln 2 * sum bytes of targets); lower is better */
 
 typedef struct aira_dataset_info {
