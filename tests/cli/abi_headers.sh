@@ -30,8 +30,15 @@ for plugin in *.so; do
     [ "$exports" = "aira_plugin_v1 " ] || [ "$sanitized" -gt 0 ] || { echo "FAIL: $plugin exports: $exports"; failures=1; }
     host=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | grep '^aira_')
     [ -z "$host" ] || { echo "FAIL: $plugin uses symbols of the host: $host"; failures=1; }
-    bad=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | sed 's/@.*//' | grep -x -E 'exit|_exit|abort|atexit|longjmp|signal|sigaction|fork|system')
+    bad=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | sed 's/@.*//' | grep -x -E 'exit|_exit|quick_exit|abort|atexit|longjmp|siglongjmp|signal|sigaction|fork|vfork|system|dlopen|__cxa_throw')
     [ -z "$bad" ] || { echo "FAIL: $plugin calls $bad"; failures=1; }
+    [ "$sanitized" -gt 0 ] || {
+        changing=$(objdump -t "$plugin" | awk '$0 ~ /[.](bss|data|tbss|tdata)[ \t]/ {print $NF}' |
+            grep -v -E '^(\.bss|\.data|completed\.0|__dso_handle|__TMC_END__)$')
+        [ -z "$changing" ] || { echo "FAIL: $plugin has objects that may change: $changing"; failures=1; }
+        starts=$(readelf -SW "$plugin" | sed -n 's/.* \.init_array *INIT_ARRAY *[0-9a-f]* [0-9a-f]* 0*\([0-9a-f]*\) .*/\1/p')
+        [ "${starts:-8}" = 8 ] || { echo "FAIL: $plugin has a constructor"; failures=1; }
+    }
     case $plugin in
     device_*) ;;
     *) ! nm -D --undefined-only "$plugin" | grep -q pthread_create || { echo "FAIL: $plugin starts threads"; failures=1; } ;;

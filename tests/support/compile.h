@@ -31,15 +31,16 @@ static void test_folder_remove(const char *path) {
     cr_assert_eq(system(command), 0);
 }
 
-/* Compiles sources (below the source folder) with the headers of include_dir (NULL: the SDK's) into target. */
+/* Compiles a source (below the source folder, or absolute) with the headers of include_dir (NULL: the SDK's). */
 __attribute__((unused)) static void test_compile(const char *source, const char *include_dir, const char *flags,
                                                  const char *target) {
     const char *root = test_source_dir(), *cc = getenv("CC");
     char command[4096], headers[1024];
     snprintf(headers, sizeof headers, "%s/include", root);
     snprintf(command, sizeof command,
-             "%s -std=c11 -O1 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -I'%s' %s '%s/%s' -o '%s' -lm",
-             cc != NULL ? cc : "cc", include_dir != NULL ? include_dir : headers, flags, root, source, target);
+             "%s -std=c11 -O1 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -I'%s' %s '%s%s%s' -o '%s' -lm",
+             cc != NULL ? cc : "cc", include_dir != NULL ? include_dir : headers, flags, source[0] == '/' ? "" : root,
+             source[0] == '/' ? "" : "/", source, target);
     cr_assert_eq(system(command), 0, "%s", command);
 }
 
