@@ -31,6 +31,13 @@ static aira__model_spec model_spec(const aira__training *t, int64_t batch) {
                               .causal = o->causal};
 }
 
+/* Rows of a split that are evaluated. */
+static int64_t rows_of(const aira__training *t, uint32_t split) {
+    int64_t rows = t->options.info->n_rows[split], wanted = t->options.recipe->eval_rows;
+    if (rows == 0) return wanted > 0 ? wanted : ENDLESS_ROWS;
+    return wanted > 0 && wanted < rows ? wanted : rows;
+}
+
 static aira_status plan_length(aira__training *t, aira_error *error) {
     const aira__training_options *o = &t->options;
     const aira__recipe *recipe = o->recipe;
@@ -48,6 +55,11 @@ static aira_status plan_length(aira__training *t, aira_error *error) {
     int64_t usual = epoch == 0 ? 0 : epoch > EVALUATION_GAP ? epoch : EVALUATION_GAP;
     t->eval_every = recipe->eval_every > 0 ? recipe->eval_every : usual;
     t->eval_batch = o->info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : batch;
+    int64_t most = 1; /* rows of the largest split: no batch needs more */
+    for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS; split++) {
+        if (rows_of(t, split) > most) most = rows_of(t, split);
+    }
+    if (most < t->eval_batch) t->eval_batch = most;
     const aira_optimizer *optimizer = recipe->optimizer->plugin->table;
     t->base_rate = optimizer->learning_rate(recipe->optimizer->self);
     return AIRA_OK;
@@ -247,12 +259,6 @@ typedef struct tally {
     double macro, weight, nats, counted_nats;
     int64_t right, answers, bytes;
 } tally;
-
-static int64_t rows_of(const aira__training *t, uint32_t split) {
-    int64_t rows = t->options.info->n_rows[split], wanted = t->options.recipe->eval_rows;
-    if (rows == 0) return wanted > 0 ? wanted : ENDLESS_ROWS;
-    return wanted > 0 && wanted < rows ? wanted : rows;
-}
 
 static void count_batch(aira__training *t, int64_t rows, tally *sum) {
     const aira_dataset_info *info = t->options.info;
