@@ -22,7 +22,7 @@ void report_strip(aira__buf *b, const report_data *d, const uint16_t *layers, in
         aira__buf_printf(b, "<rect class=\"t%d\" x=\"%d\" y=\"0\" width=\"%d\" height=\"22\" rx=\"3\"/>",
                          layers[i] % COLOURS, i * cell + 1, cell - 1);
         if (cell >= 22 && strlen(token) <= (cell >= 30 ? 3u : 2u)) {
-            aira__buf_printf(b, "<text x=\"%d\" y=\"16\">", i * cell + cell / 2);
+            aira__buf_printf(b, "<text class=\"k%d\" x=\"%d\" y=\"16\">", layers[i] % COLOURS, i * cell + cell / 2);
             report_escape(b, token);
             aira__buf_text(b, "</text>");
         }

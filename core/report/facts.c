@@ -27,11 +27,24 @@ report_seeds report_seeds_of(const report_data *d, const char *hash) {
     return s;
 }
 
+double report_seed_deviation(const report_data *d, int *n) {
+    double square = 0;
+    int freedom = 0;
+    *n = 0;
+    for (int i = 0; i < d->n_evaluations; i++) {
+        if (i > 0 && strcmp(d->evaluations[i].hash, d->evaluations[i - 1].hash) == 0) continue;
+        report_seeds s = report_seeds_of(d, d->evaluations[i].hash);
+        if (s.n < 2) continue;
+        square += s.deviation * s.deviation * (s.n - 1);
+        freedom += s.n - 1;
+        ++*n;
+    }
+    return freedom ? sqrt(square / freedom) : NAN;
+}
+
 double report_median_score(const report_data *d) {
     if (d->n_ranked == 0) return NAN;
-    double a = report_rank_score(&d->nodes[d->ranked[(d->n_ranked - 1) / 2]]);
-    double b = report_rank_score(&d->nodes[d->ranked[d->n_ranked / 2]]);
-    return (a + b) / 2;
+    return (d->ranked_scores[(d->n_ranked - 1) / 2] + d->ranked_scores[d->n_ranked / 2]) / 2;
 }
 
 static double test_score(const report_data *d, const char *hash) {
@@ -110,7 +123,8 @@ static json_t *known(int64_t value) { return value < 0 ? json_null() : json_inte
 
 json_t *report_facts(const report_data *d) {
     json_t *searches = json_array(), *tokens = json_array();
-    int evaluations = 0;
+    int evaluations = 0, repeated;
+    double deviation = report_seed_deviation(d, &repeated);
     for (int i = 0; i < d->n_searches; i++) json_array_append_new(searches, search_fact(d, i));
     for (int i = 0; i < d->n_tokens; i++) json_array_append_new(tokens, json_string(d->tokens[i]));
     for (int i = 0; i < d->n_evaluations; i++) evaluations += strcmp(d->evaluations[i].status, "ok") == 0;
@@ -120,10 +134,11 @@ json_t *report_facts(const report_data *d) {
                              "flops", aira__json_number(d->flops), "requests", (json_int_t)d->requests,
                              "failed_requests", (json_int_t)d->failed_requests, "input_tokens", known(d->input_tokens),
                              "output_tokens", known(d->output_tokens), "money_usd", aira__json_number(d->money_usd));
-    return json_pack("{s:i, s:O, s:s, s:b, s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o, s:O, s:O, s:o}", "version", 1,
-                     "study", d->study, "metric", d->metric, "higher_is_better", d->higher_is_better, "tokens", tokens,
-                     "best", node_fact(d, d->best), "submitted", node_fact(d, d->submitted), "median_score",
-                     aira__json_number(report_median_score(d)), "distinct_candidates", d->n_ranked, "cluster_size",
+    return json_pack("{s:i, s:O, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:O, s:O, s:o}", "version",
+                     1, "study", d->study, "metric", d->metric, "higher_is_better", d->higher_is_better, "tokens",
+                     tokens, "best", node_fact(d, d->best), "submitted", node_fact(d, d->submitted), "median_score",
+                     aira__json_number(report_median_score(d)), "seed_deviation", aira__json_number(deviation),
+                     "candidates_with_several_seeds", repeated, "distinct_candidates", d->n_ranked, "cluster_size",
                      d->n_cluster, "cluster_frequencies", frequencies(d), "cost", cost, "aggregated", d->aggregated,
                      "extrapolated", d->extrapolated, "searches", searches);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/report/internal.h"
 
@@ -48,8 +49,18 @@ static bool head(aira__buf *b, const report_data *d) {
     return text(b, "</p>\n"), !b->failed;
 }
 
+/* Other candidates with the winner's very score. */
+static int equals(const report_data *d, const report_node *won) {
+    int n = 0;
+    for (int i = 0; i < d->n_ranked; i++)
+        n += d->ranked_scores[i] == report_rank_score(won) && strcmp(d->nodes[d->ranked[i]].hash, won->hash) != 0;
+    return n;
+}
+
 static void how_sure(aira__buf *b, const report_data *d, const report_node *won) {
     report_seeds s = report_seeds_of(d, won->hash);
+    int repeated, same = equals(d, won);
+    double noise = report_seed_deviation(d, &repeated);
     text(b, "<p>");
     if (s.n >= 2) {
         aira__buf_printf(b, "Trained with %d seeds: mean ", s.n);
@@ -58,16 +69,28 @@ static void how_sure(aira__buf *b, const report_data *d, const report_node *won)
         report_number(b, s.deviation, 2);
         text(b, " (standard deviation). ");
     } else {
-        text(b, "Trained with one seed, so this is <b>provisional</b>: the noise between seeds is not known. ");
+        text(b, "Trained with one seed, so this is <b>provisional</b>. ");
     }
-    double median = report_median_score(d), score = report_rank_score(won);
+    if (repeated > 0) {
+        aira__buf_printf(b, "Over the %d candidates trained with several seeds, seeds alone move a score by ",
+                         repeated);
+        report_number(b, noise, 2);
+        text(b, " (standard deviation): smaller differences mean little. ");
+    } else if (s.n < 2) {
+        text(b, "No candidate was trained twice, so the noise between seeds is not known. ");
+    }
     if (d->n_ranked > 1) {
+        double median = report_median_score(d), gap = fabs(report_rank_score(won) - median);
         aira__buf_printf(b, "Of %d distinct candidates the median scored ", d->n_ranked);
         report_number(b, median, 4);
-        text(b, d->higher_is_better ? "; the winner is " : " (lower is better); the winner is ");
-        report_number(b, fabs(score - median), 3);
-        text(b, report_better(d, score, median) ? " better." : " apart.");
+        if (!d->higher_is_better) text(b, " (lower is better)");
+        text(b, "; the winner is ");
+        report_number(b, gap, 3);
+        text(b, " better. ");
     }
+    if (same > 0)
+        aira__buf_printf(b, "<b>%d other candidate%s the same score</b>; the earliest was taken.", same,
+                         same == 1 ? " has" : "s have");
     text(b, "</p>");
 }
 
@@ -139,7 +162,7 @@ static void verdict(aira__buf *b, const report_data *d) {
     report_escape(b, d->run_dir);
     text(b, "\naira evaluate --task TASK.yaml --arch \"");
     report_escape(b, n->architecture);
-    text(b, "\"");
+    text(b, "\" --split selection");
     if (many) aira__buf_printf(b, " --seed %lld", (long long)e->seed);
     text(b, "</pre></section>\n");
 }
@@ -148,9 +171,10 @@ static void verdict(aira__buf *b, const report_data *d) {
 
 static void top_candidates(aira__buf *b, const report_data *d) {
     if (d->n_ranked == 0) return;
-    text(b,
-         "<h2>Best candidates</h2><div class=\"scroll\"><table><tr><th class=\"l\">architecture</th><th>selection</th>"
-         "<th>search</th><th>seeds</th><th>parameters</th><th>node</th></tr>\n");
+    text(b, "<h2>Best candidates</h2><p class=\"dim\">By their mean over seeds on the selection split; click one for "
+            "its training, prompt and answer.</p><div class=\"scroll\"><table><tr><th "
+            "class=\"l\">architecture</th><th>selection</th>"
+            "<th>search</th><th>seeds</th><th>parameters</th><th>node</th></tr>\n");
     for (int i = 0; i < d->n_ranked && i < TOP_ROWS; i++) {
         const report_node *n = &d->nodes[d->ranked[i]];
         int many;
@@ -159,7 +183,7 @@ static void top_candidates(aira__buf *b, const report_data *d) {
         if (n->n_layers) report_strip(b, d, n->layers, n->n_layers, NULL);
         report_escape(b, n->architecture);
         text(b, "</td><td>");
-        report_number(b, n->selection_score, 4);
+        report_number(b, d->ranked_scores[i], 4);
         text(b, "</td><td>");
         report_number(b, n->search_score, 4);
         aira__buf_printf(b, "</td><td>%d</td><td>", report_seeds_of(d, n->hash).n);
@@ -241,7 +265,8 @@ static void models_of_size(aira__buf *b, const report_data *d, const char *to, c
     if (llama) {
         text(b, "<tr><td class=\"l\">");
         report_escape(b, to);
-        text(b, "</td><td class=\"l\">Llama 3.2");
+        bool released = strcmp(to, "1B") == 0 || strcmp(to, "3B") == 0;
+        text(b, released ? "</td><td class=\"l\">Llama 3.2" : "</td><td class=\"l\">Llama");
         scaled_row(b, llama);
     }
     json_array_foreach(d->extrapolated, i, e) {
@@ -418,6 +443,16 @@ static void budget(aira__buf *b, const report_data *d) {
     json_decref(config);
 }
 
+/* "created" is seconds since 1970. */
+static void date_of(aira__buf *b, const char *seconds) {
+    char *end, date[64];
+    double value = strtod(seconds, &end);
+    time_t at = (time_t)value;
+    struct tm parts;
+    if (*end || !(value > 0 && value < 1e11) || !gmtime_r(&at, &parts)) return;
+    if (strftime(date, sizeof date, " (%Y-%m-%d %H:%M:%S UTC)", &parts)) text(b, date);
+}
+
 static void environment(aira__buf *b, const report_data *d) {
     const char *key;
     const json_t *value;
@@ -439,6 +474,7 @@ static void environment(aira__buf *b, const report_data *d) {
             text(b, "<code>");
             report_escape(b, said);
             text(b, "</code>");
+            if (strcmp(key, "created") == 0) date_of(b, said);
         }
         text(b, "</td></tr>\n");
     }

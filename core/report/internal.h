@@ -53,8 +53,9 @@ typedef struct report_data {
     json_t *aggregated;   /* those with "by" and "support" */
     json_t *extrapolated; /* those with "to" and "by" */
     bool higher_is_better;
-    const char *metric; /* "score" where the study does not say */
-    int *ranked;        /* distinct good nodes with a selection (else search) score, best first */
+    const char *metric;    /* "score" where the study does not say */
+    double *ranked_scores; /* of ranked: means over seeds */
+    int *ranked;           /* distinct good nodes with a selection (else search) score, best first */
     int n_ranked;
     int best, submitted; /* nodes by search score and by selection score, -1 */
     int *cluster;        /* n_cluster nodes of the top cluster: the head of ranked */
@@ -81,6 +82,9 @@ typedef struct report_seeds { /* one candidate, all its seeds */
     double mean, deviation; /* of selection scores, else search scores; deviation NAN for n < 2 */
 } report_seeds;
 report_seeds report_seeds_of(const report_data *, const char *hash);
+/* Of single trainings around their candidate's mean, over all candidates trained with several seeds; *n of these. NAN:
+ * none. */
+double report_seed_deviation(const report_data *, int *n);
 double report_median_score(const report_data *);             /* of ranked; NAN if none */
 double report_rank_score(const report_node *);               /* selection score, else search score */
 bool report_better(const report_data *, double a, double b); /* NAN is worst */
@@ -107,7 +111,7 @@ void report_optimism_chart(aira__buf *, const report_data *);
 /* data.c: what the page's script needs to show a node */
 json_t *report_node_data(report_data *);
 
-/* html.c, page.c */
+/* html.c, style.c, script.c */
 bool report_html(report_data *, const json_t *facts, aira__buf *);
 extern const char *const report_style[];  /* lines, NULL-terminated */
 extern const char *const report_script[]; /* lines, NULL-terminated */

@@ -369,10 +369,25 @@ static int best_first(const void *a, const void *b) {
     return x->score > y->score ? -1 : x->score < y->score ? 1 : x->node - y->node;
 }
 
+/* Several searches may have trained a candidate with other seeds; a duplicate within a search repeats a score. */
+static double mean_of_distinct(const ranked_node *all, int n) {
+    double sum = 0;
+    int distinct = 0;
+    for (int i = 0; i < n; i++) {
+        bool again = false;
+        for (int k = 0; k < i && !again; k++) again = all[k].score == all[i].score;
+        if (again) continue;
+        sum += all[i].score;
+        distinct++;
+    }
+    return sum / distinct;
+}
+
 static bool rank(report_data *d) {
     ranked_node *all = malloc(((size_t)d->n_nodes + 1) * sizeof *all);
     d->ranked = malloc(((size_t)d->n_nodes + 1) * sizeof *d->ranked);
-    bool fine = all && d->ranked;
+    d->ranked_scores = malloc(((size_t)d->n_nodes + 1) * sizeof *d->ranked_scores);
+    bool fine = all && d->ranked && d->ranked_scores;
     int n = 0;
     d->best = d->submitted = -1;
     for (int i = 0; fine && i < d->n_nodes; i++) {
@@ -386,10 +401,17 @@ static bool rank(report_data *d) {
     }
     if (n) qsort(all, (size_t)n, sizeof *all, by_hash_first);
     int kept = 0;
-    for (int i = 0; i < n; i++)
-        if (i == 0 || strcmp(all[i].hash, all[i - 1].hash) != 0) all[kept++] = all[i];
+    for (int i = 0, same; i < n; i += same) {
+        for (same = 1; i + same < n && strcmp(all[i + same].hash, all[i].hash) == 0;) same++;
+        double mean = mean_of_distinct(all + i, same);
+        all[kept] = all[i];
+        all[kept++].score = mean;
+    }
     if (kept) qsort(all, (size_t)kept, sizeof *all, best_first);
-    for (int i = 0; i < kept; i++) d->ranked[i] = all[i].node;
+    for (int i = 0; i < kept; i++) {
+        d->ranked[i] = all[i].node;
+        d->ranked_scores[i] = d->higher_is_better ? all[i].score : -all[i].score;
+    }
     d->n_ranked = kept;
     free(all);
     /* The aggregators' top cluster is everything above a score, so its size says who is in it. */
@@ -428,6 +450,7 @@ void report_release(report_data *d) {
     free(d->evaluations);
     free(d->tokens);
     free(d->ranked);
+    free(d->ranked_scores);
     json_decref(d->study);
     json_decref(d->results);
     json_decref(d->aggregated);
