@@ -11,7 +11,21 @@ void FAST(cpu_from_bf16)(float *to, const uint16_t *from, int64_t n);
 void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
 
 /* X(op, function) */
-#define FAST_TABLE(X) X(MATMUL, fast_matmul)
+#define FAST_TABLE(X)                                      \
+    X(MATMUL, fast_matmul)                                 \
+    X(SUM, fast_sum)                                       \
+    X(SCATTER_ADD, fast_scatter_add)                       \
+    X(RMS_NORM, fast_rms_norm)                             \
+    X(RMS_NORM_BACKWARD, fast_rms_norm_backward)           \
+    X(LAYER_NORM, fast_layer_norm)                         \
+    X(LAYER_NORM_BACKWARD, fast_layer_norm_backward)       \
+    X(SOFTMAX, fast_softmax)                               \
+    X(SOFTMAX_BACKWARD, fast_softmax_backward)             \
+    X(CROSS_ENTROPY, fast_cross_entropy)                   \
+    X(CROSS_ENTROPY_BACKWARD, fast_cross_entropy_backward) \
+    X(ATTENTION, fast_attention)                           \
+    X(ATTENTION_BACKWARD, fast_attention_backward)         \
+    X(ROPE, fast_rope)
 
 #define FAST_DECLARE(op, function) void FAST(function)(const cpu_call *call);
 FAST_TABLE(FAST_DECLARE)
