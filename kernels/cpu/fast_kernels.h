@@ -25,7 +25,11 @@ void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
     X(CROSS_ENTROPY_BACKWARD, fast_cross_entropy_backward) \
     X(ATTENTION, fast_attention)                           \
     X(ATTENTION_BACKWARD, fast_attention_backward)         \
-    X(ROPE, fast_rope)
+    X(ROPE, fast_rope)                                     \
+    X(CONV1D_CAUSAL, fast_conv1d)                          \
+    X(CONV1D_CAUSAL_BACKWARD, fast_conv1d_backward)        \
+    X(SELECTIVE_SCAN, fast_scan)                           \
+    X(SELECTIVE_SCAN_BACKWARD, fast_scan_backward)
 
 #define FAST_DECLARE(op, function) void FAST(function)(const cpu_call *call);
 FAST_TABLE(FAST_DECLARE)
