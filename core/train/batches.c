@@ -6,7 +6,7 @@
 #include "aira/rng.h"
 
 aira_status aira__batches_start(aira__batches *b, int64_t rows, int64_t batch, uint64_t seed, aira_error *error) {
-    *b = (aira__batches){rows, batch, seed, NULL, -1};
+    *b = (aira__batches){rows, batch, seed, NULL, -1, false};
     if (rows == 0) return AIRA_OK;
     if (rows > UINT32_MAX) {
         return aira__fail(error, AIRA_E_FAILED,
@@ -35,7 +35,7 @@ int64_t aira__batches_partial(const aira__batches *b) { return b->rows > 0 ? b->
 static void shuffle(aira__batches *b, int64_t epoch) {
     aira_rng rng = aira_rng_make(aira_key(b->seed, "order"), (uint64_t)epoch);
     for (int64_t k = 0; k < b->rows; k++) b->order[k] = (uint32_t)k;
-    for (int64_t k = b->rows - 1; k > 0; k--) {
+    for (int64_t k = b->rows - 1; k > 0 && !b->in_order; k--) {
         uint32_t other = aira_rng_below(&rng, (uint32_t)(k + 1)), held = b->order[k];
         b->order[k] = b->order[other];
         b->order[other] = held;

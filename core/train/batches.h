@@ -1,10 +1,12 @@
 /* core/train/batches.h - which rows a training step reads: a pure function of (data set, seed, step).
  *
- * A finite split is read in epochs, each in its own order, keyed by (seed, epoch); the last batch of an epoch may be
- * smaller. An endless split is read at running indices.
+ * A finite split is read in epochs, each in its own order, keyed by (seed, epoch), unless the data set asks for the
+ * order of its rows; the last batch of an epoch may be smaller. An endless split is read at running indices.
  */
 #ifndef AIRA_TRAIN_BATCHES_H
 #define AIRA_TRAIN_BATCHES_H
+
+#include <stdbool.h>
 
 #include "core/base/error.h"
 
@@ -13,6 +15,7 @@ typedef struct aira__batches {
     uint64_t seed;
     uint32_t *order; /* of the epoch below; malloc'ed */
     int64_t epoch;   /* -1: none yet */
+    bool in_order;   /* set after the start: rows as they stand, no shuffling */
 } aira__batches;
 
 /* A batch of more than all rows is cut to the rows. AIRA_E_MEMORY, or AIRA_E_FAILED for more than 2^32 - 1 rows. */

@@ -49,6 +49,8 @@ static aira_status plan_length(aira__training *t, aira_error *error) {
     }
     aira_status status = aira__batches_start(&t->batches, rows, batch, o->seed, error);
     if (status != AIRA_OK) return status;
+    const aira_dataset *dataset = o->dataset->plugin->table;
+    t->batches.in_order = (dataset->flags & AIRA_DATASET_IN_ORDER) != 0;
     batch = t->batches.batch;
     t->total = aira__recipe_steps(recipe, batch, rows, o->info->input_length);
     int64_t epoch = aira__batches_per_epoch(&t->batches);

@@ -34,8 +34,12 @@ typedef struct aira_dataset_info {
     double best, worst;            /* score of a perfect and of a guessing model, NAN where unknown */
 } aira_dataset_info;
 
+/* Flags of the table */
+#define AIRA_DATASET_IN_ORDER 1u /* training reads the rows as they stand, epoch after epoch; 0: shuffled each epoch \
+                                  */
+
 typedef struct aira_dataset {
-    uint32_t size, flags;
+    uint32_t size, flags; /* AIRA_DATASET_x */
     /* Checks files and fills info (info->size is set by the host). [one call per self] */
     aira_status (*describe)(void *self, aira_dataset_info *info);
     /* Writes n rows: inputs I32 [n, input_length], targets I32 [n, target_length]. Pure in (split, seed, indices).

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes the golden files beside this script: small nets in PyTorch, from which aira's own must not differ.
 
-For every net below: NAME.safetensors holds the initial parameters (aira's names; metadata "model" says what the net
-is, as JSON), NAME.logits.npy the logits of the first batch, NAME.losses.npy the loss before each of 200 AdamW steps.
-tokens.npy [4,B,T] and targets.npy are the batches, used cyclically. provenance.json says what made them.
+For every net below: NAME.yaml is the model as `aira train` and `aira forward` take it, NAME.safetensors its initial
+parameters, NAME.logits.npy the logits of the first batch, NAME.losses.npy the loss before each of 200 AdamW steps.
+rows/ and rows_copy/ (targets are the inputs) hold 16 rows: four batches, used cyclically. first.npy is the first one.
+provenance.json says what made them.
 
 The nets are written here once more from their definitions, in plain tensor operations and with other formulas where
 there is a choice (linear attention by the whole matrix of weights, state-space layers step by step), so that an error
@@ -215,6 +216,27 @@ MODELS = {  # backbone, layers
 }
 
 
+def write_yaml(name, model):
+    """The model file: tokens are named by their primitive's configuration."""
+    def flow(mapping):
+        return json.dumps(mapping).replace('"', "")
+
+    tokens = {x["token"]: {k: v for k, v in x.items() if k != "token"} for x in model["layers"]}
+    copy = model["backbone"]["use"] == "mad_autoencoder"
+    rows = "rows_copy" if copy else "rows"
+    splits = ", ".join(f"{split}: {rows}" for split in ("train", "search", "selection", "test"))
+    recipe = dict(steps=STEPS, batch=B, optimizer=dict(use="adamw", lr=ADAMW["lr"], decay_all=True,
+                                                       weight_decay=ADAMW["weight_decay"]))
+    with open(os.path.join(HERE, name + ".yaml"), "w") as out:
+        out.write("# Made by make_golden.py.\n")
+        out.write(f"model: {name}\narchitecture: \"{' '.join(x['token'] for x in model['layers'])}\"\ntokens:\n")
+        for token, options in tokens.items():
+            out.write(f"  {token}: {flow(options)}\n")
+        out.write(f"backbone: {flow(model['backbone'])}\n")
+        out.write(f"dataset: {{use: array, {splits}, vocab: {V}, classes: {V}, metric: loss}}\n")
+        out.write(f"recipe: {flow(recipe)}\n")
+
+
 def batches():
     rng = np.random.default_rng(15871)
     half = rng.integers(0, V, (BATCHES, B, T // 2))
@@ -232,7 +254,8 @@ def run(name, seed, tokens, targets):
         y = x
     logits = forward(net, model, x[0]).detach()
     save_file({k: p.detach() for k, p in net.p.items()}, os.path.join(HERE, name + ".safetensors"),
-              {"model": json.dumps(model, sort_keys=True), "step": "0"})
+              {"step": "0"})
+    write_yaml(name, model)
     np.save(os.path.join(HERE, name + ".logits.npy"), logits.numpy().astype("<f4"))
     optimizer, losses = torch.optim.AdamW(net.p.values(), **ADAMW), []
     for step in range(STEPS):
@@ -250,8 +273,11 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     tokens, targets = batches()
-    np.save(os.path.join(HERE, "tokens.npy"), tokens)
-    np.save(os.path.join(HERE, "targets.npy"), targets)
+    for folder, wanted in (("rows", targets), ("rows_copy", tokens)):
+        os.makedirs(os.path.join(HERE, folder), exist_ok=True)
+        np.save(os.path.join(HERE, folder, "inputs.npy"), tokens.reshape(-1, T))
+        np.save(os.path.join(HERE, folder, "targets.npy"), wanted.reshape(-1, T))
+    np.save(os.path.join(HERE, "first.npy"), tokens[0])
     for seed, name in enumerate(MODELS):
         if len(sys.argv) == 1 or name in sys.argv[1:]:
             run(name, seed, tokens, targets)

@@ -65,6 +65,12 @@ Test(train_metrics, an_epoch_holds_every_row_once) {
     cr_assert_gt(differ, 0, "two epochs have the same order");
     aira__batches_release(&b);
     aira__batches_release(&again);
+    cr_assert_eq(aira__batches_start(&b, 10, 4, 7, &error), AIRA_OK); /* a data set that asks for its own order */
+    b.in_order = true;
+    cr_assert_eq(aira__batches_rows(&b, 5, rows), 2);
+    cr_assert_eq(aira__batches_rows(&b, 4, rows), 4);
+    for (uint64_t k = 0; k < 4; k++) cr_assert_eq(rows[k], 4 + k);
+    aira__batches_release(&b);
     cr_assert_eq(aira__batches_start(&b, 0, 5, 7, &error), AIRA_OK);
     cr_assert_eq(aira__batches_rows(&b, 3, rows), 5);
     for (uint64_t k = 0; k < 5; k++) cr_assert_eq(rows[k], 15 + k);
