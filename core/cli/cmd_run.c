@@ -60,11 +60,7 @@ static int execute(aira__cli *cli, const char *dir) {
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    aira__run_options options = {.registry = registry,
-                                 .plugin_paths = cli->plugin_paths,
-                                 .n_plugin_paths = cli->n_plugin_paths,
-                                 .interrupts = &interrupts,
-                                 .quiet = cli->quiet};
+    aira__run_options options = {.registry = registry, .interrupts = &interrupts, .quiet = cli->quiet};
     aira_status status = aira__run_execute(dir, &options, &end, &summary, &error);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);

@@ -31,6 +31,8 @@ struct aira__registry {
     int n_slots;
     slot **loose; /* loaded by path, not registered */
     int n_loose;
+    char **named; /* paths */
+    int n_named;
 };
 
 static void slot_destroy(slot *s) {
@@ -111,6 +113,17 @@ static aira_status add_file(void *context, const char *path, const char *problem
     return AIRA_OK;
 }
 
+static aira_status add_named(void *context, const char *path) {
+    aira__registry *r = context;
+    char **grown = realloc(r->named, (size_t)(r->n_named + 1) * sizeof *grown);
+    if (grown == NULL) return AIRA_E_MEMORY;
+    r->named = grown;
+    grown[r->n_named] = strdup(path);
+    if (grown[r->n_named] == NULL) return AIRA_E_MEMORY;
+    r->n_named++;
+    return AIRA_OK;
+}
+
 aira_status aira__registry_create(const aira__registry_options *options, aira__registry **out, aira_error *error) {
     *out = NULL;
     aira__registry *r = calloc(1, sizeof *r);
@@ -123,7 +136,7 @@ aira_status aira__registry_create(const aira__registry_options *options, aira__r
     status = aira__process_create(&r->host.table, &r->process, error);
     if (status == AIRA_OK) {
         if (aira__host_offer(&r->host, AIRA_SERVICE_PROCESS, aira__process_table(r->process)))
-            status = aira__scan_plugins(options, add_file, r, error);
+            status = aira__scan_plugins(options, add_file, add_named, r, error);
         else
             status = aira__fail(error, AIRA_E_MEMORY, "out of memory for the plugin registry");
     }
@@ -139,11 +152,18 @@ void aira__registry_destroy(aira__registry *r) {
     if (r == NULL) return;
     for (int i = 0; i < r->n_slots; i++) slot_destroy(r->slots[i]);
     for (int i = 0; i < r->n_loose; i++) slot_destroy(r->loose[i]);
+    for (int i = 0; i < r->n_named; i++) free(r->named[i]);
     free(r->slots);
     free(r->loose);
+    free(r->named);
     aira__process_destroy(r->process);
     aira__host_finish(&r->host);
     free(r);
+}
+
+const char *const *aira__registry_named_paths(const aira__registry *r, int *n) {
+    *n = r->n_named;
+    return (const char *const *)r->named;
 }
 
 int aira__registry_count(const aira__registry *r) { return r->n_slots; }

@@ -38,6 +38,10 @@ void aira__registry_destroy(aira__registry *); /* libraries stay mapped */
 int aira__registry_count(const aira__registry *);
 const aira__plugin_entry *aira__registry_entry(const aira__registry *, int i);
 
+/* What --plugin-path and AIRA_PLUGIN_PATH named, as absolute paths in order: what a worker process has to be given to
+   find the same plugins. *n of them; valid until destroy. */
+const char *const *aira__registry_named_paths(const aira__registry *, int *n);
+
 /* The loaded plugin of kind and id; loads it on first use. Error: nearest names, or why the file was refused. */
 const aira_plugin *aira__registry_find(aira__registry *, const char *kind, const char *id, aira_error *);
 /* Loads one file by path (for `aira check P.so`), without registering. */

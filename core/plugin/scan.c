@@ -17,6 +17,7 @@
 
 typedef struct scan {
     aira__scan_found found;
+    aira__scan_named named;
     void *context;
 } scan;
 
@@ -54,9 +55,12 @@ static aira_status scan_environment(scan *s) {
         if (n > 0 && n < sizeof folder) {
             memcpy(folder, list, n);
             folder[n] = 0;
-            status = folder[0] == '/'
-                         ? scan_folder(s, folder, false)
-                         : s->found(s->context, folder, "a folder in AIRA_PLUGIN_PATH must be an absolute path");
+            if (folder[0] != '/') {
+                status = s->found(s->context, folder, "a folder in AIRA_PLUGIN_PATH must be an absolute path");
+            } else {
+                status = s->named(s->context, folder);
+                if (status == AIRA_OK) status = scan_folder(s, folder, false);
+            }
         }
         list += n + (list[n] == ':');
     }
@@ -69,18 +73,20 @@ static aira_status scan_named(scan *s, const char *path, aira_error *error) {
     char real[PATH_MAX];
     if (realpath(path, real) == NULL || stat(real, &info) != 0)
         return aira__fail(error, AIRA_E_CONFIG, "plugin path %s: %s", path, strerror(errno));
+    aira_status status = s->named(s->context, real);
+    if (status != AIRA_OK) return status;
     return S_ISREG(info.st_mode) ? s->found(s->context, real, NULL) : scan_folder(s, real, false);
 }
 
-aira_status aira__scan_plugins(const aira__registry_options *options, aira__scan_found found, void *context,
-                               aira_error *error) {
-    scan s = {found, context};
+aira_status aira__scan_plugins(const aira__registry_options *options, aira__scan_found found, aira__scan_named named,
+                               void *context, aira_error *error) {
+    scan s = {found, named, context};
     aira_status status = AIRA_OK;
     for (int i = 0; options != NULL && i < options->n_paths && status == AIRA_OK; i++)
         status = scan_named(&s, options->paths[i], error);
-    if (status != AIRA_OK || (options != NULL && options->no_builtin)) return status;
+    if (status == AIRA_E_CONFIG || (status == AIRA_OK && options != NULL && options->no_builtin)) return status;
 
-    status = scan_environment(&s);
+    if (status == AIRA_OK) status = scan_environment(&s);
     char folder[PATH_MAX], program[PATH_MAX];
     const char *home = getenv("HOME");
     if (status == AIRA_OK && home != NULL && home[0] == '/' &&

@@ -211,9 +211,8 @@ static aira_status open_queue(aira__run *run, aira_error *error) {
                              .host = aira__registry_host(run->options->registry),
                              .run_dir = run->absolute,
                              .worker = copy,
-                             .study = run->study,
-                             .plugin_paths = run->options->plugin_paths,
-                             .n_plugin_paths = run->options->n_plugin_paths};
+                             .study = run->study};
+    o.plugin_paths = aira__registry_named_paths(run->options->registry, &o.n_plugin_paths);
     run->worker = copy;
     return aira__queue_create(&o, &run->queue, error);
 }

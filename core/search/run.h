@@ -21,9 +21,7 @@
 
 typedef struct aira__run_options {
     aira__registry *registry;
-    const char *worker;              /* absolute path of a program that takes `worker FOLDER`; NULL: the running one */
-    const char *const *plugin_paths; /* handed to workers */
-    int n_plugin_paths;
+    const char *worker; /* absolute path of a program that takes `worker FOLDER`; NULL: the running one */
     const volatile sig_atomic_t *interrupts; /* non-zero: stop soon, resumably. May be NULL */
     bool quiet;                              /* no progress on standard error */
 } aira__run_options;

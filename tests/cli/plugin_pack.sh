@@ -46,7 +46,7 @@ export AIRA_PLUGIN_PATH="$work/pack/by-hand"
 "$sdk/bin/aira" evaluate --quiet --arch "mA MoE Mb MoE" --task task.yaml --json >evaluate.json
 grep -q '"architecture":"mA MoE Mb MoE"' evaluate.json || { cat evaluate.json; exit 1; }
 if "$sdk/bin/aira" help 2>/dev/null | grep -q '^  run ' || "$sdk/bin/aira" 2>/dev/null | grep -q '^  run '; then
-    "$sdk/bin/aira" run --quiet study.yaml --run-dir "$work/run" --json >run.json
+    "$sdk/bin/aira" run --quiet study.yaml --run-dir "$work/run" --json budget.candidates=5 task.proxies.0.recipe.steps=5 >run.json
     grep -q '"aggregated"' run.json || { cat run.json; exit 1; }
     echo "pass: study: $(cut -c1-200 run.json)"
 fi
