@@ -24,7 +24,7 @@ typedef struct work {
     const aira__gradient_options *options;
 } work;
 
-/* sum(output * weight) as output "check.sum" */
+/* sum(output * weight), and the auxiliary losses, as output "check.sum" */
 static aira_tensor *weighted_sum(aira_graph *graph, const char *output) {
     const aira_ops *o = aira__graph_ops();
     aira_tensor *y = aira__graph_find_output(graph, output);
@@ -35,6 +35,11 @@ static aira_tensor *weighted_sum(aira_graph *graph, const char *output) {
     uint32_t rank = sum ? sum->shape.rank : 0;
     for (uint32_t k = 0; k < rank; k++) axes[k] = (int32_t)k;
     if (rank) sum = o->sum(graph, sum, axes, rank, 0);
+    bool included = strcmp(output, "loss") == 0; /* a model's loss has them already */
+    for (uint32_t k = 0; k < graph->n_aux_losses && !included; k++) {
+        aira_tensor *aux = o->scale(graph, graph->aux_losses[k].scalar, graph->aux_losses[k].weight);
+        sum = o->add(graph, sum, o->cast(graph, aux, y->dtype));
+    }
     aira__graph_output(graph, "check.sum", sum);
     return sum;
 }

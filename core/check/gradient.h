@@ -20,8 +20,9 @@ typedef struct aira__gradient_result {
     uint32_t n;      /* how many were differentiated */
 } aira__gradient_result;
 
-/* Appends sum(output * w), w a new input "check.weight", as output "check.sum", and its gradient by every trained
-   parameter and every float input as outputs "check.grad.NAME"; absent where the sum does not depend on NAME. */
+/* Appends sum(output * w) + auxiliary losses, w a new input "check.weight", as output "check.sum", and its gradient by
+   every trained parameter and every float input as outputs "check.grad.NAME"; absent where the sum does not depend on
+   NAME. */
 aira_status aira__gradient_append(aira_graph *, const char *output, aira_error *);
 
 /* graph: fp64, taken. Differentiates sum(output * w), w random, by every trained parameter and every float input,

@@ -5,8 +5,9 @@
  */
 #include "aira/primitive.h"
 
-static const char *const ways[] = {"good",   "next_token", "batch_mean", "bf16", "half", "dead",     "flag",  "shape",
-                                   "impure", "crash",      "hang",       "exit", "nan",  "constant", "error", NULL};
+static const char *const ways[] = {"good", "next_token", "batch_mean", "bf16",    "half", "dead",
+                                   "flag", "shape",      "impure",     "crash",   "hang", "exit",
+                                   "nan",  "constant",   "error",      "dropout", "stop", NULL};
 enum {
     GOOD,
     NEXT_TOKEN,
@@ -22,7 +23,9 @@ enum {
     EXIT,
     NOT_A_NUMBER,
     CONSTANT,
-    ERROR
+    ERROR,
+    DROPOUT, /* nothing wrong with it */
+    STOP     /* nor with this */
 };
 
 void exit(int status); /* of libc */
@@ -80,6 +83,13 @@ static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_ten
         return o->log(g, o->neg(g, o->abs(g, y)));
     case CONSTANT:
         return o->add(g, o->scale(g, y, 0), one);
+    case DROPOUT:
+        return o->mul(g, y,
+                      o->compare(g, ">", o->random(g, "kept", &(aira_shape){{1, T, C}, 3, 0}, "uniform", 1),
+                                 o->constant(g, 0.1, NULL)));
+    case STOP:
+        o->aux_loss(g, "size", o->mean(g, o->mul(g, y, y), NULL, 0, 0), 0.1);
+        return o->mul(g, y, o->stop_gradient(g, o->exp(g, y)));
     case ERROR:
         return o->error(g, "bad: this primitive never builds");
     default:

@@ -35,6 +35,8 @@ expect() {
     [ $status -eq $want ] || complain "$how: exit status $status, expected $want"
 }
 expect good
+expect dropout
+expect stop
 expect next_token causality
 expect batch_mean batch
 expect bf16 bf16
@@ -53,6 +55,12 @@ out=$("$aira" check "$dir/bad.so" --config '{how: hang}' --seconds 2 2>&1)
 case $out in
 *"still busy after 2 s in check shapes"*) ;;
 *) complain "hang: $out" ;;
+esac
+
+out=$("$aira" check "$dir/bad.so" --config '{how: stop}')
+case $out in
+*"skip  gradient "*stop_gradient*) ;;
+*) complain "stop: $out" ;;
 esac
 
 json=$("$aira" check "$dir/bad.so" --config '{how: next_token}' --json) && complain "a failed check exits with 0"
