@@ -247,8 +247,9 @@ void report_cluster_map(aira__buf *b, const report_data *d) {
                 "y=\"%d\" width=\"%d\" height=\"24\" opacity=\"%.3f\"/>",
                 66 + l * cell, 26 * t, cell - 2, t % COLOURS, 66 + l * cell, 26 * t, cell - 2, share);
             if (cell >= 38 && with)
-                aira__buf_printf(b, "<text class=\"share\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">%.0f</text>",
-                                 66 + l * cell + cell / 2 - 1, 26 * t + 17, 100 * share);
+                aira__buf_printf(b, "<text class=\"share%s%d\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">%.0f</text>",
+                                 share > 0.55 ? " k" : " light", t % COLOURS, 66 + l * cell + cell / 2 - 1, 26 * t + 17,
+                                 100 * share);
         }
     }
     for (int l = 0; l < depth; l += cell >= 22 ? 1 : 5)
@@ -276,13 +277,16 @@ void report_optimism_chart(aira__buf *b, const report_data *d) {
     if (low < high)
         aira__buf_printf(b, "<path class=\"diagonal\" d=\"M%.1f %.1fL%.1f %.1f\"/>", px(&p, low), py(&p, low),
                          px(&p, high), py(&p, high));
-    for (int i = d->n_ranked - 1; i >= 0; i--) {
-        int at = d->ranked[i];
-        const report_node *n = &d->nodes[at];
-        if (isnan(n->search_score) || isnan(n->selection_score)) continue;
-        aira__buf_printf(b, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>",
-                         at == d->submitted ? "won" : "good", px(&p, n->search_score), py(&p, n->selection_score),
-                         at == d->submitted ? 7 : 4);
+    aira__buf_text(b, "<path class=\"dots\" d=\""); /* one element, however many candidates */
+    for (int i = 0; i < d->n_ranked; i++) {
+        const report_node *n = &d->nodes[d->ranked[i]];
+        if (!isnan(n->search_score) && !isnan(n->selection_score))
+            aira__buf_printf(b, "M%.1f %.1fh0", px(&p, n->search_score), py(&p, n->selection_score));
     }
+    aira__buf_text(b, "\"/>");
+    const report_node *won = d->submitted < 0 ? NULL : &d->nodes[d->submitted];
+    if (won && !isnan(won->search_score))
+        aira__buf_printf(b, "<circle class=\"won\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"/>", px(&p, won->search_score),
+                         py(&p, won->selection_score));
     close_plot(b);
 }

@@ -214,7 +214,8 @@ static void aggregates(aira__buf *b, const report_data *d) {
         text(b, "</div>");
         const json_t *notes = json_object_get(a, "notes");
         if (json_array_size(notes) == 0) continue;
-        aira__buf_printf(b, "<details><summary>%zu notes</summary><ul>", json_array_size(notes));
+        aira__buf_printf(b, "<details><summary>%zu note%s</summary><ul>", json_array_size(notes),
+                         json_array_size(notes) == 1 ? "" : "s");
         json_array_foreach(notes, k, note) {
             text(b, "<li>");
             report_escape(b, json_is_string(note) ? json_string_value(note) : "");

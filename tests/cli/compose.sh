@@ -35,3 +35,33 @@ refused 'nowhere' 2 report "$tmp/nowhere"
 refused 'nowhere' 2 aggregate "$tmp/nowhere" --json
 refused 'n_all' 2 aggregate "$tmp" --by n_al
 refused 'clusters' 2 aggregate "$tmp" --by n0 clusterz=3
+
+# The later steps alone, on a small run.
+cat >"$tmp/study.yaml" <<'YAML'
+study: small
+task:
+  task: small
+  candidate: {kind: compose, layers: 2, backbone: {use: mad_lm, width: 16}}
+  tokens:
+    mA: {use: attention, heads: 2, at_scale: {use: attention}}
+    M: {use: mlp, at_scale: {use: swiglu}}
+  proxies:
+    - {dataset: {use: mad, task: memorization}, recipe: {optimizer: {use: adamw}, steps: 4, batch: 8, eval_rows: 16}}
+searches: [{agent: {use: mutate}, scaffold: {use: greedy, drafts: 2}, seeds: [1]}]
+budget: {candidates: 4}
+device: {use: cpu}
+YAML
+"$aira" run "$tmp/study.yaml" --run-dir "$tmp/run" --quiet >/dev/null 2>"$tmp/err" || fail "run: $(cat "$tmp/err")"
+for by in n0 n1 n2 n_all; do
+    "$aira" aggregate "$tmp/run" --by $by --json >"$tmp/a.json" || fail "aggregate $by"
+    for part in "\"by\":\"$by\"" '"architecture":"' '"support":[' '"cluster_size":' '"notes":['; do
+        grep -qF "$part" "$tmp/a.json" || fail "no $part in $(cat "$tmp/a.json")"
+    done
+done
+"$aira" aggregate "$tmp/run" "$tmp/run" --agents mutate weights=rank clusters=2 >/dev/null || fail "aggregate two runs"
+refused 'no agent `gpt`' 2 aggregate "$tmp/run" --agents gpt
+refused "did you mean 'clusters'" 2 aggregate "$tmp/run" clusterz=3
+rm "$tmp/run/report.html"
+[ "$("$aira" report "$tmp/run")" = "$tmp/run/report.html" ] || fail "report prints its path"
+[ -s "$tmp/run/report.html" ] && [ -s "$tmp/run/nodes.csv" ] && [ -s "$tmp/run/report.json" ] || fail "a file is missing"
+[ "$(wc -l <"$tmp/run/nodes.csv")" -eq 5 ] || fail "nodes.csv has one row per node"

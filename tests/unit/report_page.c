@@ -55,7 +55,8 @@ Test(report, a_small_study) {
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) cr_expect(strstr(html, parts[i]), "no %s", parts[i]);
     cr_expect_eq(count(html, "http"), 2, "the name space of SVG and http-equiv, nothing else");
     cr_expect_eq(count(csv, "\n"), 25);
-    json_t *data = page_data(html), *facts = json_loads(slurp(folder, "report.json", NULL), 0, NULL);
+    char *text = slurp(folder, "report.json", NULL);
+    json_t *data = page_data(html), *facts = json_loads(text, 0, NULL);
     cr_expect_eq(json_array_size(json_object_get(data, "nodes")), 24);
     cr_expect_eq(json_object_size(json_object_get(data, "calls")), 24);
     cr_expect_eq(json_array_size(json_object_get(facts, "searches")), 2);
@@ -65,6 +66,9 @@ Test(report, a_small_study) {
     cr_expect(json_is_null(json_object_get(submitted, "deviation")), "one seed has no deviation");
     json_decref(data);
     json_decref(facts);
+    free(text);
+    free(html);
+    free(csv);
     finish(folder);
 }
 
@@ -91,6 +95,8 @@ Test(report, hostile_text_stays_text) {
     cr_expect(answer && strstr(answer, "</script><script>alert(1)"), "and reaches the script as text");
     cr_expect_eq(count(csv, "\n="), 0);
     json_decref(data);
+    free(html);
+    free(csv);
     finish(folder);
 }
 
@@ -120,6 +126,7 @@ Test(report, nothing_happened_yet) {
     char *html = slurp(folder, "report.html", NULL);
     cr_expect(strstr(html, "No candidate finished"));
     cr_expect_null(strstr(html, "Best candidates"));
+    free(html);
     finish(folder);
 }
 
