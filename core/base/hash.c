@@ -2,6 +2,10 @@
 #include "core/base/hash.h"
 
 #include <errno.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +47,57 @@ static void compress(uint32_t state[8], const uint8_t *block) {
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
+/* --- the same by the processor's own instructions, six times as fast: plugins are hashed at every start
+ * ---------------- */
+
+#if defined(__x86_64__)
+static bool has_sha_instructions(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 29 & 1) != 0;
+}
+
+/* The state is held as two vectors, (a b e f) and (c d g h), which is how the instructions want it; w is the message
+   schedule, four words at a time. */
+__attribute__((target("sha,sse4.1"))) static void compress_by_instructions(uint32_t state[8], const uint8_t *p,
+                                                                           size_t blocks) {
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(void *)state), 0xb1);
+    __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(void *)(state + 4)), 0x1b);
+    __m128i abef = _mm_alignr_epi8(low, high, 8), cdgh = _mm_blend_epi16(high, low, 0xf0);
+    for (; blocks > 0; blocks--, p += 64) {
+        __m128i abef_before = abef, cdgh_before = cdgh, w[16];
+        for (int i = 0; i < 16; i++) {
+            if (i < 4)
+                w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), swap);
+            else
+                w[i] = _mm_sha256msg2_epu32(
+                    _mm_add_epi32(_mm_sha256msg1_epu32(w[i - 4], w[i - 3]), _mm_alignr_epi8(w[i - 1], w[i - 2], 4)),
+                    w[i - 1]);
+            __m128i k = _mm_loadu_si128((const __m128i *)(const void *)(round_constants + 4 * i));
+            __m128i m = _mm_add_epi32(w[i], k);
+            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, m);
+            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(m, 0x0e));
+        }
+        abef = _mm_add_epi32(abef, abef_before);
+        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    }
+    low = _mm_shuffle_epi32(abef, 0x1b);
+    high = _mm_shuffle_epi32(cdgh, 0xb1);
+    _mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(low, high, 0xf0));
+    _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(high, low, 8));
+}
+#endif
+
+static void compress_all(uint32_t state[8], const uint8_t *p, size_t blocks) {
+#if defined(__x86_64__)
+    if (blocks >= 64 && has_sha_instructions()) { /* asking the processor costs as much as a few blocks */
+        compress_by_instructions(state, p, blocks);
+        return;
+    }
+#endif
+    for (; blocks > 0; blocks--, p += 64) compress(state, p);
+}
+
 void aira__sha256_start(aira__sha256_ctx *ctx) {
     static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -62,7 +117,9 @@ void aira__sha256_add(aira__sha256_ctx *ctx, const void *data, size_t n) {
         p += take;
         n -= take;
     }
-    for (; n >= 64; p += 64, n -= 64) compress(ctx->state, p);
+    compress_all(ctx->state, p, n / 64);
+    p += n / 64 * 64;
+    n %= 64;
     if (n > 0) memcpy(ctx->block, p, n);
 }
 

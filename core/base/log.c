@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const words[] = {"error", "warn", "info", "debug"};
+static const char *const words[] = {"debug", "info", "warn", "error"}; /* by AIRA_LOG_x */
 
 static int wanted_level(void) {
     const char *wanted = getenv("AIRA_LOG");
@@ -16,8 +16,9 @@ static int wanted_level(void) {
     return AIRA_LOG_INFO;
 }
 
-void aira__log(aira__log_level level, const char *format, ...) {
-    if ((int)level > wanted_level()) return;
+void aira__log(int level, const char *format, ...) {
+    if (level < AIRA_LOG_DEBUG || level > AIRA_LOG_ERROR) level = AIRA_LOG_INFO;
+    if (level < wanted_level()) return;
     char line[4096];
     int start = snprintf(line, sizeof line, level == AIRA_LOG_INFO ? "aira: " : "aira: %s: ", words[level]);
     va_list arguments;

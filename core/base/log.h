@@ -6,10 +6,10 @@
 #ifndef AIRA_BASE_LOG_H
 #define AIRA_BASE_LOG_H
 
-typedef enum { AIRA_LOG_ERROR, AIRA_LOG_WARN, AIRA_LOG_INFO, AIRA_LOG_DEBUG } aira__log_level;
+#include "aira/plugin.h" /* the levels, AIRA_LOG_x, are those that plugins use */
 
 /* "aira: error: ..." (no word before INFO lines). At most 4,000 bytes are kept. Lines above the level of the
    environment variable AIRA_LOG (error, warn, info, debug; info where unset) are dropped. */
-void aira__log(aira__log_level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void aira__log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/plugin/descriptor.h"
 #include "core/plugin/registry.h"
 
@@ -28,12 +29,8 @@ static void host_release(const aira_host *host, void *memory) {
 }
 
 static void host_log(const aira_host *host, int32_t level, const char *text) {
-    static const char *const words[] = {"debug: ", "", "warning: ", "error: "};
     (void)host;
-    if (level < AIRA_LOG_DEBUG || level > AIRA_LOG_ERROR) level = AIRA_LOG_INFO;
-    const char *wanted = getenv("AIRA_LOG");
-    if (level == AIRA_LOG_DEBUG && (wanted == NULL || strcmp(wanted, "debug") != 0)) return;
-    fprintf(stderr, "aira: %s%s\n", words[level], text != NULL ? text : "");
+    aira__log(level, "%s", text != NULL ? text : "");
 }
 
 static aira_status host_fail(const aira_host *host, aira_status status, const char *text) {

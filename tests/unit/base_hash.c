@@ -42,6 +42,20 @@ Test(base_hash, any_cut_gives_the_same) {
     }
 }
 
+/* Long runs of blocks may be done by other instructions than short ones. */
+Test(base_hash, long_and_short_pieces_agree) {
+    enum { size = 70001 };
+    uint8_t *data = malloc(size), whole[32], pieces[32];
+    for (size_t i = 0; i < size; i++) data[i] = (uint8_t)(i * 131 + (i >> 7) * 17);
+    aira__sha256(data, size, whole);
+    aira__sha256_ctx ctx;
+    aira__sha256_start(&ctx);
+    for (size_t i = 0; i < size; i += 100) aira__sha256_add(&ctx, data + i, size - i < 100 ? size - i : 100);
+    aira__sha256_finish(&ctx, pieces);
+    cr_assert_arr_eq(whole, pieces, sizeof whole);
+    free(data);
+}
+
 Test(base_hash, files) {
     char path[] = "/tmp/aira-hash-XXXXXX", hex[65];
     aira_error error = {0};
