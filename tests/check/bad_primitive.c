@@ -5,9 +5,9 @@
  */
 #include "aira/primitive.h"
 
-static const char *const ways[] = {"good", "next_token", "batch_mean", "bf16",    "half", "dead",
-                                   "flag", "shape",      "impure",     "crash",   "hang", "exit",
-                                   "nan",  "constant",   "error",      "dropout", "stop", NULL};
+static const char *const ways[] = {"good",  "next_token", "batch_mean", "bf16",  "half", "dead", "flag",
+                                   "shape", "impure",     "crash",      "hang",  "exit", "nan",  "constant",
+                                   "error", "dropout",    "stop",       "chunk", NULL};
 enum {
     GOOD,
     NEXT_TOKEN,
@@ -25,7 +25,8 @@ enum {
     CONSTANT,
     ERROR,
     DROPOUT, /* nothing wrong with it */
-    STOP     /* nor with this */
+    STOP,    /* nor with this */
+    CHUNK    /* position 0 sees position 40 */
 };
 
 void exit(int status); /* of libc */
@@ -87,6 +88,9 @@ static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_ten
         return o->mul(g, y,
                       o->compare(g, ">", o->random(g, "kept", &(aira_shape){{1, T, C}, 3, 0}, "uniform", 1),
                                  o->constant(g, 0.1, NULL)));
+    case CHUNK:
+        if (T <= 40) return y;
+        return o->add(g, y, o->pad(g, o->slice(g, x, 1, 40, T - 40), 1, 0, 40, 0));
     case STOP:
         o->aux_loss(g, "size", o->mean(g, o->mul(g, y, y), NULL, 0, 0), 0.1);
         return o->mul(g, y, o->stop_gradient(g, o->exp(g, y)));

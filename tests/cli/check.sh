@@ -39,6 +39,7 @@ expect dropout
 expect stop
 expect next_token causality
 expect batch_mean batch
+expect chunk causality
 expect bf16 bf16
 expect half reach
 expect dead reach
