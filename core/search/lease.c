@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/fs.h"
 #include "core/base/json.h"
@@ -176,6 +177,20 @@ aira_status aira__lease_fail(aira__queue *q, const char *folder, aira__item *ite
     return status;
 }
 
+void aira__lease_last_words(const char *folder, char *text, size_t size) {
+    char *path = aira__path_join(folder, "worker.log"), *log = NULL;
+    size_t n = 0;
+    text[0] = 0;
+    if (path && aira__file_exists(path)) (void)aira__file_read(path, (size_t)64 << 20, &log, &n, NULL);
+    while (n && (log[n - 1] == '\n' || log[n - 1] == ' ')) log[--n] = 0;
+    const char *line = log ? strrchr(log, '\n') : NULL; /* the last line says why */
+    if (log) snprintf(text, size, "%s", line ? line + 1 : log);
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) *p = '?'; /* it goes into JSON and SQL */
+    free(log);
+    free(path);
+}
+
 /* "<hash>-<seed>.json" back into its parts. */
 static bool parse_result_name(const char *name, char hash[65], uint64_t *seed) {
     size_t n = strlen(name);
@@ -230,7 +245,13 @@ aira_status aira__lease_recover(aira__queue *q, aira_error *error) {
         free(folder);
     }
     if (directory) closedir(directory);
-    if (status == AIRA_OK) status = aira__remove_tree(q->leases, error);
+    /* A worker of the killed session may be writing its last file in this very moment; its end is under way. */
+    for (int i = 0; status == AIRA_OK && i < 20; i++) {
+        status = aira__remove_tree(q->leases, error);
+        if (status == AIRA_OK || i == 19) break;
+        status = AIRA_OK;
+        usleep(50000);
+    }
     if (status == AIRA_OK) status = aira__make_dirs(q->leases, error);
     return status;
 }

@@ -224,8 +224,12 @@ static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_le
         }
         double net = q->limit_seconds > 0 ? q->limit_seconds * 1.1 + 30 : INFINITY;
         bool late = aira__now() - lease->started >= net;
-        status = aira__lease_fail(q, lease->folder, item, late ? "timeout" : "crash",
-                                  state->text[0] ? state->text : "the worker ended without a result", error);
+        char words[400], sentence[800];
+        aira__lease_last_words(lease->folder, words, sizeof words);
+        snprintf(sentence, sizeof sentence, "%s%s%s",
+                 state->text[0] ? state->text : "the worker ended without a result", words[0] ? "; it said: " : "",
+                 words);
+        status = aira__lease_fail(q, lease->folder, item, late ? "timeout" : "crash", sentence, error);
         *news = true;
     }
     if (status == AIRA_OK && missing && lease->n_items > 1)

@@ -48,6 +48,8 @@ aira_status aira__lease_take_result(aira__queue *, const char *folder, aira__ite
 /* An item that ended without a result: whatever <id>.part.json holds of its curve is kept. */
 aira_status aira__lease_fail(aira__queue *, const char *folder, aira__item *, const char *cause, const char *sentence,
                              aira_error *);
+/* The end of what the worker of a lease wrote to <folder>/worker.log, "" if it wrote nothing. */
+void aira__lease_last_words(const char *folder, char *text, size_t size);
 /* Results in folders of an earlier session, then removes them. */
 aira_status aira__lease_recover(aira__queue *, aira_error *);
 /* The item of this key, added as waiting if new; NULL when out of memory. */
