@@ -100,9 +100,15 @@ aira_status aira__child_start(const char *const *argv, uint32_t n_argv, const ai
     if (status == AIRA_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
         status = aira__fail(error, AIRA_E_FAILED, "no socket for a child process: %s", strerror(errno));
     if (status == AIRA_OK) {
-        aira__helper_start how = {
-            path,      command, environment, sockets[1], files.in, files.out >= 0 ? files.out : out, err >= 0 ? err : 2,
-            limits.cwd};
+        int inherited = fcntl(2, F_GETFD) >= 0 ? 2 : -1; /* the host's standard error may be closed */
+        aira__helper_start how = {path,
+                                  command,
+                                  environment,
+                                  sockets[1],
+                                  files.in,
+                                  files.out >= 0 ? files.out : out,
+                                  err >= 0 ? err : inherited,
+                                  limits.cwd};
         int reason = aira__helper_spawn(&how, &c->pid);
         if (reason != 0)
             status = aira__fail(error, AIRA_E_FAILED, "cannot start '%s'%s%s: %s", argv[0],
