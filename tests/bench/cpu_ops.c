@@ -1,4 +1,4 @@
-/* bench_cpu_ops.c - speed of the cpu device's kernels beside its reference, in the same run; and a self-check that can
+/* cpu_ops.c - speed of the cpu device's kernels beside its reference, in the same run; and a self-check that can
  * be carried to another machine.
  *
  *     bench_cpu_ops [--device PATH/device_cpu.so] [--threads N] [--isa NAME] [--only TEXT] [--no-reference]
@@ -511,7 +511,7 @@ int main(int argc, char **argv) {
         } else if (strcmp(argv[k], "--only") == 0 && more) {
             only = argv[++k];
         } else {
-            fprintf(stderr, "unknown argument %s; the head of bench_cpu_ops.c says what there is\n", argv[k]);
+            fprintf(stderr, "unknown argument %s; the head of tests/bench/cpu_ops.c says what there is\n", argv[k]);
             return 2;
         }
     }
