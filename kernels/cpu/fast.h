@@ -21,6 +21,11 @@ typedef struct cpu_fast {
 /* NULL for CPU_ISA_REFERENCE. */
 const cpu_fast *cpu_fast_of(cpu_isa isa);
 
+/* The kernel for products of two bf16 matrices (fast_bf16.c) where the set and this processor have one, else NULL. */
+cpu_kernel cpu_bf16_matmul(cpu_isa isa);
+void cpu_matmul_tiles(const cpu_call *call); /* AMX */
+void cpu_matmul_dots(const cpu_call *call);  /* AVX512-BF16 */
+
 extern const cpu_fast cpu_fast_avx2, cpu_fast_avx512;
 
 #endif

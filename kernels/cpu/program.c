@@ -58,6 +58,9 @@ static const char *resolve(cpu_program *program, cpu_step *step, const aira_plan
     const cpu_fast *fast = cpu_fast_of(isa);
     if (fast && !step->chain && fast_types(program->plan, from)) {
         cpu_kernel kernel = fast->kernel(from->op);
+        bool halves = from->op == AIRA_OP_MATMUL && tensor_of(program->plan, from->in[0])->dtype == AIRA_BF16 &&
+                      tensor_of(program->plan, from->in[1])->dtype == AIRA_BF16;
+        if (halves && cpu_bf16_matmul(isa)) kernel = cpu_bf16_matmul(isa);
         if (kernel) step->kernel = kernel;
     }
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
