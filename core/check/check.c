@@ -170,6 +170,7 @@ static void run_kind(aira__subject *s) {
         {"primitive", aira__check_primitive, true},    {"backbone", aira__check_backbone, true},
         {"optimizer", aira__check_optimizer, true},    {"dataset", aira__check_dataset, false},
         {"aggregator", aira__check_aggregator, false}, {"scaffold", aira__check_scaffold, false},
+        {"device", aira__check_device, false},
     };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         aira_error error = {0};

@@ -74,5 +74,6 @@ void aira__check_optimizer(aira__subject *);
 void aira__check_dataset(aira__subject *);
 void aira__check_aggregator(aira__subject *);
 void aira__check_scaffold(aira__subject *);
+void aira__check_device(aira__subject *);
 
 #endif

@@ -8,14 +8,19 @@
 #include "aira/rng.h"
 
 aira_status aira__lab_open(aira__registry *registry, aira__lab *lab, aira_error *error) {
+    return aira__lab_open_isa(registry, "auto", lab, error);
+}
+
+aira_status aira__lab_open_isa(aira__registry *registry, const char *isa, aira__lab *lab, aira_error *error) {
     memset(lab, 0, sizeof *lab);
     lab->registry = registry;
-    json_t *canonical = json_pack("{s:s}", "use", "cpu");
+    json_t *canonical = json_pack("{s:s, s:s}", "use", "cpu", "isa", isa);
     if (!canonical) return aira__fail(error, AIRA_E_MEMORY, "out of memory while opening the device cpu");
     aira_status status = aira__instance_create_json(registry, "device", canonical, &lab->device, error);
     json_decref(canonical);
     if (status) return aira__fail_in(error, "checks run on the device cpu");
     lab->table = lab->device->plugin->table;
+    lab->self = lab->device->self;
     return AIRA_OK;
 }
 
@@ -123,8 +128,8 @@ aira_status aira__trial_create(const aira__lab *lab, aira_graph *graph, uint64_t
     const aira__session_options options = {
         .copies = 1, .expand_all = lab->expand_all, .no_fusion = lab->no_fusion, .seed = seed};
     if (!status)
-        status = aira__session_create(lab->table, lab->device->self, aira__registry_host(lab->registry), &graph, 1,
-                                      &options, &trial->session, error);
+        status = aira__session_create(lab->table, lab->self, aira__registry_host(lab->registry), &graph, 1, &options,
+                                      &trial->session, error);
     if (!status) status = aira__session_initialise(trial->session, &seed, error);
     if (status) {
         aira__trial_destroy(trial);

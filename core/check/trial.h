@@ -11,14 +11,16 @@
 
 typedef struct aira__lab {
     aira__registry *registry; /* not owned */
-    aira__instance *device;
+    aira__instance *device;   /* owned; NULL where self belongs to somebody else */
     const aira_device *table;
+    void *self;
     bool expand_all; /* composites as plain operations */
     bool no_fusion;  /* every result is rounded to its element type, also inside elementwise chains */
 } aira__lab;
 
-/* On plugin "cpu" of kind device. */
+/* On plugin "cpu" of kind device; isa: its key, "auto" or "reference" among others. */
 aira_status aira__lab_open(aira__registry *, aira__lab *, aira_error *);
+aira_status aira__lab_open_isa(aira__registry *, const char *isa, aira__lab *, aira_error *);
 void aira__lab_close(aira__lab *);
 
 typedef struct aira__trial {
