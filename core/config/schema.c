@@ -1,78 +1,21 @@
 /* core/config/schema.c - filling a plugin's struct from a mapping by its declared table; printing the table.
  *
  * A schema comes from a plugin, so nothing in it is trusted: aira__schema_check runs before every use and keeps a wrong
- * offset from becoming a wild write.
+ * offset from becoming a wild write. Rows of other minor versions were brought to today's layout when it was loaded.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/buf.h"
 #include "core/config/internal.h"
-
-enum { max_fields = 256 };
-
-/* Field i in today's layout; a plugin of another minor version may have longer or shorter rows. */
-static aira_field field_at(const aira_schema *schema, uint32_t i) {
-    aira_field field = {0};
-    size_t stride = schema->field_stride;
-    memcpy(&field, (const char *)schema->fields + (size_t)i * stride, stride < sizeof field ? stride : sizeof field);
-    return field;
-}
-
-static const char *choices_problem(const aira_field *field) {
-    if ((field->type & ~AIRA_T_LIST) != AIRA_T_CHOICE) return NULL;
-    if (field->choices == NULL || field->choices[0] == NULL) return "a choice without choices";
-    int n = 0;
-    while (field->choices[n] != NULL) n++;
-    bool index = field->def >= 0 && field->def < n && field->def == floor(field->def);
-    return index || (field->type & AIRA_T_LIST) != 0 ? NULL : "a default that is no index of its choices";
-}
-
-static const char *field_problem(const aira_schema *schema, const aira_field *field) {
-    uint64_t bytes = aira__type_bytes(field->type), align = bytes > 8 ? 8 : bytes;
-    bool list = (field->type & AIRA_T_LIST) != 0;
-    if (bytes == 0) return "an unknown type";
-    if (field->doc == NULL) return "no documentation";
-    if (field->offset % align != 0 || (uint64_t)field->offset + bytes > schema->config_size)
-        return "a member outside its struct";
-    if (!isfinite(field->def) || !isfinite(field->min) || !isfinite(field->max)) return "a number that is not finite";
-    if (field->min > field->max) return "a minimum above its maximum";
-    if (choices_problem(field) != NULL) return choices_problem(field);
-    if (field->flags & AIRA_REQUIRED) return NULL; /* its default is never used */
-    bool numeric = !list && field->type != AIRA_T_STR && field->type != AIRA_T_PATH && field->type != AIRA_T_CHOICE &&
-                   field->type != AIRA_T_BOOL;
-    if (numeric && (field->min != 0 || field->max != 0) && (field->def < field->min || field->def > field->max))
-        return "a default outside its range";
-    bool whole = numeric && (field->type == AIRA_T_INT || field->type == AIRA_T_COUNT || field->type == AIRA_T_BYTES);
-    if ((whole && fabs(field->def) > 9e18) || (field->type == AIRA_T_SEED && (field->def < 0 || field->def > 1.8e19)))
-        return "a default that does not fit";
-    json_t *value = aira__field_default(field);
-    if (value == NULL) return "a default that is not of its type";
-    json_decref(value);
-    return NULL;
-}
+#include "core/config/schema_check.h"
 
 aira_status aira__schema_check(const aira_schema *schema, aira_error *error) {
     if (schema == NULL) return AIRA_OK;
-    if (schema->size < sizeof *schema || schema->field_stride < offsetof(aira_field, choices) + sizeof(char **) ||
-        schema->n_fields > max_fields || (schema->n_fields > 0 && schema->fields == NULL))
-        return aira__fail(error, AIRA_E_CORRUPT, "the declared schema has wrong sizes");
-    for (uint32_t i = 0; i < schema->n_fields; i++) {
-        aira_field field = field_at(schema, i);
-        if (field.key == NULL || field.key[0] == 0)
-            return aira__fail(error, AIRA_E_CORRUPT, "row %u of the declared schema has no key", i);
-        if (strcmp(field.key, "use") == 0)
-            return aira__fail(error, AIRA_E_CORRUPT,
-                              "the declared schema takes the key 'use', which belongs to the host");
-        const char *problem = field_problem(schema, &field);
-        if (problem != NULL)
-            return aira__fail(error, AIRA_E_CORRUPT, "key '%s' of the declared schema has %s", field.key, problem);
-        for (uint32_t k = 0; k < i; k++)
-            if (strcmp(field_at(schema, k).key, field.key) == 0)
-                return aira__fail(error, AIRA_E_CORRUPT, "key '%s' is declared twice in the schema", field.key);
-    }
-    return AIRA_OK;
+    if (schema->size < sizeof *schema || schema->field_stride != sizeof(aira_field))
+        return aira__fail(error, AIRA_E_CORRUPT, "its schema is not of this program's layout");
+    aira_status status = aira__schema_check_frame(schema, error);
+    return status == AIRA_OK ? aira__schema_check_fields(schema, error) : status;
 }
 
 void *aira__filled_alloc(aira__filled *filled, size_t size) {
@@ -103,13 +46,13 @@ static bool in_list(const char *const *list, const char *key) {
 
 static void report_unknown_keys(const aira_schema *schema, aira__node *map, const char *const *skip,
                                 aira__diagnostics *diagnostics) {
-    const char *names[max_fields];
-    bool required[max_fields];
+    const char *names[AIRA__SCHEMA_MAX_FIELDS];
+    bool required[AIRA__SCHEMA_MAX_FIELDS];
     int n = schema != NULL ? (int)schema->n_fields : 0;
     for (int i = 0; i < n; i++) {
-        aira_field field = field_at(schema, (uint32_t)i);
-        names[i] = field.key;
-        required[i] = (field.flags & AIRA_REQUIRED) != 0;
+        const aira_field *field = &schema->fields[i];
+        names[i] = field->key;
+        required[i] = (field->flags & AIRA_REQUIRED) != 0;
     }
     for (int i = 0; i < map->n_items; i++) {
         aira__node *child = map->items[i];
@@ -159,10 +102,10 @@ bool aira__schema_fill(const aira_schema *schema, aira__node *map, const char *c
     if (schema != NULL && schema->config_size > 0) memset(config, 0, schema->config_size);
     if (map != NULL) report_unknown_keys(schema, map, skip, diagnostics);
     for (uint32_t i = 0; i < n; i++) {
-        aira_field field = field_at(schema, i);
-        json_t *value = value_of(&field, map, place, diagnostics);
+        const aira_field *field = &schema->fields[i];
+        json_t *value = value_of(field, map, place, diagnostics);
         if (value == NULL) continue;
-        if (!aira__field_store(&field, value, config, *memory) || json_object_set_new(object, field.key, value) != 0)
+        if (!aira__field_store(field, value, config, *memory) || json_object_set_new(object, field->key, value) != 0)
             aira__diagnose_memory(diagnostics);
     }
     bool good = aira__diagnostics_count(diagnostics) == before;
@@ -184,24 +127,24 @@ aira_status aira__schema_fill_json(const aira_schema *schema, const json_t *obje
     if (schema != NULL && schema->config_size > 0) memset(config, 0, schema->config_size);
     size_t taken = json_object_get(object, "use") != NULL;
     for (uint32_t i = 0; i < n; i++) {
-        aira_field field = field_at(schema, i);
-        const json_t *given = json_object_get(object, field.key);
-        if (given == NULL && (field.flags & AIRA_REQUIRED))
-            return aira__fail(error, AIRA_E_CONFIG, "key '%s' is missing: %s", field.key, field.doc);
+        const aira_field *field = &schema->fields[i];
+        const json_t *given = json_object_get(object, field->key);
+        if (given == NULL && (field->flags & AIRA_REQUIRED))
+            return aira__fail(error, AIRA_E_CONFIG, "key '%s' is missing: %s", field->key, field->doc);
         taken += given != NULL;
-        json_t *value = given != NULL ? aira__field_from_json(&field, given, error) : aira__field_default(&field);
+        json_t *value = given != NULL ? aira__field_from_json(field, given, error) : aira__field_default(field);
         if (value == NULL)
-            return given != NULL ? AIRA_E_CONFIG : aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field.key);
-        bool stored = aira__field_store(&field, value, config, *memory);
+            return given != NULL ? AIRA_E_CONFIG : aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field->key);
+        bool stored = aira__field_store(field, value, config, *memory);
         json_decref(value);
-        if (!stored) return aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field.key);
+        if (!stored) return aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field->key);
     }
     if (taken == json_object_size(object)) return AIRA_OK;
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value) {
         bool known = strcmp(key, "use") == 0;
-        for (uint32_t i = 0; i < n && !known; i++) known = strcmp(field_at(schema, i).key, key) == 0;
+        for (uint32_t i = 0; i < n && !known; i++) known = strcmp(schema->fields[i].key, key) == 0;
         if (!known) return aira__fail(error, AIRA_E_CONFIG, "unknown key '%s'", key);
     }
     return AIRA_OK;
@@ -246,7 +189,7 @@ void aira__schema_print(const aira_schema *schema, FILE *file) {
     }
     if (schema == NULL || schema->n_fields == 0) fprintf(file, "  no keys\n");
     for (uint32_t i = 0; schema != NULL && i < schema->n_fields; i++) {
-        aira_field field = field_at(schema, i);
-        print_field(&field, file);
+        const aira_field *field = &schema->fields[i];
+        print_field(field, file);
     }
 }

@@ -1,4 +1,4 @@
-/* core/plugin/descriptor.c - see descriptor.h. Schemas are judged in schema_check.c. */
+/* core/plugin/descriptor.c - see descriptor.h. Schemas are judged in core/config/schema_check.c. */
 #include "core/plugin/descriptor.h"
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 
 #include "aira/optimizer.h"
 #include "aira/primitive.h"
-#include "core/plugin/schema_check.h"
+#include "core/config/schema_check.h"
 
 #define DESCRIPTOR_1_0 96u /* sizeof(aira_plugin) in ABI 1.0 */
 #define SCHEMA_1_0 24u     /* sizeof(aira_schema) in ABI 1.0; literals, for they must not follow the headers */

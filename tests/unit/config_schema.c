@@ -221,28 +221,25 @@ Test(config_schema, broken_schemas_are_refused) {
         aira_field field;
         const char *sentence;
     } rows[] = {
-        {{"a", "d", 99, 0, 0, 0, 0, 0, 0, NULL, NULL}, "key 'a' of the declared schema has an unknown type"},
-        {{"a", "d", AIRA_T_INT, 0, 12, 0, 0, 0, 0, NULL, NULL},
-         "key 'a' of the declared schema has a member outside its struct"},
-        {{"a", "d", AIRA_T_INT, 0, 16, 0, 0, 0, 0, NULL, NULL},
-         "key 'a' of the declared schema has a member outside its struct"},
-        {{"a", NULL, AIRA_T_INT, 0, 0, 0, 0, 0, 0, NULL, NULL}, "key 'a' of the declared schema has no documentation"},
-        {{"a", "d", AIRA_T_INT, 0, 0, 0, 5, 1, 4, NULL, NULL},
-         "key 'a' of the declared schema has a default outside its range"},
-        {{"a", "d", AIRA_T_INT, 0, 0, 0, 5, 9, 4, NULL, NULL},
-         "key 'a' of the declared schema has a minimum above its maximum"},
+        {{"a", "d", 99, 0, 0, 0, 0, 0, 0, NULL, NULL}, "key 'a' has type 99, which this program does not know"},
+        {{"a", "d", AIRA_T_INT, 0, 12, 0, 0, 0, 0, NULL, NULL}, "key 'a' lies outside its configuration struct"},
+        {{"a", "d", AIRA_T_INT, 0, 16, 0, 0, 0, 0, NULL, NULL}, "key 'a' lies outside its configuration struct"},
+        {{"a", NULL, AIRA_T_INT, 0, 0, 0, 0, 0, 0, NULL, NULL}, "key 'a' of its schema has no doc"},
+        {{"a", "d", AIRA_T_INT, 0, 0, 0, 5, 1, 4, NULL, NULL}, "the default 5 of key 'a' is outside 1 .. 4"},
+        {{"a", "d", AIRA_T_INT, 0, 0, 0, 5, 9, 4, NULL, NULL}, "the bounds of key 'a' are no interval"},
         {{"a", "d", AIRA_T_CHOICE, 0, 0, 0, 0, 0, 0, NULL, none},
-         "key 'a' of the declared schema has a choice without choices"},
+         "the choices of key 'a' are empty or not NULL-terminated"},
         {{"a", "d", AIRA_T_CHOICE, 0, 0, 0, 2, 0, 0, NULL, norms},
-         "key 'a' of the declared schema has a default that is no index of its choices"},
+         "the default of key 'a' is no index of its 2 choices"},
         {{"a", "d", AIRA_T_LIST | AIRA_T_INT, 0, 0, 0, 0, 0, 0, "1 x", NULL},
-         "key 'a' of the declared schema has a default that is not of its type"},
+         "the default of key 'a' is not of its type"},
         {{"use", "d", AIRA_T_STR, 0, 0, 0, 0, 0, 0, NULL, NULL},
-         "the declared schema takes the key 'use', which belongs to the host"},
-        {{NULL, "d", AIRA_T_STR, 0, 0, 0, 0, 0, 0, NULL, NULL}, "row 0 of the declared schema has no key"}};
+         "its schema declares the key 'use', which belongs to the host"},
+        {{NULL, "d", AIRA_T_STR, 0, 0, 0, 0, 0, 0, NULL, NULL},
+         "key 0 of its schema is not of the form [a-z][a-z0-9_]*"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         aira_schema broken = {sizeof(aira_schema), 16, 1, sizeof(aira_field), &rows[i].field};
-        cr_assert_eq(aira__schema_check(&broken, &error), AIRA_E_CORRUPT);
+        cr_assert_neq(aira__schema_check(&broken, &error), AIRA_OK);
         cr_assert_str_eq(error.text, rows[i].sentence);
     }
     cr_assert_eq(aira__schema_check(&schema, &error), AIRA_OK);

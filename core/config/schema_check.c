@@ -1,22 +1,21 @@
-/* core/plugin/schema_check.c - see schema_check.h */
-#include "core/plugin/schema_check.h"
+/* core/config/schema_check.c - see schema_check.h */
+#include "core/config/schema_check.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "core/plugin/kinds.h"
+#include "core/config/internal.h"
 
-#define MAX_FIELDS 512u
 #define MAX_CONFIG (1u << 20)
 #define MAX_STRIDE 4096u
 #define FIELD_1_0 72u /* sizeof(aira_field) in ABI 1.0 */
 #define MAX_CHOICES 256u
 
 aira_status aira__schema_check_frame(const aira_schema *s, aira_error *error) {
-    if (s->n_fields > MAX_FIELDS)
-        return aira__fail(error, AIRA_E_CORRUPT, "its schema has %u keys, at most %u are possible", s->n_fields,
-                          MAX_FIELDS);
+    if (s->n_fields > AIRA__SCHEMA_MAX_FIELDS)
+        return aira__fail(error, AIRA_E_CORRUPT, "its schema has %u keys, at most %d are possible", s->n_fields,
+                          AIRA__SCHEMA_MAX_FIELDS);
     if (s->config_size > MAX_CONFIG)
         return aira__fail(error, AIRA_E_CORRUPT, "its configuration has %u bytes, at most %u are possible",
                           s->config_size, MAX_CONFIG);
@@ -28,12 +27,10 @@ aira_status aira__schema_check_frame(const aira_schema *s, aira_error *error) {
     return AIRA_OK;
 }
 
-/* Bytes of a stored value, 0 for an unknown type. All types are aligned to their size, lists to 8. */
-static uint32_t stored_bytes(uint32_t type) {
-    uint32_t item = type & ~AIRA_T_LIST;
-    if (item < AIRA_T_INT || item > AIRA_T_PATH) return 0;
-    if (type & AIRA_T_LIST) return sizeof(aira_list);
-    return item == AIRA_T_BOOL || item == AIRA_T_CHOICE ? sizeof(int32_t) : 8;
+/* [a-z][a-z0-9_]*, at most 47 bytes: what YAML and overrides can name without quotes. */
+static bool key_valid(const char *key) {
+    size_t n = strnlen(key, 48);
+    return n < 48 && key[0] >= 'a' && key[0] <= 'z' && strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
 }
 
 static bool is_number(uint32_t type) {
@@ -53,15 +50,26 @@ static aira_status check_choices(const aira_field *f, aira_error *error) {
     return AIRA_OK;
 }
 
+/* The default becomes a value once: of its type, and small enough for it. */
+static aira_status check_default(const aira_field *f, aira_error *error) {
+    if (f->flags & AIRA_REQUIRED) return AIRA_OK; /* never used */
+    bool whole = f->type == AIRA_T_INT || f->type == AIRA_T_COUNT || f->type == AIRA_T_BYTES;
+    bool fits = !(whole && fabs(f->def) > 9e18) && !(f->type == AIRA_T_SEED && (f->def < 0 || f->def > 1.8e19));
+    json_t *value = fits ? aira__field_default(f) : NULL;
+    json_decref(value);
+    if (value != NULL) return AIRA_OK;
+    return aira__fail(error, AIRA_E_CORRUPT, "the default of key '%s' is not of its type", f->key);
+}
+
 static aira_status check_row(const aira_schema *s, uint32_t row, aira_error *error) {
     const aira_field *f = &s->fields[row];
-    if (f->key == NULL || strnlen(f->key, 48) == 48 || !aira__plugin_id_valid(f->key))
+    if (f->key == NULL || !key_valid(f->key))
         return aira__fail(error, AIRA_E_CORRUPT, "key %u of its schema is not of the form [a-z][a-z0-9_]*", row);
     if (strcmp(f->key, "use") == 0 || strcmp(f->key, "at_scale") == 0)
         return aira__fail(error, AIRA_E_CORRUPT, "its schema declares the key '%s', which belongs to the host", f->key);
     if (f->doc == NULL || f->doc[0] == 0)
         return aira__fail(error, AIRA_E_CORRUPT, "key '%s' of its schema has no doc", f->key);
-    uint32_t bytes = stored_bytes(f->type);
+    uint64_t bytes = aira__type_bytes(f->type);
     if (bytes == 0)
         return aira__fail(error, AIRA_E_UNSUPPORTED, "key '%s' has type %u, which this program does not know", f->key,
                           f->type);
@@ -73,13 +81,13 @@ static aira_status check_row(const aira_schema *s, uint32_t row, aira_error *err
         aira_status status = check_choices(f, error);
         if (status != AIRA_OK) return status;
     }
-    if (isnan(f->def) || isnan(f->min) || isnan(f->max) || f->min > f->max)
+    if (!isfinite(f->def) || !isfinite(f->min) || !isfinite(f->max) || f->min > f->max)
         return aira__fail(error, AIRA_E_CORRUPT, "the bounds of key '%s' are no interval", f->key);
     bool bounded = f->min != 0 || f->max != 0;
     if (is_number(f->type) && bounded && !(f->flags & AIRA_REQUIRED) && (f->def < f->min || f->def > f->max))
         return aira__fail(error, AIRA_E_CORRUPT, "the default %g of key '%s' is outside %g .. %g", f->def, f->key,
                           f->min, f->max);
-    return AIRA_OK;
+    return check_default(f, error);
 }
 
 aira_status aira__schema_check_fields(const aira_schema *s, aira_error *error) {
@@ -91,7 +99,7 @@ aira_status aira__schema_check_fields(const aira_schema *s, aira_error *error) {
             const aira_field *g = &s->fields[j];
             if (strcmp(f->key, g->key) == 0)
                 return aira__fail(error, AIRA_E_CORRUPT, "its schema declares the key '%s' twice", f->key);
-            if (f->offset < g->offset + stored_bytes(g->type) && g->offset < f->offset + stored_bytes(f->type))
+            if (f->offset < g->offset + aira__type_bytes(g->type) && g->offset < f->offset + aira__type_bytes(f->type))
                 return aira__fail(error, AIRA_E_CORRUPT,
                                   "keys '%s' and '%s' share the same place in the "
                                   "configuration struct",
