@@ -3,6 +3,7 @@
  * Started by the host only: aira-probe FILE, with a socket as descriptor 3. Everything that the file does happens after
  * the nonce was read and the limits were set.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -32,6 +33,9 @@ static int confine(void) {
     bad |= set_limit(RLIMIT_CORE, 0, 0);
     bad |= set_limit(RLIMIT_FSIZE, 0, 0);
     bad |= set_limit(RLIMIT_NOFILE, 64, 64);
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) /* a sanitizer's handlers would make them exits */
+        bad |= signal(crashes[i], SIG_DFL) == SIG_ERR;
     if (LIMIT_MEMORY) bad |= set_limit(RLIMIT_DATA, (rlim_t)1 << 30, (rlim_t)1 << 30);
     return bad == 0 ? 0 : -1;
 }
