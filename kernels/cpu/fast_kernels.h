@@ -25,6 +25,9 @@ void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
     X(CROSS_ENTROPY_BACKWARD, fast_cross_entropy_backward) \
     X(ATTENTION, fast_attention)                           \
     X(ATTENTION_BACKWARD, fast_attention_backward)         \
+    X(TOP_K, fast_top_k)                                   \
+    X(GROUPED_MATMUL, fast_grouped_matmul)                 \
+    X(GROUPED_WGRAD, fast_grouped_wgrad)                   \
     X(ROPE, fast_rope)                                     \
     X(CONV1D_CAUSAL, fast_conv1d)                          \
     X(CONV1D_CAUSAL_BACKWARD, fast_conv1d_backward)        \

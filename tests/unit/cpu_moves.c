@@ -245,6 +245,17 @@ Test(cpu_moves, orders) {
     }
 }
 
+Test(cpu_moves, a_nan_is_the_largest) {
+    for (size_t type = 0; type < 3; type++) {
+        test_tensor x[3] = {LISTED(float_types[type], SHAPE(1, 4), 1, NAN, 9, NAN),
+                            counting(SHAPE(1, 2), float_types[type], false), counting(SHAPE(1, 2), AIRA_I32, false)};
+        run(AIRA_OP_TOP_K, x, 1, 2, I(2), NULL, 0);
+        cr_assert(isnan(x[1].v[0]) && isnan(x[1].v[1]));
+        cr_assert(x[2].v[0] == 1 && x[2].v[1] == 3);
+        release(x, 3);
+    }
+}
+
 Test(cpu_moves, leaves) {
     test_tensor c = counting(SHAPE(3, 5), AIRA_BF16, false), i = counting(SHAPE(2, 3, 2), AIRA_I32, false);
     run(AIRA_OP_CONSTANT, &c, 0, 1, NULL, 0, (double[]){-1.5}, 1);
@@ -262,6 +273,23 @@ Test(cpu_moves, leaves) {
     }
     release(&c, 1);
     release(&i, 1);
+}
+
+Test(cpu_moves, grouped_weight_gradients) {
+    for (size_t type = 0; type < 3; type++) {
+        uint32_t t = float_types[type];
+        test_tensor x[4] = {counting(SHAPE(7, 3), t, true), counting(SHAPE(7, 5), t, true),
+                            LISTED(AIRA_I32, SHAPE(4), 2, 0, 4, 9), counting(SHAPE(4, 3, 5), t, false)};
+        const int first[] = {0, 2, 2, 6}, last[] = {2, 2, 6, 7};
+        run(AIRA_OP_GROUPED_WGRAD, x, 3, 1, NULL, 0, NULL, 0);
+        for (int e = 0; e < 60; e++) {
+            double want = 0;
+            for (int r = first[e / 15]; r < last[e / 15]; r++)
+                want += x[0].v[r * 3 + e / 5 % 3] * x[1].v[r * 5 + e % 5];
+            cr_assert_float_eq(x[3].v[e], want, 4e-3 * want + 1e-6, "element %d: %g, not %g", e, x[3].v[e], want);
+        }
+        release(x, 4);
+    }
 }
 
 Test(cpu_moves, integers) {
