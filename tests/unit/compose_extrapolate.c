@@ -159,6 +159,25 @@ Test(extrapolate, the_model_file_is_one_that_training_takes) {
     cr_assert_not_null(model, "%s", aira__diagnostics_text(d));
     cr_expect_str_eq(model->architecture, json_string_value(json_object_get(e.result, "architecture")));
     cr_expect_eq(model->vocab, 128256);
+    /* The model as training builds it has exactly the parameters that were promised. */
+    aira_error error = {0};
+    const aira__model_spec spec = {.backbone = model->backbone->plugin->table,
+                                   .backbone_self = model->backbone->self,
+                                   .layers = model->layers,
+                                   .n_layers = (uint32_t)model->n_layers,
+                                   .vocab = model->vocab,
+                                   .batch = 1,
+                                   .input_length = 8,
+                                   .target_length = 8,
+                                   .compute_dtype = AIRA_F32,
+                                   .causal = true,
+                                   .with_loss = true};
+    aira_graph *graph = aira__model_build(&spec, &error);
+    cr_assert_not_null(graph, "%s", error.text);
+    aira__counts counts;
+    aira__graph_count(graph, &counts);
+    cr_expect_eq(counts.parameters, json_integer_value(json_object_get(e.result, "parameters_total")));
+    aira__graph_destroy(graph);
     aira__model_file_destroy(model);
     aira__diagnostics_destroy(d);
     aira__extrapolation_release(&e);
