@@ -12,7 +12,8 @@
 #include "core/compose/notation.h"
 
 static aira_status no_memory(aira_error *error) {
-    return aira__fail(error, AIRA_E_MEMORY, "out of memory while aggregating");
+    (void)aira__fail(error, AIRA_E_MEMORY, "out of memory while aggregating");
+    return AIRA_E_MEMORY;
 }
 
 static void keep_note(void *core, const char *text) {

@@ -40,7 +40,8 @@ typedef struct reader {
 } reader;
 
 static aira_status no_memory(aira_error *error) {
-    return aira__fail(error, AIRA_E_MEMORY, "out of memory while reading candidates");
+    (void)aira__fail(error, AIRA_E_MEMORY, "out of memory while reading candidates");
+    return AIRA_E_MEMORY;
 }
 
 static aira_status sql_error(const aira__journal_source *s, aira_error *error) {
@@ -120,7 +121,7 @@ static aira_status add_candidate(reader *r, const char *source, const char *hash
     if (!status && !indices) status = no_memory(r->error);
     size_t i;
     json_array_foreach(layers, i, token) {
-        if (status) break;
+        if (status || !indices) break;
         const char *name = json_string_value(token);
         int index = name ? token_index(r->out, name) : -1;
         if (!name)

@@ -32,7 +32,8 @@ typedef struct totals {
 } totals;
 
 static aira_status no_memory(aira_error *error) {
-    return aira__fail(error, AIRA_E_MEMORY, "out of memory while extrapolating");
+    (void)aira__fail(error, AIRA_E_MEMORY, "out of memory while extrapolating");
+    return AIRA_E_MEMORY;
 }
 
 static bool has_key(const aira_schema *schema, const char *key) {
@@ -62,8 +63,11 @@ static aira_status configure(aira__registry *registry, const json_t *at_scale, c
                             "token `%s`: `at_scale` names no primitive; write `at_scale: {use: swiglu}` or the like",
                             s->token);
     const aira_plugin *plugin = id ? aira__registry_find(registry, "primitive", id, error) : NULL;
-    if (id && !plugin) status = error ? aira__fail_in(error, "token `%s` at scale", s->token) : AIRA_E_CONFIG;
-    if (!status) {
+    if (id && !plugin) {
+        if (error) (void)aira__fail_in(error, "token `%s` at scale", s->token);
+        status = AIRA_E_CONFIG;
+    }
+    if (!status && plugin) {
         const aira_schema *schema = plugin->config;
         bool filled = fill(config, schema, "heads", json_integer(size->heads)) &&
                       fill(config, schema, "kv_heads", json_integer(size->kv_heads)) &&
