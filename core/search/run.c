@@ -12,6 +12,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/base/log.h"
 #include "core/search/lock.h"
 #include "core/search/run_internal.h"
 
@@ -254,6 +255,34 @@ static aira_status open_quotas(aira__run *run, aira_error *error) {
     return last ? AIRA_OK : save_quotas(run, error);
 }
 
+/* Scores and decisions of one run should come from one code. A plugin that is another one now is no error, a user may
+   have repaired it, but the journal says so. */
+static aira_status compare_plugins(aira__run *run, aira_error *error) {
+    char *text = aira__journal_get_study(run->journal, "plugins", error);
+    json_t *before = text ? aira__json_parse(text, strlen(text), "the journal's plugins", error) : NULL;
+    json_t *now = plugins_json(run->options->registry), *was, *is;
+    size_t i, k;
+    aira_status status = AIRA_OK;
+    json_array_foreach(before, i, was) json_array_foreach(now, k, is) {
+        static const char *const same[] = {"kind", "id"};
+        bool match = true;
+        for (int m = 0; m < 2; m++)
+            match = match && json_equal(json_object_get(was, same[m]), json_object_get(is, same[m]));
+        if (!match || json_equal(json_object_get(was, "sha256"), json_object_get(is, "sha256")) || status != AIRA_OK)
+            continue;
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "%s %s is another build than the run began with (%.12s, was %.12s)",
+                 aira__json_string(is, "kind", "?"), aira__json_string(is, "id", "?"),
+                 aira__json_string(is, "sha256", ""), aira__json_string(was, "sha256", ""));
+        aira__log(AIRA_LOG_WARN, "%s", sentence);
+        status = aira__journal_event(run->journal, "plugin", -1, -1, sentence, error);
+    }
+    free(text);
+    json_decref(before);
+    json_decref(now);
+    return status;
+}
+
 /* What finished searches left over goes to those that a share stopped. Happens only when all have ended, so that it
    does not depend on which was faster. */
 static aira_status share_leftovers(aira__run *run, bool *revived, aira_error *error) {
@@ -392,6 +421,7 @@ static aira_status open_run(aira__run *run, aira_error *error) {
         status = open_search(run, (int)i, error);
         threads += (int)run->searches[i].tree.parallel;
     }
+    if (status == AIRA_OK) status = compare_plugins(run, error);
     if (status == AIRA_OK) status = open_quotas(run, error);
     if (status == AIRA_OK) status = aira__pool_create(threads < MAX_THREADS ? threads : MAX_THREADS, &run->pool, error);
     for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)

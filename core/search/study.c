@@ -9,6 +9,7 @@
 #include "core/compose/extrapolate.h"
 #include "core/search/budget.h"
 #include "core/search/question.h"
+#include "core/search/tree.h"
 #include "core/train/task.h"
 
 typedef struct reader {
@@ -156,6 +157,53 @@ static void check_distinct(reader *r, aira__node *place) {
         }
 }
 
+/* Would this scaffold stop by itself within `most` nodes, if every candidate were good? */
+static bool ends_alone(reader *r, const json_t *canonical, uint32_t most) {
+    aira__instance *scaffold = NULL;
+    aira__tree tree;
+    aira__step step = {.kind = AIRA__STEP_ASK};
+    aira_status status = aira__instance_create_json(r->registry, "scaffold", canonical, &scaffold, NULL);
+    aira__tree_init(&tree, 1, 1, true);
+    while (status == AIRA_OK && step.kind != AIRA__STEP_STOP && tree.n < most) {
+        char hash[32];
+        snprintf(hash, sizeof hash, "%u", tree.n);
+        aira__outcome good = {AIRA_NODE_GOOD, hash, "", NULL, NULL, tree.n, tree.n};
+        status = aira__tree_step(&tree, scaffold->plugin->table, scaffold->self, -1, -1, &step, NULL);
+        if (status != AIRA_OK) break;
+        if (step.kind == AIRA__STEP_COMMIT) {
+            status = aira__tree_finish(&tree, tree.committed, &good, NULL);
+            if (status == AIRA_OK) (void)aira__tree_commit(&tree);
+        } else if (step.kind == AIRA__STEP_ASK) {
+            (void)aira__tree_add(&tree, step.action.operator_code, step.action.parent, step.action.other_parent);
+        }
+    }
+    aira__tree_release(&tree);
+    aira__instance_destroy(scaffold);
+    return status != AIRA_OK || step.kind == AIRA__STEP_STOP; /* a scaffold that fails says so when it runs */
+}
+
+/* A study without any limit must end by its scaffolds alone: an endless one that asks a paid model is a bad surprise.
+ */
+static void check_end(reader *r, aira__node *place, const aira__budget *budget) {
+    const json_t *search;
+    size_t i;
+    if (budget->candidates >= 0 || budget->evaluations >= 0 || budget->wall >= 0 || budget->device_seconds >= 0 ||
+        budget->flops >= 0 || budget->tokens >= 0 || budget->money_usd >= 0)
+        return;
+    json_array_foreach(json_object_get(r->study, "searches"), i, search) {
+        const json_t *scaffold = json_object_get(search, "scaffold");
+        aira__budget own;
+        aira__budget_from_json(json_object_get(search, "budget"), &own);
+        if (own.candidates >= 0 || own.evaluations >= 0 || !json_is_object(scaffold) || ends_alone(r, scaffold, 1000))
+            continue;
+        aira__diagnose(r->d, place,
+                       "scaffold %s does not stop by itself; say how far search %zu may go: "
+                       "`budget: {candidates: 100}`",
+                       aira__json_string(scaffold, "use", "?"), i + 1);
+        return;
+    }
+}
+
 static void read_executor(reader *r, aira__node *node) {
     static const char *const skip[] = {"batch", NULL};
     int64_t batch = 1;
@@ -276,6 +324,7 @@ static void read_study(reader *r, aira__node *root, const char *const *task_over
     aira__budget budget;
     aira__budget_read(aira__map_get(root, "budget"), &budget, r->d);
     put(r, r->study, "budget", aira__budget_json(&budget));
+    check_end(r, searches, &budget);
     aira__node *device = aira__map_get(root, "device");
     json_t *canonical = device ? read_plugin(r, "device", device, NULL) : default_plugin(r, "device", "cpu");
     if (canonical) put(r, r->study, "device", canonical);

@@ -96,6 +96,27 @@ expect 1 "none of 1 candidates was valid" "$aira" run "$work/agent.yaml" --run-d
     'searches.0.agent.command=[sh, -c, "cat >/dev/null; echo no idea"]'
 has "no fenced block tagged yaml"
 
+# A command agent gets the variables that it names and no others; what it says is kept, the rest never comes near.
+cat >"$work/secret.py" <<'PYTHON'
+import json, os, sys
+request = json.load(sys.stdin)
+assert request["operator"] == "draft" and request["state"]["layers"] == 3, request
+assert [m["role"] for m in request["messages"]] == ["system", "user"], request
+print("named", "AIRA_TEST_NAMED" in os.environ, "other", "AIRA_TEST_OTHER" in os.environ)
+print('```yaml\nlayers: "2M mA"\n```')
+PYTHON
+AIRA_TEST_NAMED=sesame AIRA_TEST_OTHER=poppy "$aira" run "$work/agent.yaml" --run-dir "$work/agent3" \
+    "searches.0.agent.command=[python3, $work/secret.py]" 'searches.0.agent.env=[AIRA_TEST_NAMED]' >/dev/null 2>"$work/log" ||
+    fail "$(cat "$work/log")"
+python3 -c 'import sqlite3, sys
+texts = [r[0] for r in sqlite3.connect(sys.argv[1]).execute("SELECT body FROM text")]
+assert any("named True other False" in t for t in texts), texts' "$work/agent3/journal.db" || fail "the environment of the agent"
+! grep -rqE "sesame|poppy" "$work/agent3" || fail "the value of a variable is in the run directory"
+
+# A study that would never end is a mistake.
+sed '/^budget/d; /^aggregate/d; /^extrapolate/d' "$tiny" >"$work/endless.yaml"
+expect 2 "greedy does not stop by itself" "$aira" run "$work/endless.yaml" --run-dir "$work/endless"
+
 # A recorded run is repeated without its agent, node by node.
 "$aira" run "$tiny" --run-dir "$work/first" >/dev/null 2>&1 || fail "the run to be recorded failed"
 cat >"$work/recorded.yaml" <<YAML
