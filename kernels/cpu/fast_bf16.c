@@ -8,6 +8,7 @@
  * Tasks are cut as in fast_matmul.c. The inner extent of a task is never cut again: 32 x 32 results stay in registers
  * over all of it. Extents are padded with zeros to 32, which changes no sum.
  */
+#include <immintrin.h>
 #include <string.h>
 
 #include "fast_kernels.h"
@@ -43,8 +44,8 @@ static inline __attribute__((always_inline)) void exchange(words x[16], const un
     for (unsigned r = 0; r < 16; r++) {
         if (r & step) continue;
         words upper = x[r], lower = x[r + step];
-        x[r] = __builtin_shuffle(upper, lower, low);
-        x[r + step] = __builtin_shuffle(upper, lower, high);
+        x[r] = (words)_mm512_permutex2var_epi32((__m512i)upper, (__m512i)low, (__m512i)lower);
+        x[r + step] = (words)_mm512_permutex2var_epi32((__m512i)upper, (__m512i)high, (__m512i)lower);
     }
 }
 
