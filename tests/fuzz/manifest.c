@@ -1,5 +1,5 @@
-/* tests/fuzz/manifest.c - the walk through an ELF file to a plugin's manifest: whatever the bytes, a manifest of which every
- * text ends, or a sentence. */
+/* tests/fuzz/manifest.c - the walk through an ELF file to a plugin's manifest: whatever the bytes, a manifest of which
+ * every text ends, or a sentence. */
 #include <stdlib.h>
 #include <string.h>
 
