@@ -1,8 +1,10 @@
 /* core/engine/layout.c - pass 3: memory.
  *
  * Values that are parts of others (a reshape, a slice or concatenation along the leading axis) share their memory and
- * cost no step. What is used only inside a chain needs none. The rest lives in one of three buffers; temporaries are
- * packed into the arena by lifetime: largest first, each into the tightest gap between those alive at the same time.
+ * cost no step. What is used only inside a chain needs none. An elementwise result may take the place of an operand of
+ * the same type and size that dies with it (a device loads what a chain reads before it stores). The rest lives in one
+ * of three buffers; temporaries are packed into the arena by lifetime: largest first, each into the tightest gap
+ * between those alive at the same time.
  *
  * Invariant (checked by tests/unit/engine_layout.c): two arena values whose lifetimes overlap do not overlap in memory.
  */
@@ -15,8 +17,7 @@
 
 static uint64_t align_up(uint64_t bytes) { return (bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1); }
 
-/* --- parts
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- parts --- */
 
 static bool leads(const aira_shape *shape, int64_t axis) {
     for (int64_t k = 0; k < axis; k++) {
@@ -128,8 +129,62 @@ static void find_lifetimes(aira__plan *plan) {
     }
 }
 
-/* --- placing
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- in place --- */
+
+/* Does the group read memory `root`, whole wherever it reads it, and is it the last to do so? */
+static bool dies_whole(const aira__plan *plan, const aira__group *group, uint32_t root, const aira__value *out) {
+    const aira__value *whole = &plan->values[root];
+    if (whole->storage != AIRA_STORE_ARENA || whole->last != group->position || whole->first >= group->position ||
+        whole->copies != out->copies || aira__value_bytes(whole) != aira__value_bytes(out)) {
+        return false;
+    }
+    for (uint32_t m = 0; m < group->n_nodes; m++) {
+        const aira__step_node *node = &plan->nodes[group->nodes[m]];
+        for (uint32_t k = 0; k < node->n_in; k++) {
+            const aira__value *value = &plan->values[node->in[k]];
+            uint64_t offset;
+            if (aira__value_root(plan, node->in[k], &offset) != root) continue;
+            if (offset != 0 || value->dtype != out->dtype ||
+                aira__shape_elements(&value->shape) != aira__shape_elements(&out->shape)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Memory that may be overwritten by result `out` of the group, or NONE. */
+static uint32_t dying_operand(const aira__plan *plan, const aira__group *group, const aira__value *out) {
+    for (uint32_t m = 0; m < group->n_nodes; m++) {
+        const aira__step_node *node = &plan->nodes[group->nodes[m]];
+        for (uint32_t k = 0; k < node->n_in; k++) {
+            uint64_t offset;
+            uint32_t root = aira__value_root(plan, node->in[k], &offset);
+            if (dies_whole(plan, group, root, out)) return root;
+        }
+    }
+    return AIRA__NONE;
+}
+
+/* Elementwise results take the place of an operand that nobody needs afterwards: half the memory traffic of a sum. */
+static void reuse_operands(aira__plan *plan) {
+    for (uint32_t p = 0; p < plan->n_groups; p++) {
+        const aira__group *group = &plan->groups[plan->order[p]];
+        for (uint32_t m = 0; m < group->n_nodes; m++) {
+            const aira__step_node *node = &plan->nodes[group->nodes[m]];
+            if (aira__op_class(node->code) != AIRA_CLASS_ELEMENTWISE) continue;
+            uint32_t v = node->out[0];
+            const aira__value *out = &plan->values[v];
+            if (out->storage != AIRA_STORE_ARENA || out->parent != AIRA__NONE) continue;
+            uint32_t root = dying_operand(plan, group, out);
+            if (root == AIRA__NONE) continue;
+            make_part(plan, v, root, 0);
+            if (out->last > plan->values[root].last) plan->values[root].last = out->last;
+        }
+    }
+}
+
+/* --- placing --- */
 
 typedef struct item {
     uint64_t bytes;
@@ -147,20 +202,19 @@ static int larger_first(const void *a, const void *b) {
 static uint32_t tightest_gap(const aira__plan *plan, const uint32_t *placed, uint32_t n, const aira__value *value,
                              uint64_t bytes, uint64_t *offset) {
     uint64_t end = 0, best = UINT64_MAX;
-    uint32_t at = n;
     for (uint32_t k = 0; k < n; k++) {
         const aira__value *other = &plan->values[placed[k]];
         if (other->last < value->first || value->last < other->first) continue;
         if (other->offset >= end + bytes && other->offset - end < best) {
             best = other->offset - end;
             *offset = end;
-            at = k;
         }
         uint64_t other_end = other->offset + align_up(other->copies * aira__value_bytes(other));
         if (other_end > end) end = other_end;
     }
     if (best == UINT64_MAX) *offset = end;
-    for (at = 0; at < n && plan->values[placed[at]].offset <= *offset; at++) continue;
+    uint32_t at = 0;
+    while (at < n && plan->values[placed[at]].offset <= *offset) at++;
     return at;
 }
 
@@ -195,6 +249,7 @@ aira_status aira__plan_layout(aira__plan *plan, aira_error *error) {
     find_parts(plan);
     choose_storage(plan);
     find_lifetimes(plan);
+    if (!plan->options.no_fusion) reuse_operands(plan);
     uint64_t io = 0;
     for (uint32_t v = 0; v < plan->n_values; v++) {
         aira__value *value = &plan->values[v];

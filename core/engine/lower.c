@@ -28,7 +28,7 @@ static bool is_shared_input(const aira__plan *plan, const char *name) {
     return false;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------------- */
+/* --- nodes --- */
 
 static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x100000001b3ull; }
 
@@ -197,8 +197,7 @@ static void narrow_operands(lowering *l, const aira__op *op, uint32_t *in) {
     if (broadcast_gives(l->plan, narrowed, op->n_in, &op->out[0]->shape)) memcpy(in, narrowed, op->n_in * sizeof *in);
 }
 
-/* --- the walk
- * --------------------------------------------------------------------------------------------------------- */
+/* --- the walk --- */
 
 static uint32_t variable_value(lowering *l, uint32_t variable) {
     aira__plan *plan = l->plan;

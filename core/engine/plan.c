@@ -47,8 +47,7 @@ uint32_t aira__value_root(const aira__plan *plan, uint32_t v, uint64_t *offset) 
     return v;
 }
 
-/* --- order
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- order --- */
 
 typedef struct ordering {
     uint32_t *stack, *member, *operand; /* open groups; per group: how far its operands were visited */
@@ -108,8 +107,7 @@ static aira_status order_groups(aira__plan *plan, aira_error *error) {
     return status;
 }
 
-/* --- assignments
- * -------------------------------------------------------------------------------------------------------- */
+/* --- assignments --- */
 
 /* origin[v]: the variable whose memory v may lie in, or NONE. */
 static void find_origins(const aira__plan *plan, uint32_t *origin) {
@@ -183,8 +181,7 @@ static aira_status join_assignments(aira__plan *plan, aira_error *error) {
     return AIRA_OK;
 }
 
-/* --- the device's tables
- * -------------------------------------------------------------------------------------------------- */
+/* --- the device's tables --- */
 
 static uint32_t *take_ids(aira__plan *plan, const uint32_t *values, uint32_t n) {
     uint32_t *ids = aira__pool_take(&plan->pool, n, sizeof *ids);
@@ -307,8 +304,7 @@ static aira_status fill_tables(aira__plan *plan, aira_error *error) {
     return AIRA_OK;
 }
 
-/* --- whole
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- whole --- */
 
 static aira_status index_variables(aira__plan *plan, aira_error *error) {
     const aira_graph *graph = plan->graph;

@@ -27,8 +27,7 @@ struct aira__session {
     void *persistent, *arena;
 };
 
-/* --- variables
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- variables --- */
 
 static const aira__variable_place *find_place(const aira__variable_table *table, const char *name) {
     for (uint32_t k = 0; k < table->n; k++) {
@@ -71,8 +70,7 @@ static aira_status collect_variables(aira_graph *const *graphs, uint32_t n, uint
     return AIRA_OK;
 }
 
-/* --- planning
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- planning --- */
 
 typedef struct native_context {
     const aira_device *device;
@@ -124,9 +122,7 @@ aira_status aira__session_predict(const aira_device *device, void *self, aira_gr
     return status;
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 /* The sentence of a device call that failed. */
 static aira_status device_failed(const aira__session *s, aira_status status, const char *what, aira_error *error) {
@@ -212,8 +208,7 @@ void aira__session_destroy(aira__session *s) {
     free(s);
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- values --- */
 
 static aira_status move(aira__session *s, void *buffer, uint64_t offset, const void *from, void *to, uint64_t bytes,
                         const char *name, aira_error *error) {

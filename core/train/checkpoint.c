@@ -18,8 +18,7 @@ static aira_status no_memory(const char *path, aira_error *error) {
     return aira__fail(error, AIRA_E_MEMORY, "out of memory for the tensors of %s", path);
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static void narrow(void *data, int64_t n) { /* F64 to F32 in place */
     for (int64_t k = 0; k < n; k++) {
@@ -92,8 +91,7 @@ aira_status aira__training_save_checkpoint(aira__training *t, const char *path, 
     return save(t, path, false, keys, values, 4, error);
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static double element(const aira__safetensor *entry, int64_t k) {
     const char *data = entry->data;

@@ -73,8 +73,7 @@ static preset read_preset(aira__node *map, aira__diagnostics *d) {
     return PRESET_NONE;
 }
 
-/* --- optimizer
- * -------------------------------------------------------------------------------------------------------- */
+/* --- optimizer --- */
 
 static json_t *default_optimizer(double beta2, bool decay_all) {
     return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:b}", "use", "adamw", "lr", 5e-4, "beta1", 0.9, "beta2", beta2,
@@ -110,8 +109,7 @@ static aira__instance *read_optimizer(aira__registry *registry, aira__node *map,
     return from_json(registry, keys, node, d);
 }
 
-/* --- the rest
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- the rest --- */
 
 static void store(const recipe_config *c, aira__recipe *recipe) {
     recipe->batch = c->batch;

@@ -41,8 +41,7 @@ aira_status aira__dataset_describe(aira__registry *registry, const aira__instanc
     return AIRA_OK;
 }
 
-/* --- parts
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- parts --- */
 
 static char *proxy_name(const aira__instance *dataset) {
     const char *of = aira__json_string(dataset->canonical, "task", NULL);
@@ -128,8 +127,7 @@ static void read_limits(aira__node *map, aira__task *task, aira__diagnostics *d)
     aira__map_finish(map, limit_keys, d);
 }
 
-/* --- whole
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- whole --- */
 
 static json_t *proxy_json(const aira__proxy *p) {
     return json_pack("{s:s, s:O, s:O, s:O?, s:f}", "name", p->name, "dataset", p->dataset->canonical, "recipe",
@@ -212,8 +210,7 @@ aira__task *aira__task_load_file(aira__registry *registry, const char *path, con
     return task;
 }
 
-/* --- from JSON
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- from JSON --- */
 
 static aira_status proxy_from_json(aira__registry *registry, const json_t *json, aira__proxy *proxy,
                                    aira_error *error) {

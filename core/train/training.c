@@ -13,8 +13,7 @@
 #define ENDLESS_ROWS 1280  /* evaluated of a split without end */
 #define EVALUATION_GAP 100 /* least steps between evaluations, where the recipe does not say */
 
-/* --- creation
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- creation --- */
 
 static aira__model_spec model_spec(const aira__training *t, int64_t batch) {
     const aira__training_options *o = &t->options;
@@ -178,8 +177,7 @@ double aira__training_flops_per_step(const aira__training *t) {
     return counts.flops;
 }
 
-/* --- one step
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- one step --- */
 
 /* Reads rows of a split into the batch buffers. */
 static aira_status read_rows(aira__training *t, uint32_t split, uint64_t seed, uint32_t n, aira_error *error) {
@@ -254,8 +252,7 @@ aira_status aira__training_step(aira__training *t, double progress, aira__step_r
                       result->loss, (long long)step);
 }
 
-/* --- evaluation
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- evaluation --- */
 
 typedef struct tally {
     double macro, weight, nats, counted_nats;

@@ -52,8 +52,7 @@ static int on_progress(void *context, const aira__evaluation *so_far, int proxy,
     return 0;
 }
 
-/* --- results
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- results --- */
 
 static void add_plugin(const worker *w, json_t *plugins, const aira__instance *instance) {
     if (instance == NULL) return;
@@ -132,8 +131,7 @@ static json_t *result_json(const worker *w, const aira__evaluation *e, const air
         task != NULL ? json_string(task->hash) : json_null(), "data", e->data_hash, "plugins", plugin_hashes(w, task));
 }
 
-/* --- one evaluation
- * ------------------------------------------------------------------------------------------------------ */
+/* --- one evaluation --- */
 
 static aira_status read_layers(const aira__task *task, const json_t *names, uint16_t **layers, int *n,
                                aira_error *error) {
@@ -215,8 +213,7 @@ static aira_status work(worker *w, const json_t *request, aira_error *error) {
     return status;
 }
 
-/* --- the lease
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- the lease --- */
 
 static aira_status open_registry(worker *w, aira_error *error) {
     json_t *list = json_object_get(w->lease, "plugin_paths");
