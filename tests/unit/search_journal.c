@@ -215,3 +215,39 @@ Test(journal, lock_names_its_holder) {
     cr_assert_eq(aira__lock_take(folder, &mine, &error), AIRA_OK);
     aira__lock_release(mine);
 }
+
+/* Every table's columns, as text. */
+static void describe_tables(sqlite3 *db, char *text, size_t size) {
+    sqlite3_stmt *s = NULL;
+    size_t used = 0;
+    const char *sql =
+        "SELECT m.type || ' ' || m.name || ': ' || t.name || ' ' || t.type || ' ' || t.\"notnull\" || ' ' || "
+        "t.pk FROM sqlite_master m JOIN pragma_table_info(m.name) t WHERE m.type IN ('table', 'view') "
+        "ORDER BY m.name, t.cid";
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    while (sqlite3_step(s) == SQLITE_ROW)
+        used += (size_t)snprintf(text + used, size - used, "%s\n", (const char *)sqlite3_column_text(s, 0));
+    cr_assert_gt(used, 1000);
+    sqlite3_finalize(s);
+}
+
+Test(journal, is_what_the_contract_says) {
+    char contract_path[1024], *contract = NULL;
+    static char promised[16384], made[16384];
+    const char *source = getenv("AIRA_SOURCE_DIR");
+    snprintf(contract_path, sizeof contract_path, "%s/docs/contract.md", source ? source : ".");
+    cr_assert_eq(aira__file_read(contract_path, 1 << 20, &contract, NULL, NULL), AIRA_OK);
+    char *sql = strstr(contract, "```sql\n"), *end = sql ? strstr(sql + 7, "```") : NULL;
+    cr_assert(end);
+    *end = 0;
+    sqlite3 *db = NULL;
+    cr_assert_eq(sqlite3_open(":memory:", &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sql + 7, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    describe_tables(db, promised, sizeof promised);
+    sqlite3_close(db);
+    aira__journal *j = open_journal((aira__journal_options){.create = true});
+    describe_tables(aira__journal_db(j), made, sizeof made);
+    aira__journal_close(j);
+    cr_assert_str_eq(promised, made);
+    free(contract);
+}
