@@ -140,7 +140,8 @@ aira_status aira__instance_create_json(aira__registry *r, const char *kind, cons
         aira__instance_destroy(i);
         return aira__fail(error, AIRA_E_MEMORY, "out of memory for %s '%s'", kind, id);
     }
-    json_object_del(keys, "use"); /* both belong to the host, and a canonical task holds them beside the plugin's keys */
+    /* a canonical task holds what belongs to the host beside the plugin's own keys */
+    json_object_del(keys, "use");
     json_object_del(keys, "at_scale");
     aira_status status = aira__schema_fill_json(schema, keys, i->config, &i->memory, error);
     if (status != AIRA_OK) {
