@@ -34,9 +34,9 @@ typedef struct aira_dataset_info {
     double best, worst;            /* score of a perfect and of a guessing model, NAN where unknown */
 } aira_dataset_info;
 
-/* Flags of the table */
-#define AIRA_DATASET_IN_ORDER 1u /* training reads the rows as they stand, epoch after epoch; 0: shuffled each epoch \
-                                  */
+/* Flags of the table. IN_ORDER: training reads the rows as they stand, epoch after epoch; without it they are shuffled
+   in each epoch. */
+#define AIRA_DATASET_IN_ORDER 1u
 
 typedef struct aira_dataset {
     uint32_t size, flags; /* AIRA_DATASET_x */

@@ -220,7 +220,8 @@ static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_
     return AIRA_OK;
 }
 
-static const aira_dataset table = {.size = sizeof(aira_dataset), .flags = AIRA_DATASET_IN_ORDER, .describe = describe, .rows = rows};
+static const aira_dataset table = {
+    .size = sizeof(aira_dataset), .flags = AIRA_DATASET_IN_ORDER, .describe = describe, .rows = rows};
 
 static const aira_plugin plugin = {
     AIRA_PLUGIN_DESCRIPTOR("dataset", aira_dataset, &table, "array", "1.0.0",
