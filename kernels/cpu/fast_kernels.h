@@ -28,6 +28,8 @@ void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
     X(TOP_K, fast_top_k)                                   \
     X(GROUPED_MATMUL, fast_grouped_matmul)                 \
     X(GROUPED_WGRAD, fast_grouped_wgrad)                   \
+    X(SSD, fast_ssd)                                       \
+    X(SSD_BACKWARD, fast_ssd_backward)                     \
     X(ROPE, fast_rope)                                     \
     X(CONV1D_CAUSAL, fast_conv1d)                          \
     X(CONV1D_CAUSAL_BACKWARD, fast_conv1d_backward)        \
