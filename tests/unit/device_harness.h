@@ -181,7 +181,7 @@ static inline aira_shape test_shape(int n, const int64_t *dims) {
    NULL, or a sentence. */
 static inline const char *test_run(test_device *device, test_tensor *tensors, uint32_t n_tensors,
                                    const aira_plan_step *steps, uint32_t n_steps, uint64_t seed) {
-    static aira_plan_tensor table[TEST_MAX_TENSORS];
+    aira_plan_tensor table[TEST_MAX_TENSORS];
     aira_plan plan = {.size = sizeof plan, .copies = 1, .n_tensors = n_tensors, .n_steps = n_steps};
     uint64_t at = TEST_GUARD;
     for (uint32_t k = 0; k < n_tensors; k++) {
