@@ -15,6 +15,7 @@
 #include "core/base/json.h"
 #include "core/cli/cli.h"
 #include "core/cli/device.h"
+#include "core/train/initial.h"
 #include "core/train/model_file.h"
 #include "core/train/training.h"
 
@@ -139,6 +140,34 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     return code;
 }
 
+/* --steps 0 --save W: no device, no memory for activations, so that it works for a model of any size. */
+static int initialise(aira__cli *cli, const train_options *o, const aira__model_file *model) {
+    aira_error error = {AIRA_OK, ""};
+    int64_t parameters = 0;
+    double start = aira__now();
+    char *canonical = aira__json_canonical(model->canonical);
+    if (canonical == NULL) return aira__cli_fail_text(cli, AIRA_E_MEMORY, "out of memory for the weights' metadata");
+    const char *keys[] = {"architecture", "model"}, *values[] = {model->architecture, canonical};
+    aira__model_spec spec = {.backbone = model->backbone->plugin->table,
+                             .backbone_self = model->backbone->self,
+                             .layers = model->layers,
+                             .n_layers = (uint32_t)model->n_layers,
+                             .vocab = model->vocab,
+                             .classes = model->classes,
+                             .batch = 1,
+                             .input_length = model->info.input_length,
+                             .target_length = model->info.target_length,
+                             .compute_dtype = AIRA_F32,
+                             .causal = true};
+    aira_status status = aira__initial_save(&spec, o->seed, o->save, keys, values, 2, &parameters, &error);
+    free(canonical);
+    if (status != AIRA_OK) return aira__cli_fail(cli, &error);
+    if (!cli->json) return 0;
+    return aira__cli_print_json(cli, json_pack("{s:i, s:n, s:f, s:n, s:I, s:s}", "steps", 0, "loss", "seconds",
+                                               aira__now() - start, "tokens_per_second", "parameters",
+                                               (json_int_t)parameters, "weights", o->save));
+}
+
 static int check(aira__cli *cli, const train_options *o, const aira__model_file *model) {
     if (model->dataset == NULL) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "%s: training needs a 'dataset'", o->model);
@@ -154,6 +183,19 @@ static int check(aira__cli *cli, const train_options *o, const aira__model_file 
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "give --resume or --weights, not both");
     }
     return -1;
+}
+
+static int start(aira__cli *cli, const train_options *o, aira__model_file *model) {
+    aira_error error = {AIRA_OK, ""};
+    int status = check(cli, o, model);
+    if (status >= 0) return status;
+    bool bare = o->weights == NULL && o->resume == NULL && o->checkpoint == NULL;
+    if (o->steps == 0 && o->save != NULL && bare) return initialise(cli, o, model);
+    aira__instance *device = aira__cli_device(cli, o->device, o->threads, &error);
+    if (device == NULL) return aira__cli_fail(cli, &error);
+    status = run(cli, o, model, device);
+    aira__instance_destroy(device);
+    return status;
 }
 
 int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
@@ -190,14 +232,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
     }
     aira__model_file *model = aira__model_file_load(registry, o.model, arguments.overrides, arguments.n_overrides,
                                                     o.steps != 0, d);
-    aira__instance *device = NULL;
-    if (model == NULL) {
-        status = aira__cli_fail_diagnostics(cli, d);
-    } else if ((status = check(cli, &o, model)) < 0) {
-        device = aira__cli_device(cli, o.device, o.threads, &error);
-        status = device == NULL ? aira__cli_fail(cli, &error) : run(cli, &o, model, device);
-    }
-    aira__instance_destroy(device);
+    status = model == NULL ? aira__cli_fail_diagnostics(cli, d) : start(cli, &o, model);
     aira__model_file_destroy(model);
     aira__diagnostics_destroy(d);
     return status;

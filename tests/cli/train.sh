@@ -45,6 +45,13 @@ done
 # initial weights alone; a step of another seed differs
 "$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i1.safetensors"
 "$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i2.safetensors" --seed 2
+"$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i3.safetensors" --weights "$work/i1.safetensors"
+[ "$(tail -c 1000 "$work/i1.safetensors" | od -x)" = "$(tail -c 1000 "$work/i3.safetensors" | od -x)" ] || fail "weights in, weights out"
+"$aira" train "$work/model.yaml" --quiet --steps 1 --log "$work/s1.jsonl"
+"$aira" train "$work/model.yaml" --quiet --steps 1 --log "$work/s2.jsonl" --weights "$work/i1.safetensors"
+[ "$(sed 's/,"seconds.*//' "$work/s1.jsonl")" = "$(sed 's/,"seconds.*//' "$work/s2.jsonl")" ] || fail "initial weights are not what a training starts from"
+"$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i4.safetensors" recipe.batch=100M
+cmp "$work/i1.safetensors" "$work/i4.safetensors" >/dev/null || [ "$(tail -c 1000 "$work/i1.safetensors" | od -x)" = "$(tail -c 1000 "$work/i4.safetensors" | od -x)" ] || fail "initial weights depend on the batch"
 cmp -s "$work/i1.safetensors" "$work/i2.safetensors" && fail "the seed changes nothing"
 
 # logits: tokens [1, 4] as .npy, version 1, little-endian int32
