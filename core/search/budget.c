@@ -88,6 +88,11 @@ void aira__usage_read(aira__journal *j, double seconds, aira__usage *out) {
         .flops = aira__journal_number(j, "SELECT sum(flops) FROM evaluation", NAN),
         .tokens = aira__journal_number(j, "SELECT sum(input_tokens) + sum(output_tokens) FROM call", NAN),
         .money_usd = aira__journal_number(j, "SELECT sum(money_usd) FROM call", NAN),
+        .unpriced = (int64_t)aira__journal_number(
+            j, "SELECT count(*) FROM call WHERE state = 'answered' AND money_usd IS NULL", 0),
+        .uncounted = (int64_t)aira__journal_number(
+            j, "SELECT count(*) FROM call WHERE state = 'answered' AND (input_tokens IS NULL OR output_tokens IS NULL)",
+            0),
     };
 }
 
@@ -116,7 +121,13 @@ bool aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sen
                      rows[i].limit);
             return true;
         }
-    return false;
+    bool money = b->money_usd >= 0 && u->unpriced > 0, tokens = b->tokens >= 0 && u->uncounted > 0;
+    if (money || tokens)
+        snprintf(sentence, size,
+                 "the budget in %s cannot be kept, because an agent does not tell what its answers cost; "
+                 "limit candidates instead",
+                 money ? "money" : "tokens");
+    return money || tokens;
 }
 
 void aira__budget_share(int64_t total, int n, int64_t *out) {

@@ -29,12 +29,14 @@ typedef struct aira__usage {
     double seconds;        /* wall, over all sessions of the run */
     double device_seconds; /* NAN: unknown, as below */
     double flops, tokens, money_usd;
+    int64_t unpriced, uncounted; /* answers whose price, or tokens, the agent did not tell */
 } aira__usage;
 /* From the journal; seconds is the caller's. */
 void aira__usage_read(aira__journal *, double seconds, aira__usage *);
 /* "budget" of docs/contract.md 2 */
 json_t *aira__usage_json(const aira__usage *, const aira__budget *);
-/* True with a sentence when a limit other than candidates and evaluations is reached. */
+/* True with a sentence when a limit other than candidates and evaluations is reached, or cannot be kept because the
+   agent does not tell what an answer cost. */
 bool aira__budget_reached(const aira__budget *, const aira__usage *, char *sentence, size_t size);
 
 /* Shares a total out: out[i] gets total / n, the first ones one more. total negative: all -1. */

@@ -461,6 +461,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
         status = loop(&run, &ended, reason, sizeof reason, error);
         aira__progress_end(&run);
     }
+    if (status == AIRA_OK && ended == LOOP_BUDGET) aira__log(AIRA_LOG_INFO, "stopped: %s", reason);
     if (status == AIRA_OK) status = close_books(&run, ended, reason, error);
     if (status == AIRA_OK && ended == LOOP_INTERRUPTED) {
         *end = AIRA__RUN_INTERRUPTED;

@@ -94,6 +94,13 @@ static aira_status check_action(const aira__tree *tree, aira_action *action, air
     return status;
 }
 
+static bool is_barren(const aira__tree *tree) {
+    if (tree->committed < AIRA__BARREN_NODES) return false;
+    for (uint32_t i = tree->committed - AIRA__BARREN_NODES; i < tree->committed; i++)
+        if (tree->nodes[i].hash[0] && tree->nodes[i].duplicate_of < 0) return false;
+    return true;
+}
+
 aira_status aira__tree_step(const aira__tree *tree, const aira_scaffold *scaffold, void *self, int64_t max_nodes,
                             int64_t max_evaluations, aira__step *step, aira_error *error) {
     uint32_t pending = tree->n - tree->committed;
@@ -111,6 +118,11 @@ aira_status aira__tree_step(const aira__tree *tree, const aira_scaffold *scaffol
         step->kind = AIRA__STEP_STOP;
         step->quota = true;
         step->action.reason = "the budget in evaluations is used up";
+        return AIRA_OK;
+    }
+    if (max_nodes < 0 && is_barren(tree)) {
+        step->kind = AIRA__STEP_STOP;
+        step->action.reason = "none of the last 100 nodes was a new candidate";
         return AIRA_OK;
     }
     aira_node_view *views = calloc(tree->n ? tree->n : 1, sizeof *views);

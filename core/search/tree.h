@@ -50,7 +50,10 @@ typedef struct aira__step {
     aira_action action;
     bool quota; /* STOP because of a quota; more of it would let the search go on */
 } aira__step;
-/* max_nodes, max_evaluations: the search's share of the budget; negative: none. */
+#define AIRA__BARREN_NODES 100
+/* max_nodes, max_evaluations: the search's share of the budget; negative: none. Where nothing limits the nodes, a
+   search whose last AIRA__BARREN_NODES ones brought no new candidate stops: the space is exhausted, or the agent is
+   broken. */
 aira_status aira__tree_step(const aira__tree *, const aira_scaffold *, void *self, int64_t max_nodes,
                             int64_t max_evaluations, aira__step *, aira_error *);
 

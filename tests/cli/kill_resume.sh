@@ -25,7 +25,9 @@ for kind, name, value in db.execute("SELECT kind, name, value FROM result ORDER 
 PYTHON
 }
 
+began=$(date +%s%N)
 "$aira" run "$study" --run-dir "$work/calm" --json >"$work/calm.json" 2>"$work/calm.log" || fail "$(cat "$work/calm.log")"
+calm=$((($(date +%s%N) - began) / 1000000)) # ms
 tree "$work/calm" >"$work/calm.tree"
 grep -q "'good'" "$work/calm.tree" || fail "the undisturbed run has no good node"
 "$aira" replay "$work/calm" >"$work/replay" || fail "replay differs: $(cat "$work/replay")"
@@ -40,7 +42,8 @@ kills=0 round=0
 pid=$!
 while [ $round -lt 40 ]; do
     round=$((round + 1))
-    sleep "0.$(awk -v seed="$$$round" 'BEGIN { srand(seed); printf "%03d", 50 + int(rand() * 700) }')"
+    # between 2 and 16 % of the undisturbed run: at least five kills hit it, and every stage is met
+    sleep "$(awk -v seed="$$$round" -v ms="$calm" 'BEGIN { srand(seed); printf "%.3f", ms * (0.02 + 0.14 * rand()) / 1000 }')"
     if ! kill -9 $pid 2>/dev/null; then
         wait $pid && break # it had come to its end
         grep -q "ended before it began" "$work/killed.log" || fail "$(tail -3 "$work/killed.log")"

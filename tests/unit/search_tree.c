@@ -159,6 +159,25 @@ Test(tree, quotas) {
     aira__tree_release(&tree);
 }
 
+Test(tree, stops_when_nothing_new_comes) {
+    aira__tree tree;
+    aira__step step = {.kind = AIRA__STEP_ASK};
+    aira_error error = {0};
+    aira__outcome same = {AIRA_NODE_GOOD, "h", "M", NULL, NULL, 1, 1};
+    aira__tree_init(&tree, 1, 1, true);
+    while (step.kind != AIRA__STEP_STOP && tree.n < 1000) {
+        cr_assert_eq(aira__tree_step(&tree, &scaffold, NULL, -1, 5, &step, &error), AIRA_OK);
+        if (step.kind == AIRA__STEP_ASK)
+            aira__tree_add(&tree, step.action.operator_code, step.action.parent, step.action.other_parent);
+        if (step.kind != AIRA__STEP_COMMIT) continue;
+        cr_assert_eq(aira__tree_finish(&tree, tree.committed, &same, &error), AIRA_OK);
+        aira__tree_commit(&tree);
+    }
+    cr_assert_eq(tree.n, AIRA__BARREN_NODES + 1);
+    cr_assert_not(step.quota);
+    aira__tree_release(&tree);
+}
+
 Test(budget, shares_add_up) {
     int64_t share[7];
     for (int64_t total = 0; total < 30; total++)
@@ -200,6 +219,11 @@ Test(budget, reads_and_reaches) {
     u.money_usd = 20.5;
     cr_assert(aira__budget_reached(&b, &u, sentence, sizeof sentence));
     cr_assert(strstr(sentence, "money"), "%s", sentence);
+    u.money_usd = NAN;
+    cr_assert_not(aira__budget_reached(&b, &u, sentence, sizeof sentence));
+    u.unpriced = 1;
+    cr_assert(aira__budget_reached(&b, &u, sentence, sizeof sentence), "a limit that cannot be kept is no limit");
+    cr_assert(strstr(sentence, "cannot be kept"), "%s", sentence);
     aira__document_destroy(document);
     document = aira__document_parse("{candidates: 0, wall: 0s, money: 3 EUR, walll: 1}", "b", d);
     aira__budget_read(aira__document_root(document), &b, d);
