@@ -198,7 +198,7 @@ static void iota(const cpu_call *call) {
 
 /* The stream is the op's key under the program's seed; seed 0 leaves the key as it is. */
 static void random_row(const cpu_call *call, int64_t row) {
-    uint64_t key = (uint64_t)call->step->i[1] ^ (call->seed * 0x9e3779b97f4a7c15ull);
+    uint64_t key = (uint64_t)call->step->i[1] ^ call->seed;
     uint64_t draw = call->n_in > 0 ? (uint64_t)(int64_t) * (const int32_t *)call->in[0].data : 0;
     size_t bytes = cpu_bytes_of(call->out[0].dtype);
     int64_t start = row * 1024, end = start + 1024 < call->out[0].n ? start + 1024 : call->out[0].n;
