@@ -178,7 +178,8 @@ Test(run, budgets) {
 }
 
 Test(run, refuses_a_folder_that_is_there) {
-    outcome o = run_study("twice", "", NULL, 0);
+    static const char *const few[] = {"budget.candidates=3"};
+    outcome o = run_study("twice", "", few, 1);
     aira__registry *registry = NULL;
     aira_error error = {0};
     cr_assert_eq(aira__registry_create(NULL, &registry, &error), AIRA_OK);
