@@ -7,8 +7,13 @@ standard error. Started by bench_step, which prints both figures and the ratio.
 """
 import argparse
 import json
+import os
 import sys
+import tempfile
 import time
+
+cache = tempfile.TemporaryDirectory()  # compiled code of an earlier run that was killed may be torn
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache.name)
 
 import torch
 import torch.nn.functional as F
