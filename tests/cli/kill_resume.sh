@@ -4,7 +4,7 @@
 set -eu
 build=$1 source=$2
 aira=$build/bin/aira
-study=$source/tests/cli/studies/tiny.yaml
+study=${3:-$source/tests/cli/studies/tiny.yaml} # any other study as the third argument
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED: $*"; exit 1; }
