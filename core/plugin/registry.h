@@ -67,7 +67,7 @@ typedef struct aira__instance {
    Every configuration error goes to diagnostics; NULL then. */
 aira__instance *aira__instance_create(aira__registry *, const char *kind, aira__node *node, const char *const *skip,
                                       aira__diagnostics *);
-/* From a canonical object, e.g. in a worker. */
+/* From a canonical object, e.g. in a worker; the instance keeps a copy of it as its canonical form. */
 aira_status aira__instance_create_json(aira__registry *, const char *kind, const json_t *canonical, aira__instance **,
                                        aira_error *);
 void aira__instance_destroy(aira__instance *);

@@ -9,6 +9,9 @@
  * Stacking: a step with copies K runs K independent times; operand j of copy c begins at
  * offset + c * bytes(shape) if the tensor has copies K, and at offset if it has copies 1 (shared).
  *
+ * Reuse: an elementwise step or chain may have a result lie exactly on an operand that dies with it; a device loads
+ * what a tile reads before it stores the tile.
+ *
  * Determinism: results must not depend on the number of threads, on copies, or on neighbours: tiles and reduction
  * orders follow from shapes alone.
  */

@@ -118,20 +118,23 @@ static int32_t cpu_supports(void *self, uint32_t op, const aira_plan_tensor *ten
 
 static aira_status cpu_buffer_create(void *self, uint64_t bytes, void **buffer) {
     cpu_device *device = self;
-    size_t size = bytes < 64 ? 64 : (size_t)((bytes + 63) / 64 * 64);
     char text[96];
-    *buffer = aligned_alloc(64, size);
-    if (!*buffer) {
+    *buffer = NULL;
+    /* calloc gives large blocks as untouched zero pages; the block's own address lies in front of the aligned buffer */
+    char *block = bytes < SIZE_MAX - 128 ? calloc(1, (size_t)bytes + 128) : NULL;
+    if (!block) {
         snprintf(text, sizeof text, "cpu device: out of memory for a buffer of %llu bytes", (unsigned long long)bytes);
         return fail(device, AIRA_E_MEMORY, text);
     }
-    memset(*buffer, 0, size);
+    void **aligned = (void **)(void *)(block + 128 - ((uintptr_t)block & 63));
+    aligned[-1] = block;
+    *buffer = aligned;
     return AIRA_OK;
 }
 
 static void cpu_buffer_destroy(void *self, void *buffer) {
     (void)self;
-    free(buffer);
+    if (buffer) free(((void **)buffer)[-1]);
 }
 
 static aira_status cpu_upload(void *self, void *buffer, uint64_t offset, const void *from, uint64_t bytes) {

@@ -24,7 +24,7 @@ sdk=$work/sdk
 strict="-O2 -std=c11 -Wall -Wextra -Werror"
 
 mkdir by-cmake by-pkg-config by-hand
-cmake -S . -B by-cmake -DCMAKE_PREFIX_PATH="$sdk" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release >cmake.log 2>&1 || { cat cmake.log; exit 1; }
+cmake -S . -B by-cmake -G Ninja -DCMAKE_PREFIX_PATH="$sdk" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release >cmake.log 2>&1 || { cat cmake.log; exit 1; }
 cmake --build by-cmake >cmake.log 2>&1 || { cat cmake.log; exit 1; }
 if command -v pkg-config >/dev/null; then
     PKG_CONFIG_PATH="$sdk/lib/pkgconfig" sh -c "$cc $strict \$(pkg-config --cflags aira-sdk) moe.c \$(pkg-config --libs aira-sdk) -o by-pkg-config/moe.so"
