@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,6 +152,26 @@ void aira__file_writer_abandon(aira__file_writer *writer) {
     free(writer->temporary);
     free(writer->path);
     free(writer);
+}
+
+aira_status aira__file_map(const char *path, const char *what, void **mapping, size_t *size, aira_error *error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        aira__fail(error, AIRA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        return AIRA_E_IO;
+    }
+    if (!S_ISREG(info.st_mode) || info.st_size == 0) {
+        close(fd);
+        return aira__fail(error, AIRA_E_CORRUPT, "'%s' is not %s", path, what);
+    }
+    *size = (size_t)info.st_size;
+    *mapping = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int reason = errno;
+    close(fd);
+    if (*mapping == MAP_FAILED) return aira__fail(error, AIRA_E_IO, "cannot read '%s': %s", path, strerror(reason));
+    return AIRA_OK;
 }
 
 aira_status aira__file_write_atomic(const char *path, const void *data, size_t n, aira_error *error) {

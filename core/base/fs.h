@@ -16,6 +16,10 @@
    refused: AIRA_E_IO. On failure *data is NULL. */
 aira_status aira__file_read(const char *path, size_t max_bytes, char **data, size_t *n, aira_error *);
 
+/* Maps a whole regular file for reading; *size in bytes; release with munmap. An empty file, or what is no regular
+   file, is AIRA_E_CORRUPT: "'path' is not <what>". */
+aira_status aira__file_map(const char *path, const char *what, void **mapping, size_t *size, aira_error *);
+
 /* Replaces or creates path with exactly these bytes, mode 0666 less umask. */
 aira_status aira__file_write_atomic(const char *path, const void *data, size_t n, aira_error *);
 

@@ -6,14 +6,12 @@
  */
 #include "core/base/npy.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
@@ -182,28 +180,17 @@ aira_status aira__npy_parse(const void *bytes, size_t n, const char *name, aira_
 
 aira_status aira__npy_open(const char *path, aira__npy *array, aira_error *error) {
     *array = (aira__npy){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        aira__fail(error, AIRA_E_IO, "cannot open '%s': %s", path, strerror(errno));
-        if (fd >= 0) close(fd);
-        return AIRA_E_IO;
-    }
-    if (!S_ISREG(info.st_mode) || info.st_size == 0) {
-        close(fd);
-        return aira__fail(error, AIRA_E_CORRUPT, "'%s' is not an .npy file", path);
-    }
-    void *mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int reason = errno;
-    close(fd);
-    if (mapping == MAP_FAILED) return aira__fail(error, AIRA_E_IO, "cannot read '%s': %s", path, strerror(reason));
-    aira_status status = aira__npy_parse(mapping, (size_t)info.st_size, path, array, error);
+    void *mapping;
+    size_t size;
+    aira_status status = aira__file_map(path, "an .npy file", &mapping, &size, error);
+    if (status != AIRA_OK) return status;
+    status = aira__npy_parse(mapping, size, path, array, error);
     if (status != AIRA_OK) {
-        munmap(mapping, (size_t)info.st_size);
+        munmap(mapping, size);
         return status;
     }
     array->mapping = mapping;
-    array->mapping_size = (size_t)info.st_size;
+    array->mapping_size = size;
     return AIRA_OK;
 }
 

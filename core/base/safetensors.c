@@ -1,7 +1,6 @@
 /* core/base/safetensors.c - see safetensors.h */
 #include "core/base/safetensors.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -9,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
@@ -175,28 +173,17 @@ aira_status aira__safetensors_parse(const void *bytes, size_t n, const char *nam
 
 aira_status aira__safetensors_open(const char *path, aira__safetensors **out, aira_error *error) {
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        aira__fail(error, AIRA_E_IO, "cannot open '%s': %s", path, strerror(errno));
-        if (fd >= 0) close(fd);
-        return AIRA_E_IO;
-    }
-    if (!S_ISREG(info.st_mode) || info.st_size == 0) {
-        close(fd);
-        return aira__fail(error, AIRA_E_CORRUPT, "'%s' is not a safetensors file, or is cut short", path);
-    }
-    void *mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int reason = errno;
-    close(fd);
-    if (mapping == MAP_FAILED) return aira__fail(error, AIRA_E_IO, "cannot read '%s': %s", path, strerror(reason));
-    aira_status status = aira__safetensors_parse(mapping, (size_t)info.st_size, path, out, error);
+    void *mapping;
+    size_t size;
+    aira_status status = aira__file_map(path, "a safetensors file, or is cut short", &mapping, &size, error);
+    if (status != AIRA_OK) return status;
+    status = aira__safetensors_parse(mapping, size, path, out, error);
     if (status != AIRA_OK) {
-        munmap(mapping, (size_t)info.st_size);
+        munmap(mapping, size);
         return status;
     }
     (*out)->mapping = mapping;
-    (*out)->mapping_size = (size_t)info.st_size;
+    (*out)->mapping_size = size;
     return AIRA_OK;
 }
 
