@@ -152,7 +152,7 @@ void aira__check_aggregator(aira__subject *s) {
 /* --- scaffolds ------------------------------------------------------------------------------------------------------
  */
 
-enum { NODES = 60 };
+enum { NODES = 60, VIEW_LAYERS = 8, VIEW_TOKENS = 3 };
 
 static double view_draw(const aira_journal_view *view, uint32_t which) {
     aira_rng rng = aira_rng_make(aira_key(view->seed, "check.scaffold"), (uint64_t)view->n_nodes << 32 | which);
@@ -160,9 +160,12 @@ static double view_draw(const aira_journal_view *view, uint32_t which) {
 }
 
 /* What is wrong with the action, or NULL. */
-static const char *fault(const aira_action *action, const aira_journal_view *view) {
+static const char *fault(const aira_action *action, const aira_journal_view *view, bool proposes) {
     int64_t n = view->n_nodes;
-    if (action->act > AIRA_ACT_STOP) return "an unknown act";
+    if (action->act > AIRA_ACT_PROPOSE) return "an unknown act";
+    if (action->act == AIRA_ACT_ASK && proposes) return "asks an agent although it says that it proposes";
+    for (uint32_t i = 0; action->act == AIRA_ACT_PROPOSE && i < view->n_layers; i++)
+        if (action->layers[i] >= view->n_tokens) return "proposes a token that does not exist";
     if (action->act == AIRA_ACT_WAIT) return "waits although no node is pending";
     if (action->act == AIRA_ACT_STOP) return NULL;
     if (action->operator_code > AIRA_OPERATOR_CROSSOVER) return "an unknown operator";
@@ -175,15 +178,21 @@ static const char *fault(const aira_action *action, const aira_journal_view *vie
     return buggy ? "builds on a node that does not work" : NULL;
 }
 
-static void add_node(aira_node_view *nodes, uint32_t n, const aira_action *action) {
+/* What an agent would have answered, or what was proposed, goes to layers. */
+static void add_node(aira_node_view *nodes, uint16_t *layers, uint32_t n, const aira_action *action) {
     aira_rng rng = aira_rng_make(aira_key(3, "check.node"), n);
+    for (uint32_t i = 0; i < VIEW_LAYERS; i++)
+        layers[i] = action->act == AIRA_ACT_PROPOSE ? action->layers[i]
+                                                    : (uint16_t)(aira_rng_uniform(&rng) * VIEW_TOKENS);
     bool buggy = aira_rng_uniform(&rng) < 0.25, debug = action->operator_code == AIRA_OPERATOR_DEBUG;
     nodes[n] = (aira_node_view){.size = sizeof *nodes,
                                 .status = buggy ? AIRA_NODE_BUGGY : AIRA_NODE_GOOD,
                                 .operator_code = action->operator_code,
                                 .parent = action->parent,
                                 .other_parent = action->other_parent,
-                                .score = buggy ? NAN : aira_rng_uniform(&rng)};
+                                .score = buggy ? NAN : aira_rng_uniform(&rng),
+                                .layers = layers,
+                                .n_seeds = !buggy};
     if (action->parent < 0) return;
     nodes[action->parent].n_children++;
     nodes[n].debug_depth = debug ? nodes[action->parent].debug_depth + 1 : 0;
@@ -193,25 +202,32 @@ void aira__check_scaffold(aira__subject *s) {
     const aira_scaffold *table = s->plugin->table;
     const char *name = aira__start(s, "decides");
     aira_node_view nodes[NODES];
+    uint16_t layers[NODES][VIEW_LAYERS], first[VIEW_LAYERS], second[VIEW_LAYERS];
+    bool proposes = table->flags & AIRA_SCAFFOLD_PROPOSES;
     memset(nodes, 0, sizeof nodes);
     uint32_t n = 0, asked[4] = {0};
     const char *wrong = table->next ? NULL : "next is NULL";
     bool stopped = false;
     while (n < NODES && !wrong && !stopped) {
-        const aira_journal_view view = {sizeof view, 1, n, sizeof *nodes, nodes, 9, view_draw};
-        aira_action a = {.size = sizeof a, .parent = -1, .other_parent = -1}, b = a;
+        const aira_journal_view view = {sizeof view, 1,         n,           sizeof *nodes, nodes,
+                                        9,           view_draw, VIEW_LAYERS, VIEW_TOKENS};
+        aira_action a = {.size = sizeof a, .parent = -1, .other_parent = -1, .layers = first}, b = a;
+        memset(first, 0, sizeof first);
+        memset(second, 0, sizeof second);
+        b.layers = second;
         if (table->next(s->self, &view, &a) || table->next(s->self, &view, &b)) {
             wrong = failure(s);
         } else if (a.act != b.act || a.operator_code != b.operator_code || a.parent != b.parent ||
-                   a.other_parent != b.other_parent) {
+                   a.other_parent != b.other_parent || memcmp(first, second, sizeof first)) {
             wrong = "asked twice about the same journal, two different answers";
         } else {
-            wrong = fault(&a, &view);
+            wrong = fault(&a, &view, proposes);
         }
         stopped = a.act == AIRA_ACT_STOP;
         if (wrong || stopped) break;
         asked[a.operator_code]++;
-        add_node(nodes, n++, &a);
+        add_node(nodes, layers[n], n, &a);
+        n++;
     }
     if (wrong)
         aira__say(s, name, AIRA_CHECK_FAIL, "after %u nodes: %.300s", n, wrong);

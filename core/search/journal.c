@@ -36,6 +36,32 @@ static const char *const migrations[AIRA__JOURNAL_VERSION] = {
     "CREATE VIEW node AS SELECT n.search, n.idx, n.operator, n.parent, c.architecture, n.hash, n.status,"
     "  n.search_score, n.selection_score FROM node_row n LEFT JOIN candidate c ON c.hash = n.hash"
     "  ORDER BY n.search, n.idx;",
+
+    "ALTER TABLE search ADD COLUMN origin TEXT;"
+    "ALTER TABLE node_row ADD COLUMN view INTEGER;"
+    "ALTER TABLE node_row ADD COLUMN seeds INTEGER;"
+    "ALTER TABLE node_row ADD COLUMN spread REAL;"
+    "ALTER TABLE node_row ADD COLUMN standing TEXT;"
+    "ALTER TABLE node_row ADD COLUMN plan TEXT;"
+    "ALTER TABLE node_row ADD COLUMN analysis TEXT;"
+    "ALTER TABLE evaluation ADD COLUMN search INTEGER;"
+    "CREATE TABLE call_2(id INTEGER PRIMARY KEY, search INTEGER NOT NULL, idx INTEGER NOT NULL,"
+    "  operator TEXT NOT NULL, attempt INTEGER NOT NULL, request_hash TEXT NOT NULL, prompt TEXT NOT NULL,"
+    "  answer TEXT, partial TEXT, state TEXT NOT NULL, error TEXT, notes TEXT, model TEXT, tries INTEGER,"
+    "  input_tokens INTEGER, cached_tokens INTEGER, cache_write_tokens INTEGER, output_tokens INTEGER,"
+    "  reasoning_tokens INTEGER, money_usd REAL, started REAL, seconds REAL,"
+    "  UNIQUE(search, idx, operator, attempt));"
+    "INSERT INTO call_2(id, search, idx, operator, attempt, request_hash, prompt, answer, state, error, input_tokens,"
+    "  cached_tokens, output_tokens, reasoning_tokens, money_usd, started, seconds)"
+    "  SELECT c.id, c.search, c.idx, n.operator, c.attempt, c.request_hash, c.prompt, c.answer, c.state, c.error,"
+    "  c.input_tokens, c.cached_tokens, c.output_tokens, c.reasoning_tokens, c.money_usd, c.started, c.seconds"
+    "  FROM call c JOIN node_row n ON n.search = c.search AND n.idx = c.idx;"
+    "DROP TABLE call;"
+    "ALTER TABLE call_2 RENAME TO call;"
+    "CREATE TABLE text_2(id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, body TEXT NOT NULL);"
+    "INSERT INTO text_2(hash, body) SELECT hash, body FROM text;"
+    "DROP TABLE text;"
+    "ALTER TABLE text_2 RENAME TO text;",
 };
 
 aira_status aira__journal_fail(const aira__journal *j, aira_error *error) {

@@ -19,7 +19,7 @@
 
 #include "core/base/error.h"
 
-#define AIRA__JOURNAL_VERSION 1
+#define AIRA__JOURNAL_VERSION 2
 #define AIRA__JOURNAL_APPLICATION_ID 0x41495241
 
 typedef struct aira__journal aira__journal;
@@ -56,6 +56,7 @@ typedef struct aira__journal_search {
     const char *task_hash;
     int64_t parallel;
     const char *label, *state, *reason; /* state: "running", "done", "stopped"; reason may be NULL */
+    const char *origin;                 /* where a forked search came from: "RUN_DIR search:idx"; NULL */
 } aira__journal_search;
 aira_status aira__journal_add_search(aira__journal *, const aira__journal_search *, aira_error *);
 aira_status aira__journal_search_state(aira__journal *, int64_t id, const char *state, const char *reason,
@@ -77,9 +78,14 @@ typedef struct aira__journal_node {
     const char *note, *cause;
     double search_score, selection_score; /* NAN: none */
     double created, finished;             /* seconds since 1970; finished 0: not yet */
+    int64_t view;                         /* committed nodes when it was decided; -1: unknown */
+    int64_t seeds;                        /* trainings that the scores are means of; 0: none */
+    double spread;                        /* standard deviation of the search score over them; NAN */
+    const char *standing;                 /* "provisional", "confirmed"; NULL: not compared */
+    const char *plan, *analysis;          /* hashes of texts, NULL */
 } aira__journal_node;
 aira_status aira__journal_add_node(aira__journal *, const aira__journal_node *, aira_error *);
-/* Takes hash, duplicate_of, status, note, cause, scores and finished from node. */
+/* Takes everything from hash on but architecture, created and view. */
 aira_status aira__journal_finish_node(aira__journal *, const aira__journal_node *, aira_error *);
 
 /* Stores body once; hash gets its SHA-256. get: malloc'ed, NULL where absent. */
@@ -88,12 +94,18 @@ char *aira__journal_get_text(aira__journal *, const char *hash, aira_error *);
 
 typedef struct aira__journal_call {
     int64_t search, idx, attempt;
+    const char *operator_name;                  /* the node's, or "analyse" */
     const char *request_hash, *prompt, *answer; /* prompt, answer: hashes of texts; answer NULL */
     const char *state;                          /* "asked", "answered", "failed" */
     const char *error;
     int64_t input_tokens, cached_tokens, output_tokens, reasoning_tokens; /* -1: unknown */
     double money_usd;                                                     /* below 0: unknown */
     double started, seconds;                                              /* seconds below 0: unknown */
+    int64_t cache_write_tokens;                                           /* -1: unknown */
+    int64_t tries;                                                        /* requests sent; 0: unknown */
+    const char *partial; /* hash of text that a cut stream had brought, NULL */
+    const char *model;   /* that answered, NULL */
+    const char *notes;   /* what was tried again or left out, NULL */
 } aira__journal_call;
 /* The call must be here before it is made; a call that is asked again after a crash keeps its row. */
 aira_status aira__journal_begin_call(aira__journal *, const aira__journal_call *, aira_error *);
@@ -102,7 +114,8 @@ aira_status aira__journal_end_call(aira__journal *, const aira__journal_call *, 
 typedef struct aira__journal_evaluation {
     const char *hash, *task_hash;
     uint64_t seed;
-    const char *purpose;       /* "search" */
+    const char *purpose;       /* "search", "confirm", "final", "rescore" */
+    int64_t search;            /* that wanted it first; 0: none */
     const char *status;        /* "ok", "failed" */
     const char *cause, *error; /* docs/contract.md 4 */
     double search_score, selection_score, test_score;

@@ -59,7 +59,8 @@ aira_status aira__journal_each_search(aira__journal *j, aira__journal_search_fn 
     sqlite3_stmt *s = NULL;
     aira_status status = aira__journal_bind(
         j, &s, error,
-        "SELECT id, agent, scaffold, seed, task_hash, parallel, label, state, reason FROM search ORDER BY id", "");
+        "SELECT id, agent, scaffold, seed, task_hash, parallel, label, state, reason, origin FROM search ORDER BY id",
+        "");
     if (status != AIRA_OK) return status;
     int code = SQLITE_DONE;
     while (status == AIRA_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
@@ -67,7 +68,7 @@ aira_status aira__journal_each_search(aira__journal *j, aira__journal_search_fn 
                                     aira__journal_text(s, 2),   (uint64_t)sqlite3_column_int64(s, 3),
                                     aira__journal_text(s, 4),   sqlite3_column_int64(s, 5),
                                     aira__journal_text(s, 6),   aira__journal_text(s, 7),
-                                    aira__journal_text(s, 8)};
+                                    aira__journal_text(s, 8),   aira__journal_text(s, 9)};
         status = fn(context, &row, error);
     }
     return end_reading(j, s, status, code, error);
@@ -79,7 +80,9 @@ aira_status aira__journal_each_node(aira__journal *j, int64_t search, aira__jour
     aira_status status = aira__journal_bind(
         j, &s, error,
         "SELECT n.search, n.idx, n.operator, n.parent, n.other_parent, n.seed, n.hash, c.architecture, n.duplicate_of, "
-        "n.status, n.note, n.cause, n.search_score, n.selection_score, n.created, n.finished FROM node_row n LEFT JOIN "
+        "n.status, n.note, n.cause, n.search_score, n.selection_score, n.created, n.finished, n.view, n.seeds, "
+        "n.spread, "
+        "n.standing, n.plan, n.analysis FROM node_row n LEFT JOIN "
         "candidate c ON c.hash = n.hash WHERE ?1 IS NULL OR n.search = ?1 ORDER BY n.search, n.idx",
         "I", search);
     if (status != AIRA_OK) return status;
@@ -100,7 +103,13 @@ aira_status aira__journal_each_node(aira__journal *j, int64_t search, aira__jour
                                   .search_score = real_or(s, 12, NAN),
                                   .selection_score = real_or(s, 13, NAN),
                                   .created = real_or(s, 14, 0),
-                                  .finished = real_or(s, 15, 0)};
+                                  .finished = real_or(s, 15, 0),
+                                  .view = integer_or(s, 16, -1),
+                                  .seeds = integer_or(s, 17, 0),
+                                  .spread = real_or(s, 18, NAN),
+                                  .standing = aira__journal_text(s, 19),
+                                  .plan = aira__journal_text(s, 20),
+                                  .analysis = aira__journal_text(s, 21)};
         status = fn(context, &row, error);
     }
     return end_reading(j, s, status, code, error);
@@ -112,8 +121,8 @@ aira_status aira__journal_each_call(aira__journal *j, int64_t search, aira__jour
     aira_status status = aira__journal_bind(
         j, &s, error,
         "SELECT search, idx, attempt, request_hash, prompt, answer, state, error, input_tokens, cached_tokens, "
-        "output_tokens, reasoning_tokens, money_usd, started, seconds FROM call WHERE ?1 IS NULL OR search = ?1 "
-        "ORDER BY search, idx, attempt",
+        "output_tokens, reasoning_tokens, money_usd, started, seconds, operator, cache_write_tokens, tries, partial, "
+        "model, notes FROM call WHERE ?1 IS NULL OR search = ?1 ORDER BY search, idx, operator = 'analyse', attempt",
         "I", search);
     if (status != AIRA_OK) return status;
     int code = SQLITE_DONE;
@@ -132,7 +141,13 @@ aira_status aira__journal_each_call(aira__journal *j, int64_t search, aira__jour
                                   .reasoning_tokens = integer_or(s, 11, -1),
                                   .money_usd = real_or(s, 12, -1),
                                   .started = real_or(s, 13, 0),
-                                  .seconds = real_or(s, 14, -1)};
+                                  .seconds = real_or(s, 14, -1),
+                                  .operator_name = aira__journal_text(s, 15),
+                                  .cache_write_tokens = integer_or(s, 16, -1),
+                                  .tries = integer_or(s, 17, 0),
+                                  .partial = aira__journal_text(s, 18),
+                                  .model = aira__journal_text(s, 19),
+                                  .notes = aira__journal_text(s, 20)};
         status = fn(context, &row, error);
     }
     return end_reading(j, s, status, code, error);
@@ -144,7 +159,7 @@ aira_status aira__journal_each_evaluation(aira__journal *j, aira__journal_evalua
     aira_status status = aira__journal_bind(
         j, &s, error,
         "SELECT hash, task_hash, seed, purpose, status, cause, error, search_score, selection_score, test_score, "
-        "metrics, curve, parameters, flops, seconds, hashes FROM evaluation ORDER BY id",
+        "metrics, curve, parameters, flops, seconds, hashes, search FROM evaluation ORDER BY id",
         "");
     if (status != AIRA_OK) return status;
     int code = SQLITE_DONE;
@@ -164,7 +179,8 @@ aira_status aira__journal_each_evaluation(aira__journal *j, aira__journal_evalua
                                         .parameters = integer_or(s, 12, -1),
                                         .flops = real_or(s, 13, NAN),
                                         .seconds = real_or(s, 14, NAN),
-                                        .hashes = aira__journal_text(s, 15)};
+                                        .hashes = aira__journal_text(s, 15),
+                                        .search = integer_or(s, 16, 0)};
         status = fn(context, &row, error);
     }
     return end_reading(j, s, status, code, error);

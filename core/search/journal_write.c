@@ -17,10 +17,10 @@ aira_status aira__journal_set_result(aira__journal *j, const char *kind, const c
 
 aira_status aira__journal_add_search(aira__journal *j, const aira__journal_search *s, aira_error *error) {
     return aira__journal_do(j, error,
-                            "INSERT INTO search(id, agent, scaffold, seed, task_hash, parallel, label, state, reason) "
-                            "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                            "issisisss", s->id, s->agent, s->scaffold, (int64_t)s->seed, s->task_hash, s->parallel,
-                            s->label, s->state, s->reason);
+                            "INSERT INTO search(id, agent, scaffold, seed, task_hash, parallel, label, state, reason, "
+                            "origin) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "issisissss", s->id, s->agent, s->scaffold, (int64_t)s->seed, s->task_hash, s->parallel,
+                            s->label, s->state, s->reason, s->origin);
 }
 
 aira_status aira__journal_search_state(aira__journal *j, int64_t id, const char *state, const char *reason,
@@ -37,18 +37,20 @@ aira_status aira__journal_add_candidate(aira__journal *j, const char *hash, cons
 
 aira_status aira__journal_add_node(aira__journal *j, const aira__journal_node *n, aira_error *error) {
     return aira__journal_do(j, error,
-                            "INSERT INTO node_row(search, idx, operator, parent, other_parent, seed, status, created) "
-                            "VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-                            "iisIIisd", n->search, n->idx, n->operator_name, n->parent, n->other_parent,
-                            (int64_t)n->seed, n->status, n->created);
+                            "INSERT INTO node_row(search, idx, operator, parent, other_parent, seed, status, created, "
+                            "view) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "iisIIisdI", n->search, n->idx, n->operator_name, n->parent, n->other_parent,
+                            (int64_t)n->seed, n->status, n->created, n->view);
 }
 
 aira_status aira__journal_finish_node(aira__journal *j, const aira__journal_node *n, aira_error *error) {
     return aira__journal_do(j, error,
                             "UPDATE node_row SET hash = ?, duplicate_of = ?, status = ?, note = ?, cause = ?, "
-                            "search_score = ?, selection_score = ?, finished = ? WHERE search = ? AND idx = ?",
-                            "sIsssdddii", n->hash, n->duplicate_of, n->status, n->note, n->cause, n->search_score,
-                            n->selection_score, n->finished, n->search, n->idx);
+                            "search_score = ?, selection_score = ?, finished = ?, seeds = NULLIF(?, 0), spread = ?, "
+                            "standing = ?, plan = ?, analysis = ? WHERE search = ? AND idx = ?",
+                            "sIsssdddidsssii", n->hash, n->duplicate_of, n->status, n->note, n->cause, n->search_score,
+                            n->selection_score, n->finished, n->seeds, n->spread, n->standing, n->plan, n->analysis,
+                            n->search, n->idx);
 }
 
 aira_status aira__journal_put_text(aira__journal *j, const char *body, char hash[65], aira_error *error) {
@@ -58,21 +60,23 @@ aira_status aira__journal_put_text(aira__journal *j, const char *body, char hash
 
 aira_status aira__journal_begin_call(aira__journal *j, const aira__journal_call *c, aira_error *error) {
     return aira__journal_do(j, error,
-                            "INSERT INTO call(search, idx, attempt, request_hash, prompt, state, started) "
-                            "VALUES(?, ?, ?, ?, ?, 'asked', ?) ON CONFLICT(search, idx, attempt) DO UPDATE SET "
-                            "request_hash = excluded.request_hash, prompt = excluded.prompt, state = 'asked', "
-                            "started = excluded.started, answer = NULL, error = NULL",
-                            "iiissd", c->search, c->idx, c->attempt, c->request_hash, c->prompt, c->started);
+                            "INSERT INTO call(search, idx, operator, attempt, request_hash, prompt, state, started) "
+                            "VALUES(?, ?, ?, ?, ?, ?, 'asked', ?) ON CONFLICT(search, idx, operator, attempt) DO "
+                            "UPDATE SET request_hash = excluded.request_hash, prompt = excluded.prompt, "
+                            "state = 'asked', started = excluded.started, answer = NULL, error = NULL",
+                            "iisissd", c->search, c->idx, c->operator_name, c->attempt, c->request_hash, c->prompt,
+                            c->started);
 }
 
 aira_status aira__journal_end_call(aira__journal *j, const aira__journal_call *c, aira_error *error) {
     return aira__journal_do(j, error,
                             "UPDATE call SET answer = ?, state = ?, error = ?, input_tokens = ?, cached_tokens = ?, "
-                            "output_tokens = ?, reasoning_tokens = ?, money_usd = ?, seconds = ? "
-                            "WHERE search = ? AND idx = ? AND attempt = ?",
-                            "sssIIIIDDiii", c->answer, c->state, c->error, c->input_tokens, c->cached_tokens,
-                            c->output_tokens, c->reasoning_tokens, c->money_usd, c->seconds, c->search, c->idx,
-                            c->attempt);
+                            "cache_write_tokens = ?, output_tokens = ?, reasoning_tokens = ?, money_usd = ?, "
+                            "seconds = ?, tries = NULLIF(?, 0), partial = ?, model = ?, notes = ? "
+                            "WHERE search = ? AND idx = ? AND operator = ? AND attempt = ?",
+                            "sssIIIIIDDisssiisi", c->answer, c->state, c->error, c->input_tokens, c->cached_tokens,
+                            c->cache_write_tokens, c->output_tokens, c->reasoning_tokens, c->money_usd, c->seconds,
+                            c->tries, c->partial, c->model, c->notes, c->search, c->idx, c->operator_name, c->attempt);
 }
 
 aira_status aira__journal_add_evaluation(aira__journal *j, const aira__journal_evaluation *e, bool *added,
@@ -80,11 +84,11 @@ aira_status aira__journal_add_evaluation(aira__journal *j, const aira__journal_e
     aira_status status = aira__journal_do(
         j, error,
         "INSERT OR IGNORE INTO evaluation(hash, task_hash, seed, status, cause, error, search_score, selection_score, "
-        "test_score, metrics, curve, parameters, flops, seconds, hashes, purpose) "
-        "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        "ssisssdddssIddss", e->hash, e->task_hash, (int64_t)e->seed, e->status, e->cause, e->error, e->search_score,
+        "test_score, metrics, curve, parameters, flops, seconds, hashes, purpose, search) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
+        "ssisssdddssIddssi", e->hash, e->task_hash, (int64_t)e->seed, e->status, e->cause, e->error, e->search_score,
         e->selection_score, e->test_score, e->metrics, e->curve, e->parameters, e->flops, e->seconds, e->hashes,
-        e->purpose);
+        e->purpose, e->search);
     if (added) *added = status == AIRA_OK && sqlite3_changes(j->db) > 0;
     return status;
 }

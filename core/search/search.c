@@ -55,6 +55,7 @@ static aira_status journal_call(aira__run *run, const aira__slot *slot, aira_err
     if (status != AIRA_OK) return status;
     aira__journal_call call = {.search = slot->search->id,
                                .idx = slot->idx,
+                               .operator_name = slot->request.request.operator_name,
                                .attempt = slot->request.request.attempt,
                                .request_hash = slot->request.hash,
                                .prompt = prompt,
@@ -100,7 +101,8 @@ static aira_status start_node(aira__run *run, aira__search *s, const aira_action
                               .other_parent = action->other_parent,
                               .seed = s->tree.seed,
                               .status = "pending",
-                              .created = aira__wall()};
+                              .created = aira__wall(),
+                              .view = s->tree.committed};
     status = aira__journal_begin(run->journal, error);
     if (status != AIRA_OK) return status;
     status = aira__journal_add_node(run->journal, &row, error);
@@ -204,7 +206,9 @@ aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *
         status = aira__journal_put_text(run->journal, text, hash, error);
         aira__journal_call call = {.search = slot->search->id,
                                    .idx = slot->idx,
+                                   .operator_name = slot->request.request.operator_name,
                                    .attempt = slot->request.request.attempt,
+                                   .cache_write_tokens = -1,
                                    .answer = hash,
                                    .state = ok ? "answered" : "failed",
                                    .error = ok ? NULL : a->error,
@@ -264,7 +268,9 @@ static aira_status commit_node(aira__run *run, aira__search *s, aira_error *erro
                               .cause = node->cause,
                               .search_score = node->search_score,
                               .selection_score = node->selection_score,
-                              .finished = aira__wall()};
+                              .finished = aira__wall(),
+                              .seeds = !isnan(node->search_score) ? 1 : 0,
+                              .spread = NAN};
     snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
     aira_status status = aira__journal_begin(run->journal, error);
     if (status != AIRA_OK) return status;

@@ -53,8 +53,21 @@ static void synthetic_call(synthetic *s, int64_t search, int64_t idx, const char
              (long long)idx, (long long)search, s->hostile ? SYNTHETIC_HOSTILE : "Best so far: see below.");
     synthetic_ok(aira__journal_put_text(s->j, body, prompt, &error), &error);
     synthetic_ok(aira__journal_put_text(s->j, answer, reply, &error), &error);
-    aira__journal_call call = {
-        search, idx, 0, prompt, prompt, reply, "asked", NULL, 400, -1, 120, -1, 0.001, 1000.0 + (double)idx, -1};
+    aira__journal_call call = {.search = search,
+                               .idx = idx,
+                               .operator_name = idx < 5 ? "draft" : "improve",
+                               .request_hash = prompt,
+                               .prompt = prompt,
+                               .answer = reply,
+                               .state = "asked",
+                               .input_tokens = 400,
+                               .cached_tokens = -1,
+                               .cache_write_tokens = -1,
+                               .output_tokens = 120,
+                               .reasoning_tokens = -1,
+                               .money_usd = 0.001,
+                               .started = 1000.0 + (double)idx,
+                               .seconds = -1};
     synthetic_ok(aira__journal_begin_call(s->j, &call, &error), &error);
     call.state = "answered";
     call.seconds = 0.8;
@@ -100,7 +113,10 @@ static void synthetic_node(synthetic *s, int64_t search, int64_t idx, uint64_t s
                                .status = "pending",
                                .search_score = NAN,
                                .selection_score = NAN,
-                               .created = 1000.0 + 3.0 * (double)idx};
+                               .created = 1000.0 + 3.0 * (double)idx,
+                               .view = idx,
+                               .seeds = 1,
+                               .spread = NAN};
     synthetic_ok(aira__journal_add_node(s->j, &node, &error), &error);
     uint16_t layers[64];
     for (int i = 0; i < s->depth; i++)

@@ -136,7 +136,7 @@ Test(journal, takes_a_result_once) {
 Test(journal, a_call_asked_again_keeps_its_row) {
     aira_error error = {0};
     aira__journal *j = open_journal((aira__journal_options){.create = true});
-    aira__journal_call c = {.search = 1, .request_hash = "r", .prompt = "p", .started = 1};
+    aira__journal_call c = {.search = 1, .operator_name = "draft", .request_hash = "r", .prompt = "p", .started = 1};
     cr_assert_eq(aira__journal_begin_call(j, &c, &error), AIRA_OK);
     cr_assert_eq(aira__journal_begin_call(j, &c, &error), AIRA_OK, "%s", error.text);
     cr_assert_eq(aira__journal_number(j, "SELECT count(*) FROM call", -1), 1);
@@ -163,7 +163,7 @@ Test(journal, rolls_back) {
 
 Test(journal, is_marked_and_in_wal) {
     aira__journal *j = open_journal((aira__journal_options){.create = true});
-    cr_assert_eq(aira__journal_number(j, "PRAGMA user_version", -1), 1);
+    cr_assert_eq(aira__journal_number(j, "PRAGMA user_version", -1), AIRA__JOURNAL_VERSION);
     cr_assert_eq(aira__journal_number(j, "PRAGMA application_id", -1), 0x41495241);
     cr_assert_eq(aira__journal_number(j, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'", -1), 1);
     aira__journal_close(j);
@@ -186,10 +186,10 @@ Test(journal, refuses_what_it_does_not_know) {
     refused(plain, AIRA_E_CONFIG, "there is no journal");
     aira__journal_close(open_journal(create));
     refused(create, AIRA_E_CONFIG, "exists already");
-    run_sql("PRAGMA user_version = 2");
-    refused(plain, AIRA_E_UNSUPPORTED, "newer aira (journal version 2");
+    run_sql("PRAGMA user_version = 99");
+    refused(plain, AIRA_E_UNSUPPORTED, "newer aira (journal version 99");
     refused(read_only, AIRA_E_UNSUPPORTED, "newer aira");
-    run_sql("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    run_sql("PRAGMA user_version = 2; PRAGMA application_id = 7");
     refused(plain, AIRA_E_CORRUPT, "not a journal of aira");
     cr_assert_eq(aira__file_write_atomic(path, "this is no database, and long enough to look like one", 53, NULL),
                  AIRA_OK);
