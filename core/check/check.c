@@ -170,7 +170,8 @@ static void run_kind(aira__subject *s) {
         {"primitive", aira__check_primitive, true},    {"backbone", aira__check_backbone, true},
         {"optimizer", aira__check_optimizer, true},    {"dataset", aira__check_dataset, false},
         {"aggregator", aira__check_aggregator, false}, {"scaffold", aira__check_scaffold, false},
-        {"device", aira__check_device, false},
+        {"device", aira__check_device, false},         {"agent", aira__check_agent, false},
+        {"executor", aira__check_executor, false},
     };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         aira_error error = {0};
@@ -182,10 +183,7 @@ static void run_kind(aira__subject *s) {
         kinds[k].check(s);
         return;
     }
-    aira__say(s, "behaves", AIRA_CHECK_SKIP,
-              "a plugin of kind %s is driven by its own tests; loading and "
-              "configuration were checked",
-              s->plugin->kind);
+    aira__say(s, "behaves", AIRA_CHECK_SKIP, "a plugin of kind %s is only loaded and configured", s->plugin->kind);
 }
 
 aira_status aira__check_run(aira__registry *registry, const aira__check_options *options, const aira__check_sink *sink,

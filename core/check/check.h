@@ -75,5 +75,7 @@ void aira__check_dataset(aira__subject *);
 void aira__check_aggregator(aira__subject *);
 void aira__check_scaffold(aira__subject *);
 void aira__check_device(aira__subject *);
+void aira__check_agent(aira__subject *);
+void aira__check_executor(aira__subject *);
 
 #endif

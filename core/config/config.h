@@ -94,9 +94,10 @@ aira_status aira__schema_check(const aira_schema *, aira_error *);
    default. PATH values become absolute. *memory is set even on failure (release it). */
 bool aira__schema_fill(const aira_schema *schema, aira__node *map, const char *const *skip, void *config,
                        aira__filled **memory, json_t **canonical, aira__diagnostics *);
-/* The same from a canonical json object (no marks), e.g. in a worker; a member "use" is passed over. */
+/* The same from a canonical json object (no marks), e.g. in a worker; a member "use" is passed over. Keys that are not
+   there get their defaults; whole (may be NULL) is an object that receives every key with its value. */
 aira_status aira__schema_fill_json(const aira_schema *schema, const json_t *object, void *config, aira__filled **memory,
-                                   aira_error *);
+                                   json_t *whole, aira_error *);
 void aira__filled_release(aira__filled *);
 void aira__schema_print(const aira_schema *schema, FILE *); /* the table behind `aira describe` */
 

@@ -117,7 +117,7 @@ bool aira__schema_fill(const aira_schema *schema, aira__node *map, const char *c
 }
 
 aira_status aira__schema_fill_json(const aira_schema *schema, const json_t *object, void *config, aira__filled **memory,
-                                   aira_error *error) {
+                                   json_t *whole, aira_error *error) {
     *memory = calloc(1, sizeof **memory);
     if (*memory == NULL) return aira__fail(error, AIRA_E_MEMORY, "no memory for a configuration");
     aira_status status = aira__schema_check(schema, error);
@@ -136,6 +136,7 @@ aira_status aira__schema_fill_json(const aira_schema *schema, const json_t *obje
         if (value == NULL)
             return given != NULL ? AIRA_E_CONFIG : aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field->key);
         bool stored = aira__field_store(field, value, config, *memory);
+        if (whole != NULL && json_object_set(whole, field->key, value) != 0) stored = false;
         json_decref(value);
         if (!stored) return aira__fail(error, AIRA_E_MEMORY, "no memory for '%s'", field->key);
     }

@@ -143,12 +143,15 @@ aira_status aira__instance_create_json(aira__registry *r, const char *kind, cons
     /* a canonical task holds what belongs to the host beside the plugin's own keys */
     json_object_del(keys, "use");
     json_object_del(keys, "at_scale");
-    aira_status status = aira__schema_fill_json(schema, keys, i->config, &i->memory, error);
+    json_t *whole = json_object();
+    aira_status status = whole != NULL ? aira__schema_fill_json(schema, keys, i->config, &i->memory, whole, error)
+                                       : aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    json_decref(keys);
     if (status != AIRA_OK) {
-        json_decref(keys);
+        json_decref(whole);
         aira__fail_in(error, "%s '%s'", kind, id);
     } else {
-        i->canonical = with_use(plugin->id, keys);
+        i->canonical = with_use(plugin->id, whole);
         status = i->canonical != NULL ? finish(r, i, error)
                                       : aira__fail(error, AIRA_E_MEMORY, "out of memory for %s '%s'", kind, id);
     }

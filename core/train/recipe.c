@@ -219,13 +219,13 @@ aira_status aira__recipe_read_json(aira__registry *registry, const json_t *canon
     if (keys == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory while reading a recipe");
     json_object_del(keys, "optimizer");
     json_object_del(keys, "schedule");
-    aira_status status = aira__schema_fill_json(&recipe_schema, keys, &config, &memory, error);
+    aira_status status = aira__schema_fill_json(&recipe_schema, keys, &config, &memory, NULL, error);
     aira__filled_release(memory);
     json_decref(keys);
     if (status != AIRA_OK) return status;
     memory = NULL;
     status = aira__schema_fill_json(&schedule_schema, json_object_get(canonical, "schedule"), &recipe->schedule,
-                                    &memory, error);
+                                    &memory, NULL, error);
     aira__filled_release(memory);
     if (status != AIRA_OK) return status;
     if (bounds(&config) != 1) {

@@ -27,6 +27,9 @@ typedef struct aira_lease_state {
     char text[256];      /* why it failed */
 } aira_lease_state;
 
+/* flags */
+#define AIRA_EXECUTOR_ANSWERS 1u /* writes results itself, from what it knows, and starts no workers */
+
 typedef struct aira_executor {
     uint32_t size, flags;
     /* Leases that may run at once. [main] */

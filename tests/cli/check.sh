@@ -11,7 +11,7 @@ complain() {
 }
 
 for id in attention mlp swiglu mamba mamba2 linear_attention mad_lm mad_autoencoder llama adamw sgd n0 n1 n2 n_all \
-    greedy one_shot cpu; do
+    greedy one_shot cpu mutate local; do
     out=$("$aira" check "$id" 2>&1) || complain "$id: $out"
 done
 for config in '{heads: 4, kv_heads: 2, window: 5, qk_norm: true, bias: false}' '{heads: 2, rope: false}'; do
@@ -19,6 +19,14 @@ for config in '{heads: 4, kv_heads: 2, window: 5, qk_norm: true, bias: false}' '
 done
 out=$("$aira" check mamba2 --config '{groups: 2, head_dim: 16, state: 8}' 2>&1) || complain "mamba2, two groups: $out"
 out=$("$aira" check mad --config '{task: memorization}' 2>&1) || complain "mad: $out"
+
+out=$("$aira" check command --config "{command: [python3, $source/examples/agents/cycle.py]}" 2>&1) ||
+    complain "command with cycle.py: $out"
+out=$("$aira" check command --config '{command: ["true"]}' 2>&1) && complain "an agent without an answer passes: $out"
+case $out in
+*"fail  drafts"*) ;;
+*) complain "an agent without an answer: $out" ;;
+esac
 
 ${CC:-cc} -std=c17 -shared -fPIC -fvisibility=hidden -I"$source/include" "$source/tests/check/bad_primitive.c" \
     -o "$dir/bad.so" || exit 1

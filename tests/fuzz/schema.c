@@ -47,7 +47,7 @@ static void from_yaml(const char *text) {
     json_t *canonical;
     if (document != NULL) {
         if (aira__schema_fill(&schema, aira__document_root(document), NULL, &first, &memory, &canonical, diagnostics)) {
-            if (aira__schema_fill_json(&schema, canonical, &second, &again, NULL) != AIRA_OK) abort();
+            if (aira__schema_fill_json(&schema, canonical, &second, &again, NULL, NULL) != AIRA_OK) abort();
             if (memcmp(&first, &second, offsetof(settings, s)) != 0 || first.seed != second.seed ||
                 first.ints.n != second.ints.n || (first.s == NULL) != (second.s == NULL))
                 abort();
@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     settings filled;
     aira__filled *memory = NULL;
     if (json != NULL) {
-        aira_status status = aira__schema_fill_json(&schema, json, &filled, &memory, NULL);
+        aira_status status = aira__schema_fill_json(&schema, json, &filled, &memory, NULL, NULL);
         if (status != AIRA_OK && status != AIRA_E_CONFIG) abort();
         aira__filled_release(memory);
     }

@@ -97,7 +97,7 @@ Test(config_schema, every_type_and_the_way_through_json) {
     aira__filled *memory;
     aira_error error = {0};
     cr_assert_eq(json_object_set_new(f.canonical, "use", json_string("x")), 0);
-    cr_assert_eq(aira__schema_fill_json(&schema, f.canonical, &back, &memory, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(aira__schema_fill_json(&schema, f.canonical, &back, &memory, NULL, &error), AIRA_OK, "%s", error.text);
     const settings *both[] = {&f.s, &back};
     for (int i = 0; i < 2; i++) {
         const settings *s = both[i];
@@ -207,7 +207,7 @@ Test(config_schema, json_mistakes) {
         settings s;
         aira__filled *memory;
         json_t *object = aira__json_parse(rows[i][0], strlen(rows[i][0]), "t", &error);
-        cr_assert_eq(aira__schema_fill_json(&schema, object, &s, &memory, &error), AIRA_E_CONFIG);
+        cr_assert_eq(aira__schema_fill_json(&schema, object, &s, &memory, NULL, &error), AIRA_E_CONFIG);
         cr_assert_str_eq(error.text, rows[i][1]);
         aira__filled_release(memory);
         json_decref(object);
