@@ -160,10 +160,12 @@ static void verdict(aira__buf *b, const report_data *d) {
     cost(b, d);
     text(b, "<p class=\"dim\">Reproduce</p><pre>aira replay ");
     report_escape(b, d->run_dir);
-    text(b, "\naira evaluate --task TASK.yaml --arch \"");
+    text(b, "\naira evaluate --task ");
+    report_escape(b, d->run_dir);
+    text(b, "/task.yaml --arch \"");
     report_escape(b, n->architecture);
     text(b, "\" --split selection");
-    if (many) aira__buf_printf(b, " --seed %lld", (long long)e->seed);
+    aira__buf_printf(b, " --seed %lld", (long long)n->seed);
     text(b, "</pre></section>\n");
 }
 

@@ -25,6 +25,7 @@ typedef struct report_search {
 typedef struct report_node {
     int search;                                      /* index, not id */
     int64_t idx, parent, other_parent, duplicate_of; /* -1: none */
+    int64_t seed;                                    /* of the training behind its scores */
     const char *operator_name, *status, *hash, *architecture, *note,
         *cause;                           /* hash, architecture, note, cause: "" if none */
     double search_score, selection_score; /* NAN */

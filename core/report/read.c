@@ -259,12 +259,13 @@ static bool read_layers(report_data *d, report_node *node, const char *canonical
 
 static aira_status read_nodes(report_data *d, aira_error *error) {
     query q;
-    aira_status status = open_query(d,
-                                    "SELECT n.search, n.idx, n.parent, n.other_parent, n.duplicate_of, n.operator, "
-                                    "n.status, n.hash, c.architecture, "
-                                    "n.note, n.cause, n.search_score, n.selection_score, c.canonical FROM node_row n "
-                                    "LEFT JOIN candidate c ON c.hash = n.hash ORDER BY n.search, n.idx",
-                                    &q, error);
+    aira_status status = open_query(
+        d,
+        "SELECT n.search, n.idx, n.parent, n.other_parent, n.duplicate_of, n.operator, "
+        "n.status, n.hash, c.architecture, "
+        "n.note, n.cause, n.search_score, n.selection_score, c.canonical, n.seed FROM node_row n "
+        "LEFT JOIN candidate c ON c.hash = n.hash ORDER BY n.search, n.idx",
+        &q, error);
     if (status) return status;
     int search = 0;
     while (next_row(&q)) {
@@ -292,6 +293,7 @@ static aira_status read_nodes(report_data *d, aira_error *error) {
                             .cause = text_at(&q, 10),
                             .search_score = real_at(&q, 11),
                             .selection_score = real_at(&q, 12),
+                            .seed = int_at(&q, 14, 0),
                             .evaluation = -1};
         if (!read_layers(d, &node, text_at(&q, 13))) q.memory = true;
         int n;

@@ -15,6 +15,7 @@
 #include "core/base/log.h"
 #include "core/search/lock.h"
 #include "core/search/run_internal.h"
+#include "core/train/task.h"
 
 #define MAX_THREADS 64     /* agents asked at once; more questions wait their turn */
 #define IDLE_SECONDS 0.01  /* pause of the loop when nothing has come in */
@@ -105,6 +106,15 @@ static aira_status write_searches(aira__journal *j, const json_t *study, aira_er
     return status;
 }
 
+/* The task as a file of its own, with its tokens in their order, for `aira evaluate --task`. */
+static aira_status write_task(const char *dir, const json_t *study, aira_error *error) {
+    char *path = aira__path_join(dir, "task.yaml"), *text = aira__task_text(json_object_get(study, "task"));
+    aira_status status = path && text ? aira__file_write_atomic(path, text, strlen(text), error) : no_memory(error);
+    free(path);
+    free(text);
+    return status;
+}
+
 aira_status aira__run_create(aira__registry *registry, const json_t *study, const char *dir, aira_error *error) {
     char *parent = aira__path_folder(dir), *path = aira__path_join(dir, "journal.db");
     char *json_path = aira__path_join(dir, "study.json");
@@ -130,6 +140,7 @@ aira_status aira__run_create(aira__registry *registry, const json_t *study, cons
             aira__journal_rollback(j);
     }
     if (status == AIRA_OK) status = aira__json_write_file(json_path, study, error);
+    if (status == AIRA_OK) status = write_task(dir, study, error);
     aira__journal_close(j);
     free(parent);
     free(path);

@@ -63,6 +63,9 @@ aira__task *aira__task_load_file(aira__registry *, const char *path, const char 
 /* From the canonical task, e.g. in a worker. */
 aira_status aira__task_load_json(aira__registry *, const json_t *canonical, aira__task **, aira_error *);
 void aira__task_destroy(aira__task *);
+/* A task file (YAML) that reads as this canonical task, with its tokens in the order of the object; malloc'ed, NULL:
+   out of memory. */
+char *aira__task_text(const json_t *canonical);
 
 /* The map of tokens, `at_scale` included; *tokens is malloc'ed, also on failure. false with diagnostics. */
 bool aira__tokens_read(aira__registry *, aira__node *map, aira__task_token **tokens, int *n, aira__diagnostics *);

@@ -66,6 +66,31 @@ Test(train_task, the_canonical_form_is_the_identity) {
     test_engine_close(&e);
 }
 
+Test(train_task, a_canonical_task_can_be_a_file_again) {
+    static const char *const recipes[] = {
+        "recipe: {batch: 8, steps: 3}",
+        "recipe: {batch: 8, tokens: 5K, clip: 0.1, optimizer: {use: adamw, lr: 3.3e-4}}",
+        "recipe: {batch: 8, steps: 3, schedule: {kind: cosine, final: 0.1}}",
+        "recipe: {preset: paper, schedule: {kind: trapezoid, decay: 0.3, warmup: 1}}"};
+    test_engine e = test_engine_open("{\"use\": \"cpu\"}");
+    for (size_t k = 0; k < sizeof recipes / sizeof *recipes; k++) {
+        char *text = malloc(sizeof small + 200);
+        const char *at = strstr(small, "recipe: {batch: 8, steps: 3}");
+        sprintf(text, "%.*s%s%s", (int)(at - small), small, recipes[k], at + strlen(recipes[0]));
+        aira__task *task = load(e.registry, text, NULL, 0);
+        char *file = aira__task_text(task->canonical);
+        cr_assert_not_null(file);
+        aira__task *again = load(e.registry, file, NULL, 0);
+        cr_assert_str_eq(again->hash, task->hash, "%s", file);
+        cr_assert_str_eq(again->token_names[0], "mA", "tokens keep their order");
+        aira__task_destroy(task);
+        aira__task_destroy(again);
+        free(file);
+        free(text);
+    }
+    test_engine_close(&e);
+}
+
 Test(train_task, mistakes_are_named) {
     test_engine e = test_engine_open("{\"use\": \"cpu\"}");
     const char *const cases[][3] = {{"layers: 2", "layer: 2", "'layers'"},
