@@ -7,8 +7,8 @@
 
 #include "core/compose/notation.h"
 #include "core/report/internal.h"
+#include "core/report/plot.h"
 
-#define MAX_TICKS 12
 #define COLOURS 8 /* classes t0 .. t7 and c0 .. c7 */
 
 /* ------------------------------------------------------------------- strips */
@@ -51,66 +51,6 @@ void report_strip_text(aira__buf *b, const report_data *d, const char *architect
     free(shares);
 }
 
-/* --------------------------------------------------------------------- axes */
-
-typedef struct plot { /* data range and pixels of the frame */
-    double x0, x1, y0, y1;
-    int left, top, width, height;
-} plot;
-
-static double px(const plot *p, double x) {
-    return p->left + (p->x1 > p->x0 ? (x - p->x0) / (p->x1 - p->x0) : 0.5) * p->width;
-}
-static double py(const plot *p, double y) {
-    return p->top + p->height - (p->y1 > p->y0 ? (y - p->y0) / (p->y1 - p->y0) : 0.5) * p->height;
-}
-
-/* 1, 2 or 5 times a power of ten: about five steps in the range */
-static double nice_step(double range) {
-    if (!(range > 0)) return 1;
-    double step = pow(10, floor(log10(range / 5)));
-    double rest = range / 5 / step;
-    return step * (rest > 5 ? 10 : rest > 2 ? 5 : rest > 1 ? 2 : 1);
-}
-
-static void widen(double *low, double *high, double value) {
-    if (isnan(value)) return;
-    if (isnan(*low) || value < *low) *low = value;
-    if (isnan(*high) || value > *high) *high = value;
-}
-
-static void open_plot(aira__buf *b, plot *p, const char *class_name, const char *x_name, const char *y_name) {
-    if (isnan(p->y0)) p->y0 = p->y1 = 0;
-    double margin = p->y1 > p->y0 ? 0.06 * (p->y1 - p->y0) : fmax(fabs(p->y0) * 0.05, 1e-3);
-    p->y0 -= margin;
-    p->y1 += margin;
-    int w = p->left + p->width + 14, h = p->top + p->height + 40;
-    aira__buf_printf(b,
-                     "<div class=\"scroll\"><svg class=\"plot %s\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">",
-                     class_name, w, h, w, h);
-    double step = nice_step(p->y1 - p->y0);
-    double first = ceil(p->y0 / step) * step, y;
-    for (int k = 0; k < MAX_TICKS && (y = first + k * step) <= p->y1; k++)
-        aira__buf_printf(b,
-                         "<path class=\"grid\" d=\"M%d %.1fh%d\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
-                         "text-anchor=\"end\">%.4g</text>",
-                         p->left, py(p, y), p->width, p->left - 6, py(p, y) + 4, fabs(y) < step / 1e6 ? 0.0 : y);
-    step = nice_step(p->x1 - p->x0);
-    double x;
-    first = ceil(p->x0 / step) * step;
-    for (int k = 0; k < MAX_TICKS && (x = first + k * step) <= p->x1; k++)
-        aira__buf_printf(b, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>", px(p, x),
-                         p->top + p->height + 16, fabs(x) < step / 1e6 ? 0.0 : x);
-    aira__buf_printf(b, "<path class=\"axis\" d=\"M%d %dv%dh%d\"/>", p->left, p->top, p->height, p->width);
-    aira__buf_printf(b, "<text class=\"name\" x=\"%d\" y=\"%d\" text-anchor=\"end\">", p->left + p->width, h - 8);
-    report_escape(b, x_name);
-    aira__buf_printf(b, "</text><text class=\"name\" x=\"%d\" y=\"%d\">", 4, p->top - 8);
-    report_escape(b, y_name);
-    aira__buf_text(b, "</text>");
-}
-
-static void close_plot(aira__buf *b) { aira__buf_text(b, "</svg></div>"); }
-
 static void legend_entry(aira__buf *b, const report_data *d, int search) {
     char agent[128], scaffold[128];
     report_plugin_name(d->searches[search].agent, agent, sizeof agent);
@@ -142,34 +82,35 @@ static int walk_progress(const report_data *d, int search, void (*point)(void *,
 }
 
 static void widen_plot(void *context, int evaluations, double best) {
-    plot *p = context;
+    report_plot *p = context;
     p->x1 = fmax(p->x1, evaluations);
-    widen(&p->y0, &p->y1, best);
+    report_widen(&p->y0, &p->y1, best);
 }
 
 typedef struct line {
     aira__buf *b;
-    const plot *p;
+    const report_plot *p;
     bool begun;
 } line;
 
 static void draw_step(void *context, int evaluations, double best) {
     line *l = context;
-    aira__buf_printf(l->b, l->begun ? "H%.1fV%.1f" : "M%.1f %.1f", px(l->p, evaluations), py(l->p, best));
+    aira__buf_printf(l->b, l->begun ? "H%.1fV%.1f" : "M%.1f %.1f", report_plot_x(l->p, evaluations),
+                     report_plot_y(l->p, best));
     l->begun = true;
 }
 
 void report_progress_chart(aira__buf *b, const report_data *d) {
-    plot p = {.x0 = 0, .x1 = 1, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 820, .height = 260};
+    report_plot p = {.x0 = 0, .x1 = 1, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 820, .height = 260};
     for (int s = 0; s < d->n_searches; s++) walk_progress(d, s, widen_plot, &p);
-    open_plot(b, &p, "progress", "evaluations", d->metric);
+    report_plot_open(b, &p, "progress", "evaluations", d->metric);
     for (int s = 0; s < d->n_searches; s++) {
         line l = {b, &p, false};
         aira__buf_printf(b, "<path class=\"line c%d\" d=\"", s % COLOURS);
         walk_progress(d, s, draw_step, &l);
         aira__buf_text(b, "\"/>");
     }
-    close_plot(b);
+    report_plot_close(b);
     aira__buf_text(b, "<p class=\"legend\">");
     for (int s = 0; s < d->n_searches && s < 24; s++) legend_entry(b, d, s);
     if (d->n_searches > 24) aira__buf_printf(b, "<span>and %d more</span>", d->n_searches - 24);
@@ -181,27 +122,27 @@ void report_progress_chart(aira__buf *b, const report_data *d) {
 void report_tree_chart(aira__buf *b, const report_data *d, int search) {
     const report_search *s = &d->searches[search];
     int width = s->n * 6 < 820 ? 820 : s->n * 6 > 6000 ? 6000 : s->n * 6;
-    plot p = {.x0 = 0,
-              .x1 = s->n > 1 ? s->n - 1 : 1,
-              .y0 = NAN,
-              .y1 = NAN,
-              .left = 62,
-              .top = 26,
-              .width = width,
-              .height = 300};
-    for (int i = s->first; i < s->first + s->n; i++) widen(&p.y0, &p.y1, d->nodes[i].search_score);
+    report_plot p = {.x0 = 0,
+                     .x1 = s->n > 1 ? s->n - 1 : 1,
+                     .y0 = NAN,
+                     .y1 = NAN,
+                     .left = 62,
+                     .top = 26,
+                     .width = width,
+                     .height = 300};
+    for (int i = s->first; i < s->first + s->n; i++) report_widen(&p.y0, &p.y1, d->nodes[i].search_score);
     if (isnan(p.y0)) p.y0 = 0, p.y1 = 1;
     p.y0 -= 0.12 * (p.y1 - p.y0); /* a lane below the scores for nodes without one */
     double lane = p.y0;
-    open_plot(b, &p, "tree", "node", d->metric);
+    report_plot_open(b, &p, "tree", "node", d->metric);
     aira__buf_text(b, "<path class=\"link\" d=\"");
     for (int i = 0; i < s->n; i++) {
         const report_node *n = &d->nodes[s->first + i];
         if (n->parent < 0 || n->parent >= s->n) continue;
         const report_node *from = &d->nodes[s->first + n->parent];
-        aira__buf_printf(b, "M%.1f %.1fL%.1f %.1f", px(&p, (double)n->parent),
-                         py(&p, isnan(from->search_score) ? lane : from->search_score), px(&p, i),
-                         py(&p, isnan(n->search_score) ? lane : n->search_score));
+        aira__buf_printf(b, "M%.1f %.1fL%.1f %.1f", report_plot_x(&p, (double)n->parent),
+                         report_plot_y(&p, isnan(from->search_score) ? lane : from->search_score), report_plot_x(&p, i),
+                         report_plot_y(&p, isnan(n->search_score) ? lane : n->search_score));
     }
     aira__buf_printf(b, "\"/><path class=\"trail\"/><g data-first=\"%d\">", s->first);
     for (int i = 0; i < s->n; i++) {
@@ -212,14 +153,14 @@ void report_tree_chart(aira__buf *b, const report_data *d, int search) {
                            : n->duplicate_of >= 0            ? "again"
                                                              : "good";
         aira__buf_printf(b, "<circle class=\"%s%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>", kind,
-                         at == d->submitted ? " won" : "", px(&p, i),
-                         py(&p, isnan(n->search_score) ? lane : n->search_score),
+                         at == d->submitted ? " won" : "", report_plot_x(&p, i),
+                         report_plot_y(&p, isnan(n->search_score) ? lane : n->search_score),
                          at == d->submitted ? 7
                          : s->n > 400       ? 3
                                             : 5);
     }
     aira__buf_text(b, "</g>");
-    close_plot(b);
+    report_plot_close(b);
 }
 
 /* ------------------------------------------------------- cluster and scatter */
@@ -255,38 +196,39 @@ void report_cluster_map(aira__buf *b, const report_data *d) {
     for (int l = 0; l < depth; l += cell >= 22 ? 1 : 5)
         aira__buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">%d</text>",
                          66 + l * cell + cell / 2 - 1, 26 * d->n_tokens + 14, l + 1);
-    close_plot(b);
+    report_plot_close(b);
 }
 
 void report_optimism_chart(aira__buf *b, const report_data *d) {
-    plot p = {.x0 = NAN, .x1 = NAN, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 400, .height = 300};
+    report_plot p = {.x0 = NAN, .x1 = NAN, .y0 = NAN, .y1 = NAN, .left = 62, .top = 26, .width = 400, .height = 300};
     int points = 0;
     for (int i = 0; i < d->n_ranked; i++) {
         const report_node *n = &d->nodes[d->ranked[i]];
         if (isnan(n->search_score) || isnan(n->selection_score)) continue;
-        widen(&p.x0, &p.x1, n->search_score);
-        widen(&p.y0, &p.y1, n->selection_score);
+        report_widen(&p.x0, &p.x1, n->search_score);
+        report_widen(&p.y0, &p.y1, n->selection_score);
         points++;
     }
     if (points < 2) {
         aira__buf_text(b, "<p>Not enough candidates with both scores to compare them.</p>");
         return;
     }
-    open_plot(b, &p, "scatter", "search split", "selection split");
+    report_plot_open(b, &p, "scatter", "search split", "selection split");
     double low = fmax(p.x0, p.y0), high = fmin(p.x1, p.y1);
     if (low < high)
-        aira__buf_printf(b, "<path class=\"diagonal\" d=\"M%.1f %.1fL%.1f %.1f\"/>", px(&p, low), py(&p, low),
-                         px(&p, high), py(&p, high));
+        aira__buf_printf(b, "<path class=\"diagonal\" d=\"M%.1f %.1fL%.1f %.1f\"/>", report_plot_x(&p, low),
+                         report_plot_y(&p, low), report_plot_x(&p, high), report_plot_y(&p, high));
     aira__buf_text(b, "<path class=\"dots\" d=\""); /* one element, however many candidates */
     for (int i = 0; i < d->n_ranked; i++) {
         const report_node *n = &d->nodes[d->ranked[i]];
         if (!isnan(n->search_score) && !isnan(n->selection_score))
-            aira__buf_printf(b, "M%.1f %.1fh0", px(&p, n->search_score), py(&p, n->selection_score));
+            aira__buf_printf(b, "M%.1f %.1fh0", report_plot_x(&p, n->search_score),
+                             report_plot_y(&p, n->selection_score));
     }
     aira__buf_text(b, "\"/>");
     const report_node *won = d->submitted < 0 ? NULL : &d->nodes[d->submitted];
     if (won && !isnan(won->search_score))
-        aira__buf_printf(b, "<circle class=\"won\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"/>", px(&p, won->search_score),
-                         py(&p, won->selection_score));
-    close_plot(b);
+        aira__buf_printf(b, "<circle class=\"won\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"/>",
+                         report_plot_x(&p, won->search_score), report_plot_y(&p, won->selection_score));
+    report_plot_close(b);
 }
