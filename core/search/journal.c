@@ -200,6 +200,7 @@ void aira__journal_close(aira__journal *j) {
     for (int i = 0; i < AIRA__JOURNAL_STATEMENTS; i++) sqlite3_finalize(j->prepared[i].statement);
     if (j->in_transaction) aira__journal_rollback(j);
     sqlite3_close(j->db);
+    aira__journal_forget_texts(j);
     free(j->path);
     free(j);
 }
@@ -224,6 +225,7 @@ aira_status aira__journal_commit(aira__journal *j, aira_error *error) {
 void aira__journal_rollback(aira__journal *j) {
     /* SQLite may have rolled back by itself (disk full); then there is nothing to do. */
     if (!sqlite3_get_autocommit(j->db)) (void)sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL);
+    aira__journal_forget_texts(j);
     j->in_transaction = false;
 }
 
@@ -257,6 +259,11 @@ static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *values)
         bool null = isnan(value) || (type == 'D' && value < 0);
         return null ? sqlite3_bind_null(statement, at) : sqlite3_bind_double(statement, at, value);
     }
+    case 'S': {
+        const char *value = va_arg(*values, const char *);
+        return sqlite3_bind_text64(statement, at, value, (sqlite3_uint64)va_arg(*values, int64_t), SQLITE_TRANSIENT,
+                                   SQLITE_UTF8);
+    }
     default: {
         const char *value = va_arg(*values, const char *);
         return value ? sqlite3_bind_text(statement, at, value, -1, SQLITE_TRANSIENT) : sqlite3_bind_null(statement, at);
@@ -268,7 +275,7 @@ static aira_status bind_all(aira__journal *j, sqlite3_stmt **out, aira_error *er
                             va_list *values) {
     aira_status status = prepare(j, sql, out, error);
     if (status != AIRA_OK) return status;
-    for (int i = 0; types[i]; i++)
+    for (int i = 0; types[i]; i++) /* 'S' takes two arguments and fills one place */
         if (bind_one(*out, i + 1, types[i], values) != SQLITE_OK) return aira__journal_fail(j, error);
     return AIRA_OK;
 }

@@ -14,6 +14,7 @@
 #ifndef AIRA_SEARCH_JOURNAL_H
 #define AIRA_SEARCH_JOURNAL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -91,6 +92,18 @@ aira_status aira__journal_finish_node(aira__journal *, const aira__journal_node 
 /* Stores body once; hash gets its SHA-256. get: malloc'ed, NULL where absent. */
 aira_status aira__journal_put_text(aira__journal *, const char *body, char hash[65], aira_error *);
 char *aira__journal_get_text(aira__journal *, const char *hash, aira_error *);
+
+/* Prompts: what they have in common is stored once (docs/contract.md 6). messages: [{"role", "content"}]; hash gets
+   what call.prompt holds. The readers work on any connection, without preparing anything that outlives them, and read
+   prompts of version 1 as well; prompt: a call's. */
+aira_status aira__journal_put_prompt(aira__journal *, const json_t *messages, char hash[65], aira_error *);
+/* The very messages that were put: a new reference, or NULL. */
+json_t *aira__journal_messages(struct sqlite3 *, const char *prompt, aira_error *);
+/* All messages as one text for readers, each below its role in brackets; malloc'ed, NULL with an error. */
+char *aira__journal_prompt(struct sqlite3 *, const char *prompt, aira_error *);
+/* The whole request where version 1 stored one: {"messages", "operator", "seed", "state"}; else NULL without an error.
+ */
+json_t *aira__journal_request_v1(struct sqlite3 *, const char *prompt, aira_error *);
 
 typedef struct aira__journal_call {
     int64_t search, idx, attempt;

@@ -1,8 +1,5 @@
 /* core/search/journal_write.c - one function per kind of row. See journal.h. */
-#include <string.h>
-
 #include "core/base/clock.h"
-#include "core/base/hash.h"
 #include "core/search/journal_internal.h"
 
 aira_status aira__journal_set_study(aira__journal *j, const char *key, const char *value, aira_error *error) {
@@ -51,11 +48,6 @@ aira_status aira__journal_finish_node(aira__journal *j, const aira__journal_node
                             "sIsssdddidsssii", n->hash, n->duplicate_of, n->status, n->note, n->cause, n->search_score,
                             n->selection_score, n->finished, n->seeds, n->spread, n->standing, n->plan, n->analysis,
                             n->search, n->idx);
-}
-
-aira_status aira__journal_put_text(aira__journal *j, const char *body, char hash[65], aira_error *error) {
-    aira__sha256_hex(body, strlen(body), hash);
-    return aira__journal_do(j, error, "INSERT OR IGNORE INTO text(hash, body) VALUES(?, ?)", "ss", hash, body);
 }
 
 aira_status aira__journal_begin_call(aira__journal *j, const aira__journal_call *c, aira_error *error) {

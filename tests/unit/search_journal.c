@@ -251,3 +251,61 @@ Test(journal, is_what_the_contract_says) {
     cr_assert_str_eq(promised, made);
     free(contract);
 }
+
+Test(journal, prompts_are_stored_in_parts) {
+    aira_error error = {0};
+    aira__journal *j = open_journal((aira__journal_options){.create = true});
+    static const char *const contents[] = {
+        "", "\n", "one", "one\n", "a\n\nb\n\n\nc", "- x\n- y\n  more\n\n- x\n", "\n\n- \n-\n - z \r\n\r\nend\n\n"};
+    size_t n = sizeof contents / sizeof contents[0];
+    json_t *messages = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(messages,
+                              json_pack("{s:s, s:s}", "role", i % 2 ? "user" : "assistant", "content", contents[i]));
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", contents[i]));
+    char hash[65], again[65];
+    cr_assert_eq(aira__journal_put_prompt(j, messages, hash, &error), AIRA_OK, "%s", error.text);
+    double rows = aira__journal_number(j, "SELECT count(*) FROM text", -1);
+    cr_assert_eq(aira__journal_put_prompt(j, messages, again, &error), AIRA_OK, "%s", error.text);
+    cr_assert_str_eq(hash, again);
+    cr_assert_eq(aira__journal_number(j, "SELECT count(*) FROM text", -1), rows, "what is there is stored again");
+    cr_assert_eq(aira__journal_number(j, "SELECT count(*) FROM text WHERE body = '- x' || char(10)", -1), 1,
+                 "a list's item is a part of its own");
+    json_t *back = aira__journal_messages(aira__journal_db(j), hash, &error);
+    cr_assert(json_equal(messages, back), "not the messages that were put");
+    char *text = aira__journal_prompt(aira__journal_db(j), hash, &error);
+    cr_assert(strstr(text, "[user]\none\n") && strstr(text, "\n[system]\n"), "%s", text);
+    free(text);
+    json_decref(back);
+    cr_assert_null(aira__journal_messages(aira__journal_db(j), "absent", &error));
+    cr_assert(strstr(error.text, "lost a prompt"), "%s", error.text);
+    /* parts of a rolled-back transaction are not taken for stored ones */
+    json_t *other = json_pack("[{s:s, s:s}]", "role", "user", "content", "never seen before");
+    cr_assert_eq(aira__journal_begin(j, &error), AIRA_OK);
+    cr_assert_eq(aira__journal_put_prompt(j, other, hash, &error), AIRA_OK);
+    aira__journal_rollback(j);
+    cr_assert_eq(aira__journal_put_prompt(j, other, hash, &error), AIRA_OK);
+    back = aira__journal_messages(aira__journal_db(j), hash, &error);
+    cr_assert(json_equal(other, back), "%s", error.text);
+    json_decref(back);
+    json_decref(other);
+    json_decref(messages);
+    aira__journal_close(j);
+}
+
+Test(journal, prompts_of_version_1_are_read) {
+    aira_error error = {0};
+    aira__journal *j = open_journal((aira__journal_options){.create = true});
+    const char *whole = "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"operator\":\"draft\",\"seed\":\"1\","
+                        "\"state\":{\"node\":0}}";
+    char hash[65];
+    cr_assert_eq(aira__journal_put_text(j, whole, hash, &error), AIRA_OK);
+    json_t *back = aira__journal_messages(aira__journal_db(j), hash, &error);
+    cr_assert_eq(json_array_size(back), 1, "%s", error.text);
+    json_decref(back);
+    back = aira__journal_request_v1(aira__journal_db(j), hash, &error);
+    cr_assert(json_object_get(back, "state"));
+    json_decref(back);
+    aira__journal_close(j);
+}
