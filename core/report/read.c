@@ -59,7 +59,7 @@ void report_plugin_name(const char *json, char *text, size_t size) {
     if (use && model)
         snprintf(text, size, "%s %s", use, model);
     else
-        snprintf(text, size, "%s", use ? use : json);
+        snprintf(text, size, "%s", use ? use : !strcmp(json, "null") ? "none" : json);
     json_decref(object);
 }
 

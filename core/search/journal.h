@@ -85,6 +85,7 @@ typedef struct aira__journal_node {
     const char *standing;                 /* "provisional", "confirmed"; NULL: not compared */
     const char *plan, *analysis;          /* hashes of texts, NULL */
 } aira__journal_node;
+/* Takes everything up to hash, which is known where the scaffold proposed the candidate, and status, created, view. */
 aira_status aira__journal_add_node(aira__journal *, const aira__journal_node *, aira_error *);
 /* Takes everything from hash on but architecture, created and view. */
 aira_status aira__journal_finish_node(aira__journal *, const aira__journal_node *, aira_error *);

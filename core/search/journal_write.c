@@ -34,10 +34,10 @@ aira_status aira__journal_add_candidate(aira__journal *j, const char *hash, cons
 
 aira_status aira__journal_add_node(aira__journal *j, const aira__journal_node *n, aira_error *error) {
     return aira__journal_do(j, error,
-                            "INSERT INTO node_row(search, idx, operator, parent, other_parent, seed, status, created, "
-                            "view) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                            "iisIIisdI", n->search, n->idx, n->operator_name, n->parent, n->other_parent,
-                            (int64_t)n->seed, n->status, n->created, n->view);
+                            "INSERT INTO node_row(search, idx, operator, parent, other_parent, seed, hash, status, "
+                            "created, view) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "iisIIissdI", n->search, n->idx, n->operator_name, n->parent, n->other_parent,
+                            (int64_t)n->seed, n->hash, n->status, n->created, n->view);
 }
 
 aira_status aira__journal_finish_node(aira__journal *j, const aira__journal_node *n, aira_error *error) {

@@ -147,6 +147,17 @@ static aira_status repeat_calls(replay *r, const aira__tree *tree, uint32_t idx,
     return status;
 }
 
+/* What the scaffold proposes now. */
+static aira_status repeat_proposal(const replay *r, aira__tree *tree, uint32_t idx, const uint16_t *layers,
+                                   char hash[65], aira_error *error) {
+    aira__candidate candidate = {0};
+    aira_status status = aira__tree_propose(tree, idx, layers, error);
+    if (status == AIRA_OK) status = aira__candidate_make(layers, r->asking.n_layers, r->tokens, &candidate, error);
+    memcpy(hash, candidate.hash, 65);
+    aira__candidate_release(&candidate);
+    return status;
+}
+
 /* The decision is compared; the recorded outcome is taken over. */
 static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *action, aira_error *error) {
     int64_t at = aira__tree_add(tree, action->operator_code, action->parent, action->other_parent);
@@ -162,7 +173,8 @@ static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *a
         snprintf(now, sizeof now, "%" PRId64 "/%" PRId64, action->parent, action->other_parent);
         differ(r, idx, "parents were %s, are now %s", was, now);
     }
-    aira_status status = repeat_calls(r, tree, idx, hash, error);
+    aira_status status = action->act == AIRA_ACT_PROPOSE ? repeat_proposal(r, tree, idx, action->layers, hash, error)
+                                                         : repeat_calls(r, tree, idx, hash, error);
     if (status != AIRA_OK) return status;
     bool pending = !strcmp(n->status, "pending");
     if (!pending && strcmp(hash, n->hash))
@@ -199,7 +211,7 @@ static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance
             status = aira__tree_step(tree, scaffold->plugin->table, scaffold->self, limit_of(r, own, stage, 0),
                                      limit_of(r, own, stage, 1), &step, error);
         if (status != AIRA_OK) break;
-        if (step.kind == AIRA__STEP_ASK) {
+        if (step.kind == AIRA__STEP_ASK || step.kind == AIRA__STEP_PROPOSE) {
             status = repeat_node(r, tree, &step.action, error);
         } else if (step.kind == AIRA__STEP_STOP && step.quota) {
             stopping = true;
@@ -254,6 +266,8 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     if (status == AIRA_OK)
         status = aira__instance_create_json(r->registry, "scaffold", json_object_get(config, "scaffold"), &scaffold,
                                             error);
+    if (status == AIRA_OK)
+        status = aira__tree_shape(&tree, (uint32_t)r->asking.n_layers, r->tokens, (uint32_t)r->n_tokens, error);
     if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
     if (status == AIRA_OK) status = check_scores(r, seed, error);
     aira__instance_destroy(scaffold);

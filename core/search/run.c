@@ -165,12 +165,16 @@ static aira_status open_search(aira__run *run, int i, aira_error *error) {
                     (uint32_t)aira__json_int(config, "parallel", 1), run->asking.higher_is_better);
     s->slots = calloc(s->tree.parallel, sizeof *s->slots);
     if (!s->label || !s->slots) return no_memory(error);
-    aira_status status = aira__instance_create_json(registry, "scaffold", json_object_get(config, "scaffold"),
-                                                    &s->scaffold, error);
+    const json_t *agent = json_object_get(config, "agent"); /* null where the scaffold proposes */
+    aira_status status = aira__tree_shape(&s->tree, (uint32_t)run->asking.n_layers, run->tokens,
+                                          (uint32_t)run->n_tokens, error);
+    if (status == AIRA_OK)
+        status = aira__instance_create_json(registry, "scaffold", json_object_get(config, "scaffold"), &s->scaffold,
+                                            error);
     for (uint32_t k = 0; status == AIRA_OK && k < s->tree.parallel; k++) {
         s->slots[k].search = s;
-        status = aira__instance_create_json(registry, "agent", json_object_get(config, "agent"), &s->slots[k].agent,
-                                            error);
+        if (!json_is_null(agent))
+            status = aira__instance_create_json(registry, "agent", agent, &s->slots[k].agent, error);
     }
     return status;
 }

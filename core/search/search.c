@@ -3,6 +3,7 @@
  * Order of writing. A node's row, its decision and its first call are one transaction before the agent is asked; an
  * answer is written before it is read; a result is in the journal before it is committed to the tree. Restoring is
  * therefore: rows that are not pending are the committed prefix, and a pending node continues from its last call.
+ * A node that the scaffold proposed has no call; its row names the candidate from the start.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,6 +13,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/compose/notation.h"
 #include "core/search/run_internal.h"
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
@@ -84,16 +86,32 @@ static aira_status set_question(aira__slot *slot, json_t *question, aira_error *
     return status;
 }
 
+/* The slot's candidate is made of these layers and wanted from the queue. */
+static aira_status want_candidate(aira__run *run, aira__slot *slot, const uint16_t *layers, aira_error *error) {
+    aira__candidate *c = &slot->candidate;
+    aira_status status = aira__candidate_make(layers, run->asking.n_layers, run->tokens, c, error);
+    if (status == AIRA_OK)
+        status = aira__journal_add_candidate(run->journal, c->hash, "compose", c->architecture, c->text, error);
+    if (status == AIRA_OK) status = aira__queue_add(run->queue, c->hash, c->canonical, slot->search->tree.seed, error);
+    slot->phase = AIRA__SLOT_EVALUATING;
+    return status;
+}
+
 /* A new node: rows first, then the question goes out. */
 static aira_status start_node(aira__run *run, aira__search *s, const aira_action *action, aira_error *error) {
+    bool proposed = action->act == AIRA_ACT_PROPOSE;
     aira__slot *slot = free_slot(s);
     json_t *question = NULL;
     int64_t idx = aira__tree_add(&s->tree, action->operator_code, action->parent, action->other_parent);
     if (idx < 0 || !slot) return no_memory(error);
     slot->idx = (uint32_t)idx;
-    aira_status status = aira__question_make(&run->asking, &s->tree, slot->idx, &question, error);
-    if (status == AIRA_OK) status = set_question(slot, question, error);
+    aira_status status = proposed ? aira__tree_propose(&s->tree, slot->idx, action->layers, error)
+                                  : aira__question_make(&run->asking, &s->tree, slot->idx, &question, error);
+    if (status == AIRA_OK && !proposed) status = set_question(slot, question, error);
     if (status != AIRA_OK) return status;
+    status = aira__journal_begin(run->journal, error);
+    if (status != AIRA_OK) return status;
+    if (proposed) status = want_candidate(run, slot, action->layers, error);
     aira__journal_node row = {.search = s->id,
                               .idx = idx,
                               .operator_name = aira__operator_name(action->operator_code),
@@ -102,17 +120,16 @@ static aira_status start_node(aira__run *run, aira__search *s, const aira_action
                               .seed = s->tree.seed,
                               .status = "pending",
                               .created = aira__wall(),
-                              .view = s->tree.committed};
-    status = aira__journal_begin(run->journal, error);
-    if (status != AIRA_OK) return status;
-    status = aira__journal_add_node(run->journal, &row, error);
+                              .view = s->tree.committed,
+                              .hash = proposed ? slot->candidate.hash : NULL};
+    if (status == AIRA_OK) status = aira__journal_add_node(run->journal, &row, error);
     if (status == AIRA_OK) status = aira__journal_event(run->journal, "decision", s->id, idx, action->reason, error);
-    if (status == AIRA_OK) status = journal_call(run, slot, error);
+    if (status == AIRA_OK && !proposed) status = journal_call(run, slot, error);
     if (status == AIRA_OK)
         status = aira__journal_commit(run->journal, error);
     else
         aira__journal_rollback(run->journal);
-    if (status == AIRA_OK) ask(run, slot);
+    if (status == AIRA_OK && !proposed) ask(run, slot);
     return status;
 }
 
@@ -157,13 +174,7 @@ static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answ
     } else if (status != AIRA_OK) {
         status = answer_refused(run, slot, answer, reason.text, error);
     } else {
-        aira__candidate *c = &slot->candidate;
-        status = aira__candidate_make(layers, n, run->tokens, c, error);
-        if (status == AIRA_OK)
-            status = aira__journal_add_candidate(run->journal, c->hash, "compose", c->architecture, c->text, error);
-        if (status == AIRA_OK)
-            status = aira__queue_add(run->queue, c->hash, c->canonical, slot->search->tree.seed, error);
-        slot->phase = AIRA__SLOT_EVALUATING;
+        status = want_candidate(run, slot, layers, error);
     }
     free(layers);
     return status;
@@ -302,7 +313,7 @@ aira_status aira__search_advance(aira__run *run, aira__search *s, aira_error *er
         }
         if (step.kind == AIRA__STEP_STOP) {
             status = stop(run, s, &step, error);
-        } else if (step.kind == AIRA__STEP_ASK) {
+        } else if (step.kind == AIRA__STEP_ASK || step.kind == AIRA__STEP_PROPOSE) {
             status = start_node(run, s, &step.action, error);
         } else if (s->tree.committed == s->tree.n) {
             s->done = true; /* only when stopping: a tree without pending nodes has nothing to wait for */
@@ -324,17 +335,37 @@ typedef struct last_call { /* of one pending node */
 } last_call;
 
 typedef struct restoring {
+    const aira__run *run;
     aira__search *search;
     last_call *calls; /* one per node of the tree */
 } restoring;
 
+/* A pending node whose candidate is known was proposed. */
+static aira_status restore_proposal(const restoring *r, uint32_t idx, const char *architecture, aira_error *error) {
+    const aira__asking *asking = &r->run->asking;
+    uint16_t *layers = calloc((size_t)asking->n_layers + 1, sizeof *layers);
+    int n = 0;
+    if (!layers) return no_memory(error);
+    aira_status status = aira__notation_parse(architecture, r->run->tokens, r->run->n_tokens, layers, asking->n_layers,
+                                              &n, error);
+    if (status == AIRA_OK && n == asking->n_layers)
+        status = aira__tree_propose(&r->search->tree, idx, layers, error);
+    else
+        status = aira__fail(error, AIRA_E_CORRUPT,
+                            "the journal's candidate of node %u of search %" PRId64 " is damaged", idx, r->search->id);
+    free(layers);
+    return status;
+}
+
 static aira_status restore_node(void *context, const aira__journal_node *row, aira_error *error) {
-    aira__search *s = ((restoring *)context)->search;
+    const restoring *r = context;
+    aira__search *s = r->search;
     int64_t code = aira__operator_code(row->operator_name);
     if (code < 0 || row->idx != (int64_t)s->tree.n)
         return aira__fail(error, AIRA_E_CORRUPT, "the journal's nodes of search %" PRId64 " are not in order", s->id);
     if (aira__tree_add(&s->tree, (uint32_t)code, row->parent, row->other_parent) < 0) return no_memory(error);
-    if (!strcmp(row->status, "pending")) return AIRA_OK;
+    if (!strcmp(row->status, "pending"))
+        return row->architecture ? restore_proposal(r, (uint32_t)row->idx, row->architecture, error) : AIRA_OK;
     if (s->tree.committed != row->idx)
         return aira__fail(error, AIRA_E_CORRUPT,
                           "the journal's nodes of search %" PRId64 " were not committed in order", s->id);
@@ -367,6 +398,11 @@ static aira_status restore_call(void *context, const aira__journal_call *row, ai
 static aira_status continue_node(aira__run *run, aira__search *s, uint32_t idx, const last_call *call,
                                  aira_error *error) {
     aira__slot *slot = free_slot(s);
+    const uint16_t *proposed = s->tree.nodes[idx].layers;
+    if (slot && proposed) {
+        slot->idx = idx;
+        return want_candidate(run, slot, proposed, error);
+    }
     if (!slot || !call->known)
         return aira__fail(error, AIRA_E_CORRUPT, "the journal holds a pending node %u of search %" PRId64 " that %s",
                           idx, s->id, slot ? "was never asked for" : "is one too many");
@@ -392,7 +428,7 @@ static aira_status continue_node(aira__run *run, aira__search *s, uint32_t idx, 
 }
 
 aira_status aira__search_restore(aira__run *run, aira__search *s, aira_error *error) {
-    restoring r = {s, NULL};
+    restoring r = {run, s, NULL};
     aira_status status = aira__journal_each_node(run->journal, s->id, restore_node, &r, error);
     if (status == AIRA_OK && !(r.calls = calloc(s->tree.n + 1, sizeof *r.calls))) status = no_memory(error);
     if (status == AIRA_OK) status = aira__journal_each_call(run->journal, s->id, restore_call, &r, error);

@@ -79,6 +79,16 @@ static void read_task(reader *r, aira__node *node, const char *const *overrides,
     aira__task_destroy(task);
 }
 
+/* As read_plugin. *proposes: its searches have no agent. */
+static json_t *read_scaffold(reader *r, aira__node *node, bool *proposes) {
+    aira__instance *instance = aira__instance_create(r->registry, "scaffold", node, NULL, r->d);
+    json_t *canonical = instance ? json_deep_copy(instance->canonical) : NULL;
+    const aira_scaffold *table = instance ? instance->plugin->table : NULL;
+    *proposes = table && (table->flags & AIRA_SCAFFOLD_PROPOSES);
+    aira__instance_destroy(instance);
+    return canonical;
+}
+
 /* Adds one element of study.searches per seed. */
 static void add_searches(reader *r, aira__node *seeds, const json_t *search) {
     if (seeds && seeds->kind == AIRA_NODE_LIST && seeds->n_items == 0)
@@ -100,10 +110,17 @@ static void read_search(reader *r, aira__node *node) {
         return;
     }
     aira__node *agent_node = aira__map_get(node, "agent"), *scaffold_node = aira__map_get(node, "scaffold");
-    if (!agent_node) aira__diagnose(r->d, node, "this search names no agent: add `agent: {use: ...}`");
+    bool proposes = false;
     if (!scaffold_node) aira__diagnose(r->d, node, "this search names no scaffold: add `scaffold: {use: greedy}`");
     json_t *agent = agent_node ? read_plugin(r, "agent", agent_node, NULL) : NULL;
-    json_t *scaffold = scaffold_node ? read_plugin(r, "scaffold", scaffold_node, NULL) : NULL;
+    json_t *scaffold = scaffold_node ? read_scaffold(r, scaffold_node, &proposes) : NULL;
+    const char *scaffold_name = aira__json_string(scaffold, "use", "?");
+    if (agent_node && proposes)
+        aira__diagnose(r->d, agent_node,
+                       "scaffold %s proposes architectures by itself and asks no agent: take `agent` out",
+                       scaffold_name);
+    else if (!agent_node && !proposes && (scaffold || !scaffold_node))
+        aira__diagnose(r->d, node, "this search names no agent: add `agent: {use: ...}`");
     aira__budget budget;
     aira__budget_read(aira__map_get(node, "budget"), &budget, r->d);
     if (budget.wall >= 0 || budget.device_seconds >= 0 || budget.flops >= 0 || budget.tokens >= 0 ||
@@ -114,8 +131,8 @@ static void read_search(reader *r, aira__node *node) {
     int64_t parallel = aira__node_int(aira__map_get(node, "parallel"), 1, 1, 1024, r->d);
     aira__node *label_node = aira__map_get(node, "label");
     char made_up[128];
-    snprintf(made_up, sizeof made_up, "%s/%s", aira__json_string(agent, "use", "?"),
-             aira__json_string(scaffold, "use", "?"));
+    snprintf(made_up, sizeof made_up, "%s%s%s", proposes ? "" : aira__json_string(agent, "use", "?"),
+             proposes ? "" : "/", scaffold_name);
     json_t *search = json_pack("{s:O, s:O, s:I, s:s, s:o}", "agent", agent ? agent : json_null(), "scaffold",
                                scaffold ? scaffold : json_null(), "parallel", (json_int_t)parallel, "label",
                                label_node ? aira__node_string(label_node, "", r->d) : made_up, "budget",
@@ -157,24 +174,33 @@ static void check_distinct(reader *r, aira__node *place) {
         }
 }
 
-/* Would this scaffold stop by itself within `most` nodes, if every candidate were good? */
+/* Would this scaffold stop by itself within `most` nodes, if every candidate were good? (If none were, where it
+   proposes itself: a model of made-up scores would take its time to fit.) */
 static bool ends_alone(reader *r, const json_t *canonical, uint32_t most) {
     aira__instance *scaffold = NULL;
     aira__tree tree;
     aira__step step = {.kind = AIRA__STEP_ASK};
     aira_status status = aira__instance_create_json(r->registry, "scaffold", canonical, &scaffold, NULL);
     aira__tree_init(&tree, 1, 1, true);
+    if (status == AIRA_OK)
+        status = aira__tree_shape(&tree, (uint32_t)aira__json_int(r->study, "layers", 0), NULL,
+                                  (uint32_t)json_array_size(json_object_get(r->study, "tokens")), NULL);
     while (status == AIRA_OK && step.kind != AIRA__STEP_STOP && tree.n < most) {
         char hash[32];
         snprintf(hash, sizeof hash, "%u", tree.n);
-        aira__outcome good = {AIRA_NODE_GOOD, hash, "", NULL, NULL, tree.n, tree.n};
+        aira__outcome good = {AIRA_NODE_GOOD, hash, NULL, NULL, NULL, tree.n, tree.n};
         status = aira__tree_step(&tree, scaffold->plugin->table, scaffold->self, -1, -1, &step, NULL);
         if (status != AIRA_OK) break;
         if (step.kind == AIRA__STEP_COMMIT) {
+            if (tree.nodes[tree.committed].layers) good.status = AIRA_NODE_BUGGY;
             status = aira__tree_finish(&tree, tree.committed, &good, NULL);
             if (status == AIRA_OK) (void)aira__tree_commit(&tree);
         } else if (step.kind == AIRA__STEP_ASK) {
             (void)aira__tree_add(&tree, step.action.operator_code, step.action.parent, step.action.other_parent);
+        } else if (step.kind == AIRA__STEP_PROPOSE) {
+            int64_t idx = aira__tree_add(&tree, step.action.operator_code, step.action.parent,
+                                         step.action.other_parent);
+            status = idx < 0 ? AIRA_E_MEMORY : aira__tree_propose(&tree, (uint32_t)idx, step.action.layers, NULL);
         }
     }
     aira__tree_release(&tree);
@@ -197,7 +223,7 @@ static void check_end(reader *r, aira__node *place, const aira__budget *budget) 
         if (own.candidates >= 0 || own.evaluations >= 0 || !json_is_object(scaffold) || ends_alone(r, scaffold, 1000))
             continue;
         aira__diagnose(r->d, place,
-                       "scaffold %s does not stop by itself; say how far search %zu may go: "
+                       "scaffold %s does not stop by itself within 1000 nodes; say how far search %zu may go: "
                        "`budget: {candidates: 100}`",
                        aira__json_string(scaffold, "use", "?"), i + 1);
         return;

@@ -7,6 +7,9 @@
  * and resumptions cannot change it.
  *
  * Pure: no clock, no file, no thread. Running and replaying use the same functions.
+ *
+ * What a scaffold sees of the nodes is kept in the tree and changed as they are added and committed, duplicates are
+ * found by a table of hashes, counts and best nodes are carried along: a step costs what the scaffold costs.
  */
 #ifndef AIRA_SEARCH_TREE_H
 #define AIRA_SEARCH_TREE_H
@@ -27,6 +30,8 @@ typedef struct aira__tree_node {
     char *note, *cause;                   /* NULL or what went wrong */
     double search_score, selection_score; /* NAN */
     int64_t duplicate_of;                 /* -1; known once committed */
+    uint16_t *layers;                     /* token indices; NULL: not known, or of no interest */
+    uint32_t n_seeds, standing;           /* as in aira_node_view; shown as they are when the node is committed */
 } aira__tree_node;
 
 typedef struct aira__tree {
@@ -35,20 +40,33 @@ typedef struct aira__tree {
     uint64_t seed;
     uint32_t parallel; /* >= 1 */
     bool higher_is_better;
+    const char *const *tokens; /* the caller's; may be NULL where no architecture is ever named */
+    uint32_t n_tokens, n_layers;
+    /* tree.c's own */
+    aira_node_view *views; /* of nodes */
+    uint16_t *room;        /* n_layers, for a proposal */
+    uint32_t *buckets;     /* by hash: 1 + the first committed node that has it, or 0 */
+    uint32_t n_buckets;    /* a power of two */
+    uint32_t last_new;     /* 1 + the last committed node that brought a new candidate */
+    int64_t n_distinct, best[2];
 } aira__tree;
 
 void aira__tree_init(aira__tree *, uint64_t seed, uint32_t parallel, bool higher_is_better);
+/* What architectures look like; before the first node. A tree that is not told shows no layers to its scaffold. */
+aira_status aira__tree_shape(aira__tree *, uint32_t n_layers, const char *const *tokens, uint32_t n_tokens,
+                             aira_error *);
 void aira__tree_release(aira__tree *);
 
 typedef enum {
-    AIRA__STEP_ASK,    /* action says for what; call aira__tree_add */
-    AIRA__STEP_COMMIT, /* nothing can be decided before node `committed` ends */
-    AIRA__STEP_STOP,   /* complete, or a quota is used up; commit what is pending, in order */
+    AIRA__STEP_ASK,     /* action says for what; call aira__tree_add */
+    AIRA__STEP_PROPOSE, /* the same, and action.layers is the candidate; call aira__tree_add and aira__tree_propose */
+    AIRA__STEP_COMMIT,  /* nothing can be decided before node `committed` ends */
+    AIRA__STEP_STOP,    /* complete, or a quota is used up; commit what is pending, in order */
 } aira__step_kind;
 typedef struct aira__step {
     aira__step_kind kind;
-    aira_action action;
-    bool quota; /* STOP because of a quota; more of it would let the search go on */
+    aira_action action; /* its layers are the tree's, until the next step */
+    bool quota;         /* STOP because of a quota; more of it would let the search go on */
 } aira__step;
 #define AIRA__BARREN_NODES 100
 /* max_nodes, max_evaluations: the search's share of the budget; negative: none. Where nothing limits the nodes, a
@@ -59,7 +77,10 @@ aira_status aira__tree_step(const aira__tree *, const aira_scaffold *, void *sel
 
 /* Index of the new pending node, or -1 when out of memory. */
 int64_t aira__tree_add(aira__tree *, uint32_t operator_code, int64_t parent, int64_t other_parent);
-/* Outcome of a pending node: copies the strings. */
+/* The candidate of a pending node whose scaffold proposed it: copies the layers, which the scaffold sees at once. */
+aira_status aira__tree_propose(aira__tree *, uint32_t idx, const uint16_t *layers, aira_error *);
+/* Outcome of a pending node: copies the strings; a good one has one seed and no standing. An architecture that does not
+ * fit the shape: AIRA_E_CORRUPT. */
 typedef struct aira__outcome {
     uint32_t status; /* AIRA_NODE_GOOD or BUGGY */
     const char *hash, *architecture, *note, *cause;

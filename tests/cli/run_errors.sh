@@ -117,6 +117,11 @@ assert any("named True other False" in t for t in texts), texts' "$work/agent3/j
 sed '/^budget/d; /^aggregate/d; /^extrapolate/d' "$tiny" >"$work/endless.yaml"
 expect 2 "greedy does not stop by itself" "$aira" run "$work/endless.yaml" --run-dir "$work/endless"
 
+# A scaffold that proposes asks no agent; every other one does.
+proposed=$2/tests/cli/studies/proposed.yaml
+expect 2 "random proposes architectures by itself" "$aira" validate "$proposed" 'searches=[{agent: {use: mutate}, scaffold: {use: random}}]'
+expect 2 "names no agent" "$aira" validate "$proposed" 'searches=[{scaffold: {use: greedy}}]'
+
 # A recorded run is repeated without its agent, node by node.
 "$aira" run "$tiny" --run-dir "$work/first" >/dev/null 2>&1 || fail "the run to be recorded failed"
 cat >"$work/recorded.yaml" <<YAML

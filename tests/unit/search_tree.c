@@ -231,3 +231,114 @@ Test(budget, reads_and_reaches) {
     aira__document_destroy(document);
     aira__diagnostics_destroy(d);
 }
+
+/* ---- proposals ---- */
+
+static const uint16_t *to_propose;
+static aira_action said;
+static uint32_t seen_layers; /* sum over nodes of what the view shows of their layers, -1 as 99 */
+
+/* Proposes to_propose (as many as it may), and looks at what it is shown. */
+static aira_status propose_next(void *self, const aira_journal_view *view, aira_action *action) {
+    (void)self;
+    seen_layers = 0;
+    for (uint32_t i = 0; i < view->n_nodes; i++) {
+        const aira_node_view *node = aira_view_node(view, i);
+        seen_layers = seen_layers * 1000 + (node->layers ? node->layers[0] * 10u + node->layers[1] : 999u);
+    }
+    cr_assert(view->n_layers == 2 && view->n_tokens == 3);
+    *action = (aira_action){.size = action->size,
+                            .act = said.act,
+                            .operator_code = said.operator_code,
+                            .parent = said.parent,
+                            .other_parent = said.other_parent,
+                            .layers = action->layers};
+    for (int i = 0; to_propose && i < 2; i++) action->layers[i] = to_propose[i];
+    return AIRA_OK;
+}
+
+static const char *const alphabet[] = {"mA", "M", "Mb"};
+
+Test(tree, shows_layers_of_proposals_at_once_and_of_answers_when_committed) {
+    static const aira_scaffold proposing = {sizeof proposing, 0, propose_next};
+    static const uint16_t layers[] = {2, 1};
+    aira__tree tree;
+    aira__step step;
+    aira_error error = {0};
+    aira__tree_init(&tree, 1, 3, true);
+    cr_assert_eq(aira__tree_shape(&tree, 2, alphabet, 3, &error), AIRA_OK);
+    to_propose = layers;
+    said = (aira_action){.act = AIRA_ACT_PROPOSE, .parent = -1, .other_parent = -1};
+    cr_assert_eq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(step.kind, AIRA__STEP_PROPOSE);
+    cr_assert_eq(memcmp(step.action.layers, layers, sizeof layers), 0);
+    cr_assert_eq(aira__tree_add(&tree, AIRA_OPERATOR_DRAFT, -1, -1), 0);
+    cr_assert_eq(aira__tree_propose(&tree, 0, step.action.layers, &error), AIRA_OK);
+    cr_assert_eq(aira__tree_add(&tree, AIRA_OPERATOR_DRAFT, -1, -1), 1);
+    aira__outcome good = {AIRA_NODE_GOOD, "h", "M mA", NULL, NULL, 1, 1};
+    cr_assert_eq(aira__tree_finish(&tree, 1, &good, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK);
+    cr_assert_eq(seen_layers, 21999u, "a finished answer is not shown before it is committed");
+    aira__outcome first = {AIRA_NODE_GOOD, "g", "Mb M", NULL, NULL, 1, 1};
+    cr_assert_eq(aira__tree_finish(&tree, 0, &first, &error), AIRA_OK);
+    aira__tree_commit(&tree);
+    aira__tree_commit(&tree);
+    cr_assert_eq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK);
+    cr_assert_eq(seen_layers, 21010u);
+    cr_assert(tree.nodes[1].n_seeds == 1 && tree.nodes[1].standing == AIRA_STANDING_NONE);
+    aira__tree_add(&tree, AIRA_OPERATOR_DRAFT, -1, -1);
+    good.architecture = "M mA M";
+    cr_assert_eq(aira__tree_finish(&tree, 2, &good, &error), AIRA_E_CORRUPT, "three layers where there are two");
+    aira__tree_release(&tree);
+}
+
+Test(tree, refuses_bad_proposals) {
+    static const aira_scaffold proposing = {sizeof proposing, AIRA_SCAFFOLD_PROPOSES, propose_next};
+    static const uint16_t wrong[] = {2, 3};
+    aira__tree tree;
+    aira__step step;
+    aira_error error = {0};
+    aira__tree_init(&tree, 1, 1, true);
+    cr_assert_eq(aira__tree_shape(&tree, 2, alphabet, 3, &error), AIRA_OK);
+    to_propose = wrong;
+    said = (aira_action){.act = AIRA_ACT_PROPOSE, .parent = -1, .other_parent = -1};
+    cr_assert_neq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK);
+    cr_assert(strstr(error.text, "proposed token 3 for layer 1"), "%s", error.text);
+    to_propose = NULL;
+    cr_assert_neq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK, "nothing filled in");
+    said.act = AIRA_ACT_ASK;
+    cr_assert_neq(aira__tree_step(&tree, &proposing, NULL, -1, -1, &step, &error), AIRA_OK);
+    cr_assert(strstr(error.text, "never does"), "%s", error.text);
+    aira__tree_release(&tree);
+}
+
+Test(tree, counts_and_finds_duplicates_among_many) {
+    aira__tree tree;
+    aira_error error = {0};
+    aira__tree_init(&tree, 1, 1, false);
+    int64_t distinct = 0, best = -1, first[5000];
+    for (int i = 0; i < 5000; i++) first[i] = -1;
+    for (int i = 0; i < 5000; i++) {
+        int which = (i * 7919) % 3001;
+        char hash[32];
+        snprintf(hash, sizeof hash, "%d", which);
+        aira__outcome outcome = {i % 3 ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                                 i % 10 ? hash : NULL,
+                                 NULL,
+                                 NULL,
+                                 NULL,
+                                 (which * 31) % 997,
+                                 which};
+        cr_assert_eq(aira__tree_add(&tree, AIRA_OPERATOR_DRAFT, -1, -1), i);
+        cr_assert_eq(aira__tree_finish(&tree, (uint32_t)i, &outcome, &error), AIRA_OK);
+        cr_assert_eq(aira__tree_commit(&tree)->duplicate_of, i % 10 ? first[which] : -1, "node %d", i);
+        if (i % 10 && first[which] < 0) {
+            first[which] = i;
+            distinct++;
+        }
+        if (i % 3 && (best < 0 || outcome.search_score < tree.nodes[best].search_score)) best = i;
+        cr_assert_eq(aira__tree_evaluations(&tree), distinct);
+        cr_assert_eq(aira__tree_best(&tree, false), best);
+    }
+    aira__tree_release(&tree);
+}
