@@ -15,6 +15,9 @@
     X(status, "where a run stands")                                     \
     X(replay, "run a recorded search again, without an agent")          \
     X(report, "write the report of a run")                              \
+    X(compare, "agents and scaffolds of runs side by side")             \
+    X(fork, "a new run that continues another one from a node")         \
+    X(rescore, "score a run's candidates on another task")              \
     X(evaluate, "train one architecture on a task and print its score") \
     X(aggregate, "merge the top cluster of runs into one architecture") \
     X(extrapolate, "stretch or stack an architecture to a size")        \

@@ -50,6 +50,7 @@ static void read_task_result(reader *r, aira__node *place, const aira__task *tas
     put(r, r->study, "metric", json_string(task->metric));
     put(r, r->study, "task", json_deep_copy(task->canonical));
     put(r, r->study, "task_hash", json_string(task->hash));
+    put(r, r->study, "scale", aira__score_scale_json(&task->scale));
     put(r, r->study, "limits",
         json_pack("{s:f, s:I}", "seconds", task->limit_seconds, "memory", (json_int_t)task->limit_memory));
 }

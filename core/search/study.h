@@ -14,8 +14,9 @@
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
  * to the journal and a resumed run reads nothing else. Its members:
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
- *   searches [{agent, scaffold, seed, parallel, label, budget}] (one per seed; agent null where the scaffold proposes),
- * budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to, by}, prompts {name: text}
+ *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget}] (one per seed; agent null
+ *   where the scaffold proposes), budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to, by},
+ *   prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H

@@ -1,6 +1,7 @@
 /* core/train/task.c - reading tasks from YAML and from their canonical JSON; see task.h. */
 #include "core/train/task.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 #define MAX_LAYERS 4096
 
-static const char *const task_keys[] = {"task", "candidate", "tokens", "proxies", "limits", NULL};
+static const char *const task_keys[] = {"task", "candidate", "tokens", "proxies", "limits", "scale", NULL};
 static const char *const candidate_keys[] = {"kind", "layers", "backbone", NULL};
 static const char *const proxy_keys[] = {"name", "dataset", "recipe", "backbone", "weight", NULL};
 static const char *const limit_keys[] = {"seconds", "memory", NULL};
@@ -175,6 +176,24 @@ static aira_status finish(aira__task *task, aira_error *error) {
     return aira__json_hash(task->canonical, task->hash, error);
 }
 
+/* What a guessing model scores on one proxy; NAN where the data set was not there to say. */
+static double guess_of(const aira_dataset_info *info) {
+    if (info->metric == 0) return NAN;
+    if (!isnan(info->worst)) return info->worst;
+    return info->metric == AIRA_METRIC_ACCURACY ? 1.0 / (double)info->classes
+           : info->metric == AIRA_METRIC_LOSS   ? log((double)info->classes)
+                                                : 8;
+}
+
+static void complete_scale(aira__task *task, const aira__node *place, aira__diagnostics *d) {
+    double sum = 0, weights = 0;
+    for (int k = 0; k < task->n_proxies; k++) {
+        sum += task->proxies[k].weight * guess_of(&task->proxies[k].info);
+        weights += task->proxies[k].weight;
+    }
+    aira__score_scale_complete(&task->scale, task->higher_is_better, sum / weights, place, d);
+}
+
 aira__task *aira__task_load(aira__registry *registry, aira__node *root, bool check_data, aira__diagnostics *d) {
     int before = aira__diagnostics_count(d);
     if (root == NULL || root->kind != AIRA_NODE_MAP) {
@@ -192,10 +211,13 @@ aira__task *aira__task_load(aira__registry *registry, aira__node *root, bool che
     aira__tokens_read(registry, tokens != NULL ? tokens : NULL, &task->tokens, &task->n_tokens, d);
     read_proxies(registry, aira__map_get(root, "proxies"), root, check_data, task, d);
     read_limits(aira__map_get(root, "limits"), task, d);
+    aira__node *scale = aira__map_get(root, "scale");
+    aira__score_scale_read(scale, &task->scale, d);
     aira__map_finish(root, task_keys, d);
     aira_error error = {AIRA_OK, ""};
     if (aira__diagnostics_count(d) == before && finish(task, &error) != AIRA_OK)
         aira__diagnose(d, root, "%s", error.text);
+    if (aira__diagnostics_count(d) == before) complete_scale(task, scale != NULL ? scale : root, d);
     if (aira__diagnostics_count(d) == before) return task;
     aira__task_destroy(task);
     return NULL;
@@ -235,6 +257,7 @@ static aira_status fill_from_json(aira__registry *registry, const json_t *json, 
     const json_t *candidate = json_object_get(json, "candidate"), *limits = json_object_get(json, "limits");
     const json_t *proxies = json_object_get(json, "proxies");
     task->name = strdup(aira__json_string(json, "task", "task"));
+    task->scale = (aira__score_scale){NAN, NAN, NAN};
     task->layers = (int)aira__json_int(candidate, "layers", 0);
     task->limit_seconds = aira__json_real(limits, "seconds", 0);
     task->limit_memory = aira__json_int(limits, "memory", 0);

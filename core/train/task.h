@@ -9,6 +9,7 @@
  *       - {dataset: {use: mad, task: memorization}, recipe: {steps: 100, batch: 32}, weight: 1}
  *       - {dataset: {use: mad, task: compression}, recipe: {steps: 100}, backbone: {use: mad_autoencoder}}
  *     limits: {seconds: 10m, memory: 8GiB}
+ *     scale: {worst: 0.1, best: 0.999, optimum: 1}     # see score_scale.h
  *
  * A proxy is one training; the score of a candidate is the weighted mean of its proxies' scores. All proxies of a task
  * have one direction: accuracies, or losses.
@@ -20,6 +21,7 @@
 #include "aira/dataset.h"
 #include "core/graph/model.h"
 #include "core/train/recipe.h"
+#include "core/train/score_scale.h"
 
 typedef struct aira__proxy {
     char *name;              /* for results and messages: "mad memorization" */
@@ -47,9 +49,10 @@ typedef struct aira__task {
     aira__proxy *proxies;
     int n_proxies;
     bool higher_is_better;
-    const char *metric;   /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
-    double limit_seconds; /* per evaluation; 0: none */
-    int64_t limit_memory; /* bytes; 0: none */
+    const char *metric;      /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
+    double limit_seconds;    /* per evaluation; 0: none */
+    int64_t limit_memory;    /* bytes; 0: none */
+    aira__score_scale scale; /* no part of the canonical task; all NAN where loaded from it */
     json_t *canonical;
     char hash[65];
 } aira__task;
