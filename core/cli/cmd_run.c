@@ -67,6 +67,9 @@ static int execute(aira__cli *cli, const char *dir) {
     int exit_status;
     if (status != AIRA_OK) {
         exit_status = aira__cli_fail(cli, &error);
+    } else if (end == AIRA__RUN_HELD) {
+        exit_status = aira__cli_fail_text(cli, AIRA_E_FAILED, "%s; repair that and continue with `aira resume %s`",
+                                          error.text, dir);
     } else if (end == AIRA__RUN_INTERRUPTED) {
         exit_status = aira__cli_fail_text(cli, AIRA_E_FAILED, "stopped on request; continue with `aira resume %s`",
                                           dir);

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/http/http.h"
+#include "core/http/json_service.h"
 #include "core/plugin/host.h"
 #include "core/plugin/loader.h"
 #include "core/plugin/manifest.h"
@@ -26,6 +28,8 @@ typedef struct slot {
 struct aira__registry {
     aira__host host;
     aira__process *process;
+    aira__http *http;
+    aira_json_service json;
     aira__loader loader;
     slot **slots;
     int n_slots;
@@ -124,6 +128,18 @@ static aira_status add_named(void *context, const char *path) {
     return AIRA_OK;
 }
 
+static aira_status offer_services(aira__registry *r, aira_error *error) {
+    aira_status status = aira__process_create(&r->host.table, &r->process, error);
+    if (status == AIRA_OK) status = aira__http_create(&r->host.table, &r->http, error);
+    if (status != AIRA_OK) return status;
+    aira__json_service_init(&r->host.table, &r->json);
+    if (aira__host_offer(&r->host, AIRA_SERVICE_PROCESS, aira__process_table(r->process)) &&
+        aira__host_offer(&r->host, AIRA_SERVICE_HTTP, aira__http_table(r->http)) &&
+        aira__host_offer(&r->host, AIRA_SERVICE_JSON, &r->json))
+        return AIRA_OK;
+    return aira__fail(error, AIRA_E_MEMORY, "out of memory for the plugin registry");
+}
+
 aira_status aira__registry_create(const aira__registry_options *options, aira__registry **out, aira_error *error) {
     *out = NULL;
     aira__registry *r = calloc(1, sizeof *r);
@@ -133,13 +149,8 @@ aira_status aira__registry_create(const aira__registry_options *options, aira__r
         free(r);
         return status;
     }
-    status = aira__process_create(&r->host.table, &r->process, error);
-    if (status == AIRA_OK) {
-        if (aira__host_offer(&r->host, AIRA_SERVICE_PROCESS, aira__process_table(r->process)))
-            status = aira__scan_plugins(options, add_file, add_named, r, error);
-        else
-            status = aira__fail(error, AIRA_E_MEMORY, "out of memory for the plugin registry");
-    }
+    status = offer_services(r, error);
+    if (status == AIRA_OK) status = aira__scan_plugins(options, add_file, add_named, r, error);
     if (status != AIRA_OK) {
         aira__registry_destroy(r);
         return status;
@@ -157,6 +168,7 @@ void aira__registry_destroy(aira__registry *r) {
     free(r->loose);
     free(r->named);
     aira__process_destroy(r->process);
+    aira__http_destroy(r->http);
     aira__host_finish(&r->host);
     free(r);
 }

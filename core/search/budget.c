@@ -8,7 +8,7 @@
 
 #include "core/base/json.h"
 
-static const aira__budget unlimited = {-1, -1, -1, -1, -1, -1, -1};
+static const aira__budget unlimited = {-1, -1, -1, -1, -1, -1, -1, 0};
 
 /* A limit of 0 would mean a study that does nothing; it is a mistake. */
 static int64_t count_limit(aira__node *map, const char *key, aira__diagnostics *diagnostics) {
@@ -38,8 +38,8 @@ static double money(aira__node *node, aira__diagnostics *diagnostics) {
 }
 
 void aira__budget_read(aira__node *node, aira__budget *out, aira__diagnostics *diagnostics) {
-    static const char *const accepted[] = {"candidates", "evaluations", "wall",  "device_seconds",
-                                           "flops",      "tokens",      "money", NULL};
+    static const char *const accepted[] = {"candidates", "evaluations",    "wall", "device_seconds", "flops", "tokens",
+                                           "money",      "allow_unpriced", NULL};
     *out = unlimited;
     if (!node) return;
     if (node->kind != AIRA_NODE_MAP) {
@@ -56,6 +56,7 @@ void aira__budget_read(aira__node *node, aira__budget *out, aira__diagnostics *d
     item = aira__map_get(node, "flops");
     out->flops = check_positive(item, aira__node_real(item, -1, diagnostics), diagnostics);
     out->money_usd = money(aira__map_get(node, "money"), diagnostics);
+    out->allow_unpriced = aira__node_bool(aira__map_get(node, "allow_unpriced"), false, diagnostics);
     aira__map_finish(node, accepted, diagnostics);
 }
 
@@ -63,10 +64,10 @@ static json_t *limit_json(double value) { return value < 0 ? json_null() : json_
 static json_t *count_json(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
 json_t *aira__budget_json(const aira__budget *b) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "candidates", count_json(b->candidates), "evaluations",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "candidates", count_json(b->candidates), "evaluations",
                      count_json(b->evaluations), "wall", limit_json(b->wall), "device_seconds",
                      limit_json(b->device_seconds), "flops", limit_json(b->flops), "tokens", count_json(b->tokens),
-                     "money", limit_json(b->money_usd));
+                     "money", limit_json(b->money_usd), "allow_unpriced", b->allow_unpriced != 0);
 }
 
 void aira__budget_from_json(const json_t *object, aira__budget *out) {
@@ -77,6 +78,7 @@ void aira__budget_from_json(const json_t *object, aira__budget *out) {
     out->flops = aira__json_real(object, "flops", -1);
     out->tokens = aira__json_int(object, "tokens", -1);
     out->money_usd = aira__json_real(object, "money", -1);
+    out->allow_unpriced = json_is_true(json_object_get(object, "allow_unpriced"));
 }
 
 void aira__usage_read(aira__journal *j, double seconds, aira__usage *out) {
@@ -121,7 +123,8 @@ bool aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sen
                      rows[i].limit);
             return true;
         }
-    bool money = b->money_usd >= 0 && u->unpriced > 0, tokens = b->tokens >= 0 && u->uncounted > 0;
+    bool money = b->money_usd >= 0 && u->unpriced > 0 && !b->allow_unpriced,
+         tokens = b->tokens >= 0 && u->uncounted > 0;
     if (money || tokens)
         snprintf(sentence, size,
                  "the budget in %s cannot be kept, because an agent does not tell what its answers cost; "

@@ -17,9 +17,11 @@ typedef struct aira__budget { /* negative: no limit */
     int64_t candidates, evaluations;
     double wall, device_seconds, flops, money_usd;
     int64_t tokens;
+    int64_t allow_unpriced; /* not 0: answers without a known price count as free */
 } aira__budget;
 
-/* Keys: candidates, evaluations, wall, device_seconds, flops, tokens, money ("20 USD"). node NULL: no limits. */
+/* Keys: candidates, evaluations, wall, device_seconds, flops, tokens, money ("20 USD"), allow_unpriced. node NULL: no
+ * limits. */
 void aira__budget_read(aira__node *node, aira__budget *, aira__diagnostics *);
 json_t *aira__budget_json(const aira__budget *); /* null where there is no limit */
 void aira__budget_from_json(const json_t *, aira__budget *);

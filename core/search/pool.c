@@ -11,13 +11,17 @@
 #include "core/plugin/registry.h"
 
 #define MAX_ANSWER ((size_t)16 << 20) /* bytes of one answer; more is refused */
+#define MAX_PARTIAL ((size_t)1 << 20) /* bytes of void text that are kept */
+#define MAX_NOTES ((size_t)16 << 10)
+#define STACK_BYTES ((size_t)512 << 10)
 
 struct aira__pool {
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
     aira__ask *questions, **questions_end, *answers, **answers_end;
     pthread_t *threads;
-    int n_threads;
+    int n_threads, most;
+    int idle, waiting; /* threads without a question, questions without a thread */
     bool ending;
     atomic_int cancelled;
 };
@@ -38,6 +42,25 @@ static void sink_usage(const aira_sink *sink, const aira_usage *usage) {
     size_t n = usage->size < sizeof ask->usage ? usage->size : sizeof ask->usage;
     memcpy(&ask->usage, usage, n);
     ask->usage.size = sizeof ask->usage;
+    ask->model[0] = 0;
+    if (ask->usage.model) strncpy(ask->model, ask->usage.model, sizeof ask->model - 1);
+    ask->usage.model = ask->model[0] ? ask->model : NULL;
+}
+
+static void sink_note(const aira_sink *sink, const char *sentence) {
+    aira__ask *ask = sink->core;
+    size_t n = strlen(sentence);
+    if (n + 1 > MAX_NOTES - ask->notes.size) return;
+    if (ask->notes.size) (void)aira__buf_add(&ask->notes, "\n", 1);
+    (void)aira__buf_add(&ask->notes, sentence, n);
+}
+
+static void sink_restart(const aira_sink *sink, const char *reason) {
+    aira__ask *ask = sink->core;
+    size_t room = MAX_PARTIAL - ask->partial.size, n = ask->text.size < room ? ask->text.size : room;
+    (void)reason; /* the agent's notes say it */
+    (void)aira__buf_add(&ask->partial, ask->text.data ? ask->text.data : "", n);
+    aira__buf_free(&ask->text);
 }
 
 static int32_t sink_cancelled(const aira_sink *sink) {
@@ -46,9 +69,22 @@ static int32_t sink_cancelled(const aira_sink *sink) {
 }
 
 static void answer(aira__ask *ask) {
-    aira_sink sink = {sizeof sink, 0, ask, sink_text, sink_usage, sink_cancelled};
+    aira_sink sink = {.size = sizeof sink,
+                      .core = ask,
+                      .text = sink_text,
+                      .usage = sink_usage,
+                      .cancelled = sink_cancelled,
+                      .note = sink_note,
+                      .restart = sink_restart};
     double begin = aira__now();
-    ask->usage = (aira_usage){sizeof ask->usage, 0, -1, -1, -1, -1, -1.0};
+    ask->usage = (aira_usage){.size = sizeof ask->usage,
+                              .input_tokens = -1,
+                              .cached_input_tokens = -1,
+                              .output_tokens = -1,
+                              .reasoning_tokens = -1,
+                              .money_usd = -1,
+                              .cache_write_tokens = -1,
+                              .tries = -1};
     ask->error[0] = 0;
     if (ask->host) aira__host_clear_failure(ask->host);
     ask->status = ask->agent->complete(ask->self, ask->request, &sink);
@@ -65,8 +101,13 @@ static void *run(void *argument) {
     aira__pool *pool = argument;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->questions && !pool->ending) pthread_cond_wait(&pool->asked, &pool->lock);
+        while (!pool->questions && !pool->ending) {
+            pool->idle++;
+            pthread_cond_wait(&pool->asked, &pool->lock);
+            pool->idle--;
+        }
         if (pool->ending) break;
+        pool->waiting--;
         aira__ask *ask = pool->questions;
         if (!(pool->questions = ask->next)) pool->questions_end = &pool->questions;
         pthread_mutex_unlock(&pool->lock);
@@ -81,9 +122,26 @@ static void *run(void *argument) {
     return NULL;
 }
 
-aira_status aira__pool_create(int n_threads, aira__pool **out, aira_error *error) {
+void aira__ask_release(aira__ask *ask) {
+    aira__buf_free(&ask->text);
+    aira__buf_free(&ask->partial);
+    aira__buf_free(&ask->notes);
+}
+
+/* One more thread; the lock is held or nobody else knows the pool yet. */
+static bool start_thread(aira__pool *pool) {
+    pthread_attr_t attributes;
+    if (pool->n_threads >= pool->most || pthread_attr_init(&attributes) != 0) return false;
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    bool started = pthread_create(&pool->threads[pool->n_threads], &attributes, run, pool) == 0;
+    pthread_attr_destroy(&attributes);
+    pool->n_threads += started;
+    return started;
+}
+
+aira_status aira__pool_create(int most, aira__pool **out, aira_error *error) {
     aira__pool *pool = calloc(1, sizeof *pool);
-    pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
+    pthread_t *threads = calloc((size_t)(most > 0 ? most : 1), sizeof *threads);
     *out = NULL;
     if (!pool || !threads) {
         free(pool);
@@ -100,9 +158,11 @@ aira_status aira__pool_create(int n_threads, aira__pool **out, aira_error *error
     pool->questions_end = &pool->questions;
     pool->answers_end = &pool->answers;
     pool->threads = threads;
-    for (; pool->n_threads < n_threads; pool->n_threads++)
-        if (pthread_create(&threads[pool->n_threads], NULL, run, pool) != 0) break;
-    if (pool->n_threads == 0) {
+    pool->most = most > 0 ? most : 1;
+    pthread_mutex_lock(&pool->lock);
+    bool started = start_thread(pool); /* the first one now, so that no question can be without any */
+    pthread_mutex_unlock(&pool->lock);
+    if (!started) {
         aira__pool_destroy(pool);
         return aira__fail(error, AIRA_E_FAILED,
                           "no thread could be started for the agents; raise the limit on processes");
@@ -132,6 +192,8 @@ void aira__pool_submit(aira__pool *pool, aira__ask *ask) {
     pthread_mutex_lock(&pool->lock);
     *pool->questions_end = ask;
     pool->questions_end = &ask->next;
+    pool->waiting++;
+    if (pool->idle < pool->waiting) (void)start_thread(pool); /* where none can be had, it waits for one */
     pthread_cond_signal(&pool->asked);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -1,7 +1,9 @@
 /* core/search/pool.h - threads that wait for agents, so that nothing else has to.
  *
- * The coordinator hands in questions and collects answers; a stalled agent holds up one thread and no evaluator. All
- * decisions and all writing stay with the coordinator: a thread touches its own ask and nothing else.
+ * The coordinator hands in questions and collects answers; a stalled agent holds up one thread and nobody else. Threads
+ * are started when a question finds none idle, up to as many as questions can be out at once, so no question ever waits
+ * for another's answer; their stacks are small. All decisions and all writing stay with the coordinator: a thread
+ * touches its own ask and nothing else.
  */
 #ifndef AIRA_SEARCH_POOL_H
 #define AIRA_SEARCH_POOL_H
@@ -22,14 +24,21 @@ struct aira__ask {
     aira_status status;
     char error[1024]; /* sentence, where status is not AIRA_OK */
     aira__buf text;
-    aira_usage usage;
+    aira__buf partial; /* texts that became void (aira_sink.restart), one after the other */
+    aira__buf notes;   /* one line each */
+    aira_usage usage;  /* model points to the next member, or is NULL */
+    char model[128];
     double seconds;
     aira__ask *next;
     struct aira__pool *pool;
 };
 
 typedef struct aira__pool aira__pool;
-aira_status aira__pool_create(int n_threads, aira__pool **, aira_error *);
+/* Empties text, partial and notes. */
+void aira__ask_release(aira__ask *);
+
+/* most: questions that can be out at once. */
+aira_status aira__pool_create(int most, aira__pool **, aira_error *);
 /* Cancels what runs, waits for it and drops what was not collected. NULL is fine. */
 void aira__pool_destroy(aira__pool *);
 void aira__pool_submit(aira__pool *, aira__ask *);

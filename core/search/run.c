@@ -17,7 +17,6 @@
 #include "core/search/run_internal.h"
 #include "core/train/task.h"
 
-#define MAX_THREADS 64     /* agents asked at once; more questions wait their turn */
 #define IDLE_SECONDS 0.01  /* pause of the loop when nothing has come in */
 #define BUDGET_SECONDS 0.1 /* between looks at what has been used up */
 
@@ -333,7 +332,7 @@ static aira_status share_leftovers(aira__run *run, bool *revived, aira_error *er
 
 /* ---- the loop ---- */
 
-typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET } loop_end;
+typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET, LOOP_HELD } loop_end;
 
 static aira_status one_round(aira__run *run, double wait, bool *moved, aira_error *error) {
     aira_status status = AIRA_OK;
@@ -361,6 +360,21 @@ static bool all_done(const aira__run *run) {
     return true;
 }
 
+/* Nothing more can happen: every search is done, or held with nothing under way. reason: why the first is held. */
+static bool all_held(const aira__run *run, char *reason, size_t size) {
+    const char *why = NULL;
+    for (int i = 0; i < run->n_searches; i++) {
+        const aira__search *s = &run->searches[i];
+        if (s->done) continue;
+        if (!s->held) return false;
+        for (uint32_t k = 0; k < s->tree.parallel; k++)
+            if (s->slots[k].phase == AIRA__SLOT_ASKING || s->slots[k].phase == AIRA__SLOT_EVALUATING) return false;
+        if (!why) why = s->held;
+    }
+    if (why) snprintf(reason, size, "%s", why);
+    return why != NULL;
+}
+
 static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reason_size, aira_error *error) {
     aira_status status = AIRA_OK;
     bool moved = true;
@@ -385,6 +399,10 @@ static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reas
             status = share_leftovers(run, &revived, error);
             if (!revived) break;
         }
+        if (all_held(run, reason, reason_size)) {
+            *end = LOOP_HELD;
+            break;
+        }
         if (status == AIRA_OK) status = one_round(run, moved ? 0 : IDLE_SECONDS, &moved, error);
         aira__progress_tick(run);
     }
@@ -402,7 +420,7 @@ static aira_status close_books(aira__run *run, loop_end end, const char *reason,
         status = aira__journal_event(run->journal, "interrupt", -1, -1, "stopped on request; resumable", error);
     if (status == AIRA_OK && end == LOOP_BUDGET)
         status = aira__journal_event(run->journal, "budget", -1, -1, reason, error);
-    for (int i = 0; status == AIRA_OK && i < run->n_searches && end != LOOP_INTERRUPTED; i++) {
+    for (int i = 0; status == AIRA_OK && i < run->n_searches && end != LOOP_INTERRUPTED && end != LOOP_HELD; i++) {
         const aira__search *s = &run->searches[i];
         if (!s->done)
             status = aira__journal_search_state(run->journal, s->id, "stopped", reason, error);
@@ -438,7 +456,7 @@ static aira_status open_run(aira__run *run, aira_error *error) {
     }
     if (status == AIRA_OK) status = compare_plugins(run, error);
     if (status == AIRA_OK) status = open_quotas(run, error);
-    if (status == AIRA_OK) status = aira__pool_create(threads < MAX_THREADS ? threads : MAX_THREADS, &run->pool, error);
+    if (status == AIRA_OK) status = aira__pool_create(threads, &run->pool, error);
     for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)
         status = aira__search_restore(run, &run->searches[i], error);
     return status;
@@ -463,7 +481,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
     aira__run run = {.dir = dir, .options = options, .started = aira__now()};
     aira__lock *lock = NULL;
     loop_end ended = LOOP_COMPLETE;
-    char reason[256] = "";
+    char reason[1024] = "";
     bool valid = false;
     *end = AIRA__RUN_DONE;
     if (summary) *summary = NULL;
@@ -480,6 +498,9 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
     if (status == AIRA_OK) status = close_books(&run, ended, reason, error);
     if (status == AIRA_OK && ended == LOOP_INTERRUPTED) {
         *end = AIRA__RUN_INTERRUPTED;
+    } else if (status == AIRA_OK && ended == LOOP_HELD) {
+        *end = AIRA__RUN_HELD;
+        (void)aira__fail(error, AIRA_E_DENIED, "%s", reason);
     } else if (status == AIRA_OK) {
         const char *state = ended == LOOP_BUDGET ? "stopped" : "done";
         /* Set before the report is written, which tells it; a kill in between is repaired by resume. */
@@ -488,7 +509,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
         if (status == AIRA_OK && !valid) *end = AIRA__RUN_NOTHING;
         if (status == AIRA_OK && !valid) status = aira__journal_set_study(run.journal, "state", "failed", NULL);
     }
-    if (status == AIRA_OK && ended != LOOP_INTERRUPTED && summary &&
+    if (status == AIRA_OK && ended != LOOP_INTERRUPTED && ended != LOOP_HELD && summary &&
         !(*summary = aira__run_summary(run.journal, dir, error)))
         status = AIRA_E_MEMORY;
     close_run(&run);

@@ -29,6 +29,7 @@ typedef struct aira__run_options {
 typedef enum {
     AIRA__RUN_DONE,        /* everything up to the report is there */
     AIRA__RUN_INTERRUPTED, /* resumable */
+    AIRA__RUN_HELD,        /* resumable; a model server refuses, the error says which and why */
     AIRA__RUN_NOTHING,     /* complete, but no candidate was valid; the error says why */
 } aira__run_end;
 

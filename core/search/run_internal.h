@@ -14,7 +14,7 @@
 
 struct aira__search;
 
-typedef enum { AIRA__SLOT_FREE, AIRA__SLOT_ASKING, AIRA__SLOT_EVALUATING } aira__slot_phase;
+typedef enum { AIRA__SLOT_FREE, AIRA__SLOT_ASKING, AIRA__SLOT_EVALUATING, AIRA__SLOT_HELD } aira__slot_phase;
 
 /* A node in flight. A search has `parallel` of them, each with an agent of its own. */
 typedef struct aira__slot {
@@ -39,6 +39,7 @@ typedef struct aira__search {
     bool stopping; /* the scaffold or a quota said stop; pending nodes are still committed */
     bool quota;    /* it was a quota */
     bool done;
+    char *held; /* why its agent cannot be asked any more in this session, or NULL */
 } aira__search;
 
 typedef struct aira__progress {
@@ -77,6 +78,12 @@ aira_status aira__search_collect(aira__run *, aira__search *, aira_error *);
 /* Puts the nodes of the journal back, pending ones into slots. */
 aira_status aira__search_restore(aira__run *, aira__search *, aira_error *);
 void aira__search_release(aira__search *);
+
+/* call.c */
+/* Writes the end of the slot's call. text: the answer, or what there is of a failed one; NULL: the call stays open. */
+aira_status aira__call_end(aira__run *, aira__slot *, const char *text, aira_error *);
+/* Text that SQLite and JSON can hold: what is not UTF-8, and zero bytes, become '?'. Empties raw; NULL: no memory. */
+char *aira__clean_text(aira__buf *raw);
 
 /* finish.c: selection, aggregation, extrapolation, report. *valid: some candidate was. */
 aira_status aira__run_finish(aira__run *, bool *valid, aira_error *);

@@ -13,6 +13,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/base/log.h"
 #include "core/compose/notation.h"
 #include "core/search/run_internal.h"
 
@@ -29,7 +30,7 @@ static aira__slot *free_slot(aira__search *s) {
 static void clear_slot(aira__slot *slot) {
     aira__request_release(&slot->request);
     aira__candidate_release(&slot->candidate);
-    aira__buf_free(&slot->ask.text);
+    aira__ask_release(&slot->ask);
     slot->phase = AIRA__SLOT_FREE;
 }
 
@@ -42,6 +43,7 @@ void aira__search_release(aira__search *s) {
     aira__tree_release(&s->tree);
     aira__instance_destroy(s->scaffold);
     free(s->label);
+    free(s->held);
     *s = (aira__search){0};
 }
 
@@ -66,7 +68,7 @@ static aira_status journal_call(aira__run *run, const aira__slot *slot, aira_err
 }
 
 static void ask(aira__run *run, aira__slot *slot) {
-    aira__buf_free(&slot->ask.text);
+    aira__ask_release(&slot->ask);
     slot->ask = (aira__ask){.agent = slot->agent->plugin->table,
                             .self = slot->agent->self,
                             .host = aira__registry_host(run->options->registry),
@@ -180,65 +182,32 @@ static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answ
     return status;
 }
 
-/* Text that SQLite and JSON can hold: what is not UTF-8, and zero bytes, become '?'. */
-static char *clean_text(aira__buf *raw) {
-    size_t n = raw->size;
-    char *text = aira__buf_take(raw);
-    for (size_t i = 0; text && i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t more = c < 0x80                ? 0
-                      : c >= 0xC2 && c < 0xE0 ? 1
-                      : c >= 0xE0 && c < 0xF0 ? 2
-                      : c >= 0xF0 && c < 0xF5 ? 3
-                                              : 9;
-        bool good = c != 0 && more < 9 && i + more < n;
-        for (size_t k = 1; good && k <= more; k++) good = ((unsigned char)text[i + k] & 0xC0) == 0x80;
-        if (good && more > 1) { /* overlong forms, surrogates, beyond U+10FFFF */
-            unsigned char d = (unsigned char)text[i + 1];
-            good = !(c == 0xE0 && d < 0xA0) && !(c == 0xED && d > 0x9F) && !(c == 0xF0 && d < 0x90) &&
-                   !(c == 0xF4 && d > 0x8F);
-        }
-        if (!good)
-            text[i++] = '?';
-        else
-            i += more + 1;
+/* Nobody can be asked until a person has repaired something: the question stays open, and resuming asks it again. */
+static aira_status hold(aira__run *run, aira__slot *slot, aira_error *error) {
+    aira__search *s = slot->search;
+    aira_status status = aira__call_end(run, slot, NULL, error);
+    if (status == AIRA_OK && !s->held) {
+        s->held = strdup(slot->ask.error);
+        aira__log(AIRA_LOG_ERROR, "search %" PRId64 " (%s) is held: %s", s->id, s->label, slot->ask.error);
+        status = s->held ? aira__journal_event(run->journal, "held", s->id, slot->idx, s->held, error)
+                         : no_memory(error);
     }
-    return text;
+    slot->phase = AIRA__SLOT_HELD;
+    return status;
 }
 
 aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *error) {
     aira__ask *a = &slot->ask;
     run->asking_now--;
-    char hash[65] = "", *text = clean_text(&a->text);
+    if (a->status == AIRA_E_DENIED) return hold(run, slot, error);
+    char *text = aira__clean_text(&a->text);
     if (!text) return no_memory(error);
-    bool ok = a->status == AIRA_OK;
-    aira_status status = aira__journal_begin(run->journal, error);
-    if (status == AIRA_OK) {
-        status = aira__journal_put_text(run->journal, text, hash, error);
-        aira__journal_call call = {.search = slot->search->id,
-                                   .idx = slot->idx,
-                                   .operator_name = slot->request.request.operator_name,
-                                   .attempt = slot->request.request.attempt,
-                                   .cache_write_tokens = -1,
-                                   .answer = hash,
-                                   .state = ok ? "answered" : "failed",
-                                   .error = ok ? NULL : a->error,
-                                   .input_tokens = a->usage.input_tokens,
-                                   .cached_tokens = a->usage.cached_input_tokens,
-                                   .output_tokens = a->usage.output_tokens,
-                                   .reasoning_tokens = a->usage.reasoning_tokens,
-                                   .money_usd = a->usage.money_usd,
-                                   .seconds = a->seconds};
-        if (status == AIRA_OK) status = aira__journal_end_call(run->journal, &call, error);
-        if (status == AIRA_OK)
-            status = aira__journal_commit(run->journal, error);
-        else
-            aira__journal_rollback(run->journal);
-    }
+    aira_status status = aira__call_end(run, slot, text, error);
     if (status == AIRA_OK) {
         char failure[sizeof a->error];
         memcpy(failure, a->error, sizeof failure);
-        status = ok ? use_answer(run, slot, text, error) : answer_refused(run, slot, NULL, failure, error);
+        status = a->status == AIRA_OK ? use_answer(run, slot, text, error)
+                                      : answer_refused(run, slot, NULL, failure, error);
     }
     free(text);
     return status;

@@ -7,7 +7,9 @@
 
 #include "core/base/json.h"
 #include "core/compose/extrapolate.h"
+#include "core/search/backend.h"
 #include "core/search/budget.h"
+#include "core/search/price.h"
 #include "core/search/question.h"
 #include "core/search/tree.h"
 #include "core/train/task.h"
@@ -114,6 +116,7 @@ static void read_search(reader *r, aira__node *node) {
     bool proposes = false;
     if (!scaffold_node) aira__diagnose(r->d, node, "this search names no scaffold: add `scaffold: {use: greedy}`");
     json_t *agent = agent_node ? read_plugin(r, "agent", agent_node, NULL) : NULL;
+    aira__backend_check_key(agent, agent_node, r->check_data, r->d);
     json_t *scaffold = scaffold_node ? read_scaffold(r, scaffold_node, &proposes) : NULL;
     const char *scaffold_name = aira__json_string(scaffold, "use", "?");
     if (agent_node && proposes)
@@ -331,8 +334,8 @@ static void read_prompts(reader *r, aira__node *node, const char *shipped) {
 
 static void read_study(reader *r, aira__node *root, const char *const *task_overrides, int n_task_overrides,
                        const char *prompts_folder) {
-    static const char *const accepted[] = {"study",    "task",      "searches",    "budget",  "device",
-                                           "executor", "aggregate", "extrapolate", "prompts", NULL};
+    static const char *const accepted[] = {"study",     "task",        "searches", "budget", "device", "executor",
+                                           "aggregate", "extrapolate", "prompts",  "prices", NULL};
     if (root->kind != AIRA_NODE_MAP) {
         aira__diagnose(r->d, root, "a study file is a mapping that begins with `study: name`");
         return;
@@ -352,6 +355,8 @@ static void read_study(reader *r, aira__node *root, const char *const *task_over
     aira__budget_read(aira__map_get(root, "budget"), &budget, r->d);
     put(r, r->study, "budget", aira__budget_json(&budget));
     check_end(r, searches, &budget);
+    put(r, r->study, "prices", aira__prices_read(aira__map_get(root, "prices"), r->d));
+    aira__backend_check_prices(r->study, searches, r->d);
     aira__node *device = aira__map_get(root, "device");
     json_t *canonical = device ? read_plugin(r, "device", device, NULL) : default_plugin(r, "device", "cpu");
     if (canonical) put(r, r->study, "device", canonical);

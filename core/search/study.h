@@ -9,6 +9,7 @@
  *     executor: {use: local, workers: 2, batch: 1}  # batch: evaluations per lease
  *     aggregate: [{use: n0}, {use: n1, agents: [mutation]}]
  *     extrapolate: {to: [350M, 1B], by: [stack, stretch]}
+ *     prices: prices.yaml                           # what models cost (core/search/price.h); none where absent
  *     prompts: prompts                              # folder of templates; the shipped ones where absent
  *
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
@@ -16,7 +17,7 @@
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
  *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget}] (one per seed; agent null
  *   where the scaffold proposes), budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to, by},
- *   prompts {name: text}
+ *   prices [{model, input, ...}], prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H

@@ -33,6 +33,7 @@ typedef int32_t aira_status;
 #define AIRA_E_CANCELLED (-6)   /* stopped because somebody asked for it */
 #define AIRA_E_TIMEOUT (-7)     /* a limit on time ran out */
 #define AIRA_E_CORRUPT (-8)     /* a file or message does not hold what its format promises */
+#define AIRA_E_DENIED (-9)      /* somebody else (a server) refuses every request until a person repairs something */
 
 /* Element types. Comparisons give 0 or 1 in the type of their operands; there is no boolean type. */
 #define AIRA_F32 1u

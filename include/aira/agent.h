@@ -44,11 +44,17 @@ typedef struct aira_agent_request {
     const char *request_hash;    /* SHA-256 hex of the canonical request */
 } aira_agent_request;
 
-/* Numbers that the back end did not tell are -1 (unknown), never 0. */
+/* What an answer took, void tries included. Numbers that the back end did not tell are -1 (unknown), never 0. */
 typedef struct aira_usage {
     uint32_t size, reserved;
-    int64_t input_tokens, cached_input_tokens, output_tokens, reasoning_tokens;
-    double money_usd;
+    int64_t input_tokens;        /* all of the question's, also those of the next line and cache_write_tokens */
+    int64_t cached_input_tokens; /* read from the server's cache */
+    int64_t output_tokens;       /* reasoning included */
+    int64_t reasoning_tokens;
+    double money_usd;           /* -1: the host computes it from the study's prices */
+    int64_t cache_write_tokens; /* written to the server's cache */
+    int64_t tries;              /* requests made for this answer */
+    const char *model;          /* that answered, as the server names it; NULL: unknown. Copied */
 } aira_usage;
 
 typedef struct aira_sink aira_sink;
@@ -57,12 +63,15 @@ struct aira_sink {
     void *core;
     aira_status (*text)(const aira_sink *, const char *bytes, uint64_t n); /* appends to the answer */
     void (*usage)(const aira_sink *, const aira_usage *);
-    int32_t (*cancelled)(const aira_sink *); /* non-zero: stop soon and return AIRA_E_CANCELLED */
+    int32_t (*cancelled)(const aira_sink *);                /* non-zero: stop soon and return AIRA_E_CANCELLED */
+    void (*note)(const aira_sink *, const char *sentence);  /* for the record: a retry, a dropped parameter */
+    void (*restart)(const aira_sink *, const char *reason); /* the text so far is void, kept as partial text */
 };
 
 typedef struct aira_agent {
     uint32_t size, flags;
-    /* [one call per self] */
+    /* AIRA_E_DENIED (key, quota, model, no connection): the search is held, to be resumed when that is repaired; other
+       failures cost the node an attempt. [one call per self] */
     aira_status (*complete)(void *self, const aira_agent_request *request, const aira_sink *sink);
 } aira_agent;
 

@@ -19,6 +19,8 @@
 #include "aira/scaffold.h"
 #include "aira/schema.h"
 #include "aira/ext/active.h"
+#include "aira/ext/http.h"
+#include "aira/ext/json.h"
 #include "aira/ext/process.h"
 #include "aira/ext/recording.h"
 
@@ -69,7 +71,7 @@ SLOT(aira_agent_request, node, 88, int64_t (*));
 SLOT(aira_agent_request, attempt, 96, int64_t (*));
 SLOT(aira_agent_request, request_hash, 104, const char *(*));
 
-GROWS(aira_usage, 48);
+GROWS(aira_usage, 72);
 SLOT(aira_usage, size, 0, uint32_t (*));
 SLOT(aira_usage, reserved, 4, uint32_t (*));
 SLOT(aira_usage, input_tokens, 8, int64_t (*));
@@ -77,14 +79,19 @@ SLOT(aira_usage, cached_input_tokens, 16, int64_t (*));
 SLOT(aira_usage, output_tokens, 24, int64_t (*));
 SLOT(aira_usage, reasoning_tokens, 32, int64_t (*));
 SLOT(aira_usage, money_usd, 40, double (*));
+SLOT(aira_usage, cache_write_tokens, 48, int64_t (*));
+SLOT(aira_usage, tries, 56, int64_t (*));
+SLOT(aira_usage, model, 64, const char *(*));
 
-GROWS(aira_sink, 40);
+GROWS(aira_sink, 56);
 SLOT(aira_sink, size, 0, uint32_t (*));
 SLOT(aira_sink, reserved, 4, uint32_t (*));
 SLOT(aira_sink, core, 8, void *(*));
 SLOT(aira_sink, text, 16, aira_status (*(*))(const aira_sink *, const char *bytes, uint64_t n));
 SLOT(aira_sink, usage, 24, void (*(*))(const aira_sink *, const aira_usage *));
 SLOT(aira_sink, cancelled, 32, int32_t (*(*))(const aira_sink *));
+SLOT(aira_sink, note, 40, void (*(*))(const aira_sink *, const char *sentence));
+SLOT(aira_sink, restart, 48, void (*(*))(const aira_sink *, const char *reason));
 
 GROWS(aira_agent, 16);
 SLOT(aira_agent, size, 0, uint32_t (*));
@@ -493,6 +500,80 @@ SLOT(aira_active_parameters, size, 0, uint32_t (*));
 SLOT(aira_active_parameters, reserved, 4, uint32_t (*));
 SLOT(aira_active_parameters, active, 8, int64_t (*(*))(void *self, int64_t width));
 
+GROWS(aira_http_try, 56);
+SLOT(aira_http_try, size, 0, uint32_t (*));
+SLOT(aira_http_try, number, 4, uint32_t (*));
+SLOT(aira_http_try, http_status, 8, int32_t (*));
+SLOT(aira_http_try, verdict, 12, int32_t (*));
+SLOT(aira_http_try, content_type, 16, const char *(*));
+SLOT(aira_http_try, problem, 24, const char *(*));
+SLOT(aira_http_try, body, 32, const char *(*));
+SLOT(aira_http_try, n_body, 40, uint64_t (*));
+SLOT(aira_http_try, tokens, 48, int64_t (*));
+
+GROWS(aira_http_handler, 56);
+SLOT(aira_http_handler, size, 0, uint32_t (*));
+SLOT(aira_http_handler, reserved, 4, uint32_t (*));
+SLOT(aira_http_handler, context, 8, void *(*));
+SLOT(aira_http_handler, begin, 16, void (*(*))(void *context, uint32_t number));
+SLOT(aira_http_handler, event, 24, int32_t (*(*))(void *context, const char *name, const char *data, uint64_t n));
+SLOT(aira_http_handler, end, 32, int32_t (*(*))(void *context, aira_http_try *, char *reason, uint64_t reason_size));
+SLOT(aira_http_handler, waiting, 40, void (*(*))(void *context, const char *sentence));
+SLOT(aira_http_handler, cancelled, 48, int32_t (*(*))(void *context));
+
+GROWS(aira_http_request, 176);
+SLOT(aira_http_request, size, 0, uint32_t (*));
+SLOT(aira_http_request, n_headers, 4, uint32_t (*));
+SLOT(aira_http_request, url, 8, const char *(*));
+SLOT(aira_http_request, headers, 16, const char *const *(*));
+SLOT(aira_http_request, body, 24, const void *(*));
+SLOT(aira_http_request, n_body, 32, uint64_t (*));
+SLOT(aira_http_request, bucket, 40, const char *(*));
+SLOT(aira_http_request, key_env, 48, const char *(*));
+SLOT(aira_http_request, key_file, 56, const char *(*));
+SLOT(aira_http_request, key_header, 64, const char *(*));
+SLOT(aira_http_request, proxy, 72, const char *(*));
+SLOT(aira_http_request, ca_file, 80, const char *(*));
+SLOT(aira_http_request, connect_seconds, 88, double (*));
+SLOT(aira_http_request, stall_seconds, 96, double (*));
+SLOT(aira_http_request, total_seconds, 104, double (*));
+SLOT(aira_http_request, retry_seconds, 112, double (*));
+SLOT(aira_http_request, delay_seconds, 120, double (*));
+SLOT(aira_http_request, retries, 128, uint32_t (*));
+SLOT(aira_http_request, concurrency, 132, uint32_t (*));
+SLOT(aira_http_request, requests_per_minute, 136, double (*));
+SLOT(aira_http_request, tokens_per_minute, 144, double (*));
+SLOT(aira_http_request, tokens, 152, int64_t (*));
+SLOT(aira_http_request, max_bytes, 160, uint64_t (*));
+SLOT(aira_http_request, seed, 168, uint64_t (*));
+
+GROWS(aira_http_result, 24);
+SLOT(aira_http_result, size, 0, uint32_t (*));
+SLOT(aira_http_result, tries, 4, uint32_t (*));
+SLOT(aira_http_result, http_status, 8, int32_t (*));
+SLOT(aira_http_result, reserved, 12, uint32_t (*));
+SLOT(aira_http_result, waited, 16, double (*));
+
+GROWS(aira_http_service, 24);
+SLOT(aira_http_service, size, 0, uint32_t (*));
+SLOT(aira_http_service, minor, 4, uint32_t (*));
+SLOT(aira_http_service, core, 8, void *(*));
+SLOT(aira_http_service, exchange, 16, aira_status (*(*))(const struct aira_http_service *, const aira_http_request *, const aira_http_handler *, aira_http_result *result));
+
+GROWS(aira_json_service, 88);
+SLOT(aira_json_service, size, 0, uint32_t (*));
+SLOT(aira_json_service, minor, 4, uint32_t (*));
+SLOT(aira_json_service, core, 8, void *(*));
+SLOT(aira_json_service, parse, 16, aira_json *(*(*))(const struct aira_json_service *, const char *text, uint64_t n));
+SLOT(aira_json_service, release, 24, void (*(*))(const struct aira_json_service *, aira_json *));
+SLOT(aira_json_service, type, 32, int32_t (*(*))(const struct aira_json_service *, const aira_json *, const char *path));
+SLOT(aira_json_service, text, 40, const char *(*(*))(const struct aira_json_service *, const aira_json *, const char *path, uint64_t *n));
+SLOT(aira_json_service, integer, 48, int64_t (*(*))(const struct aira_json_service *, const aira_json *, const char *path, int64_t fallback));
+SLOT(aira_json_service, number, 56, double (*(*))(const struct aira_json_service *, const aira_json *, const char *path, double fallback));
+SLOT(aira_json_service, count, 64, int64_t (*(*))(const struct aira_json_service *, const aira_json *, const char *path));
+SLOT(aira_json_service, quote, 72, char *(*(*))(const struct aira_json_service *, const char *text, uint64_t n));
+SLOT(aira_json_service, edit, 80, char *(*(*))(const struct aira_json_service *, const char *text, const char *more, const char *const *drop, uint64_t n_drop));
+
 GROWS(aira_process_limits, 64);
 SLOT(aira_process_limits, size, 0, uint32_t (*));
 SLOT(aira_process_limits, n_env, 4, uint32_t (*));
@@ -538,6 +619,7 @@ VALUE(AIRA_E_IO, (-5));
 VALUE(AIRA_E_CANCELLED, (-6));
 VALUE(AIRA_E_TIMEOUT, (-7));
 VALUE(AIRA_E_CORRUPT, (-8));
+VALUE(AIRA_E_DENIED, (-9));
 VALUE(AIRA_F32, 1u);
 VALUE(AIRA_F64, 2u);
 VALUE(AIRA_BF16, 3u);
@@ -687,3 +769,16 @@ VALUE(AIRA_T_FLOPS, 10u);
 VALUE(AIRA_T_PATH, 11u);
 VALUE(AIRA_T_LIST, 0x100u);
 VALUE(AIRA_REQUIRED, 1u);
+VALUE(AIRA_HTTP_ACCEPT, 0);
+VALUE(AIRA_HTTP_RETRY, 1);
+VALUE(AIRA_HTTP_LIMITED, 2);
+VALUE(AIRA_HTTP_OVERLOADED, 3);
+VALUE(AIRA_HTTP_REFUSED, 4);
+VALUE(AIRA_HTTP_DENIED, 5);
+VALUE(AIRA_JSON_NONE, 0);
+VALUE(AIRA_JSON_NULL, 1);
+VALUE(AIRA_JSON_BOOL, 2);
+VALUE(AIRA_JSON_NUMBER, 3);
+VALUE(AIRA_JSON_TEXT, 4);
+VALUE(AIRA_JSON_LIST, 5);
+VALUE(AIRA_JSON_OBJECT, 6);

@@ -28,7 +28,8 @@ static aira_status complete(void *self, const aira_agent_request *request, const
         if (sink->cancelled(sink)) return AIRA_E_CANCELLED;
         usleep(1000);
     }
-    aira_usage usage = {sizeof usage, 0, request->node, 0, 1, 0, 0.5};
+    aira_usage usage = {
+        .size = sizeof usage, .input_tokens = request->node, .output_tokens = 1, .money_usd = 0.5, .model = "oracle"};
     sink->usage(sink, &usage);
     int n = snprintf(text, sizeof text, "%lld", (long long)request->node);
     aira_status status = sink->text(sink, text, 1); /* in pieces, as a stream comes */

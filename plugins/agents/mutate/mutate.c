@@ -179,7 +179,7 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     strcat(text, "\"\n```\n");
     status = sink->text(sink, text, strlen(text));
     if (status == AIRA_OK && AIRA_HAS(aira_sink, sink, usage)) {
-        aira_usage usage = {sizeof usage, 0, 0, 0, 0, 0, 0.0};
+        aira_usage usage = {.size = sizeof usage};
         sink->usage(sink, &usage);
     }
 done:

@@ -47,7 +47,7 @@ TestSuite(mutate, .init = open_agent, .fini = close_agent);
 /* Asks and parses; raw may be NULL. */
 static void propose(const aira_agent_request *request, uint16_t layers[4], char raw[1024]) {
     told t = {""};
-    aira_sink sink = {sizeof sink, 0, &t, hear, ignore_usage, never};
+    aira_sink sink = {.size = sizeof sink, .core = &t, .text = hear, .usage = ignore_usage, .cancelled = never};
     aira_error error = {0};
     const aira_agent *table = agent->plugin->table;
     cr_assert_eq(table->complete(agent->self, request, &sink), AIRA_OK);
