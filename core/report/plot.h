@@ -18,6 +18,8 @@ double report_plot_y(const report_plot *, double y);
 void report_widen(double *low, double *high, double value); /* NAN changes nothing; low, high may begin as NAN */
 /* Begins an <svg class="plot CLASS"> with grid, ticks and axes; gives the y range a margin. */
 void report_plot_open(aira__buf *, report_plot *, const char *class_name, const char *x_name, const char *y_name);
+/* The same for values along x in rows of the caller's: no y axis. */
+void report_plot_open_rows(aira__buf *, report_plot *, const char *x_name);
 void report_plot_close(aira__buf *);
 
 #endif

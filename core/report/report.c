@@ -1,4 +1,4 @@
-/* core/report/report.c - reads a run once, writes its three files; see report.h. */
+/* core/report/report.c - reads a run once, writes its four files; see report.h. */
 #include <stdlib.h>
 
 #include "core/base/fs.h"
@@ -21,15 +21,18 @@ static aira_status write_files(report_data *d, aira_error *error) {
     if (!facts || !report_html(d, facts, &b)) b.failed = true;
     aira_status status = put(d->run_dir, "report.html", &b, error);
     if (!status) {
-        report_csv(d, &b);
+        report_nodes_csv(d, &b);
         status = put(d->run_dir, "nodes.csv", &b, error);
     }
+    if (!status) status = report_calls_csv(d, &b, error);
+    if (!status) status = put(d->run_dir, "calls.csv", &b, error);
     if (!status) {
         char *text = json_dumps(facts, JSON_INDENT(1) | JSON_REAL_PRECISION(10));
         if (!text || !aira__buf_text(&b, text) || !aira__buf_text(&b, "\n")) b.failed = true;
         free(text);
         status = put(d->run_dir, "report.json", &b, error);
     }
+    aira__buf_free(&b);
     json_decref(facts);
     return status;
 }

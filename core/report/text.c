@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/report/internal.h"
 
@@ -54,6 +55,42 @@ void report_grouped(aira__buf *b, double value) {
         if (i && (n - i) % 3 == 0) aira__buf_text(b, ",");
         aira__buf_add(b, digits + i, 1);
     }
+}
+
+void report_fixed(aira__buf *b, double value, int decimals, bool sign) {
+    if (isnan(value))
+        aira__buf_text(b, "–");
+    else
+        aira__buf_printf(b, "%s%.*f", value < 0 ? "−" : sign ? "+" : "", decimals, fabs(value));
+}
+
+void report_short(aira__buf *b, double value) {
+    static const char *const units[] = {"", " K", " M", " G", " T", " P", " E"};
+    int unit = 0;
+    for (; fabs(value) >= 999.5 && unit < 6; unit++) value /= 1000;
+    if (isnan(value))
+        aira__buf_text(b, "–");
+    else
+        aira__buf_printf(b, fabs(value) >= 100 ? "%.0f%s" : "%.3g%s", value, units[unit]);
+}
+
+void report_money(aira__buf *b, const report_calls *c) {
+    if (c->calls == 0) {
+        aira__buf_text(b, "none");
+    } else if (isnan(c->money_usd)) {
+        aira__buf_text(b, "unknown");
+    } else {
+        aira__buf_printf(b, c->money_usd > 0 && c->money_usd < 0.1 ? "%s%.4f USD" : "%s%.2f USD",
+                         c->unpriced ? "at least " : "", c->money_usd);
+    }
+}
+
+void report_date(aira__buf *b, double seconds) {
+    char date[64];
+    time_t at = (time_t)seconds;
+    struct tm parts;
+    if (!(seconds > 0 && seconds < 1e11) || !gmtime_r(&at, &parts)) return;
+    if (strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S UTC", &parts)) aira__buf_text(b, date);
 }
 
 void report_millions(aira__buf *b, double value) {

@@ -1,0 +1,11 @@
+# The report's style sheet and script as text in the library: core/report/page/* into <build>/report_page.c.
+set(text "/* Made by cmake/airaReportPage.cmake from core/report/page. */\n#include \"core/report/internal.h\"\n\n")
+foreach(part css js)
+  set(source ${CMAKE_SOURCE_DIR}/core/report/page/report.${part})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  file(READ ${source} bytes HEX)
+  string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${bytes}")
+  string(APPEND text "const char report_page_${part}[] = {${bytes}0};\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/report_page.c CONTENT "${text}" @ONLY)
+target_sources(aira_core PRIVATE ${CMAKE_BINARY_DIR}/report_page.c)

@@ -1,0 +1,144 @@
+/* core/report/texts.c - prompts, answers, plans and analyses for the page: whole for the nodes that people look at
+ * first, as far as there is room; the page says where the rest is.
+ *
+ * Prompts of one search share most of their text. They are cut at empty lines and list items, and every piece is kept
+ * once, in a pool; a message is a list of places in it.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/report/internal.h"
+#include "core/search/journal.h"
+
+#define POOL_BYTES (3 << 20)    /* of all pieces in a page */
+#define TEXT_BYTES (16 << 10)   /* of one answer, plan or analysis */
+#define PROMPT_BYTES (48 << 10) /* of one message */
+
+typedef struct pool {
+    report_data *d;
+    json_t *list, *places; /* text -> place */
+    size_t bytes;
+} pool;
+
+/* Place of a text in the pool. -1: out of memory. */
+static json_int_t place(pool *p, const char *text, size_t n) {
+    char *copy = strndup(text, n), *kept = copy ? report_keep(p->d, copy) : NULL;
+    free(copy);
+    if (!kept) return -1;
+    const json_t *known = json_object_get(p->places, kept);
+    if (known) return json_integer_value(known);
+    json_int_t at = (json_int_t)json_array_size(p->list);
+    if (json_array_append_new(p->list, json_string(kept)) || json_object_set_new(p->places, kept, json_integer(at)))
+        return -1;
+    p->bytes += strlen(kept) + 4;
+    return at;
+}
+
+/* Where the piece that begins at `from` ends: after an empty line, before a list item. */
+static const char *piece_end(const char *from, const char *end) {
+    for (const char *at = from + 1; at < end; at++)
+        if (at[-1] == '\n' && (*at == '\n' || (at[0] == '-' && at + 1 < end && at[1] == ' ')))
+            return *at == '\n' ? at + 1 : at;
+    return end;
+}
+
+static json_t *message_json(pool *p, const json_t *message) {
+    const char *content = aira__json_string(message, "content", "");
+    size_t n = strlen(content);
+    json_t *pieces = json_array();
+    const char *end = content + (n > PROMPT_BYTES ? PROMPT_BYTES : n);
+    for (const char *at = content; at < end;) {
+        const char *next = piece_end(at, end);
+        json_array_append_new(pieces, json_integer(place(p, at, (size_t)(next - at))));
+        at = next;
+    }
+    if (n > PROMPT_BYTES) {
+        static const char cut[] = "\n… cut here; the whole text is in journal.db";
+        json_array_append_new(pieces, json_integer(place(p, cut, strlen(cut))));
+    }
+    return json_pack("[s, o]", aira__json_string(message, "role", "user"), pieces);
+}
+
+/* Messages of a prompt; empty where they cannot be read, which a damaged journal may have. */
+static json_t *prompt_json(pool *p, const char *prompt) {
+    aira_error error = {0};
+    json_t *messages = *prompt ? aira__journal_messages(p->d->db, prompt, &error) : NULL, *list = json_array(),
+           *message;
+    size_t i;
+    json_array_foreach(messages, i, message) json_array_append_new(list, message_json(p, message));
+    json_decref(messages);
+    return list;
+}
+
+/* Place of a text of the journal; null where there is none. */
+static json_t *stored_text(pool *p, const char *hash) {
+    sqlite3_stmt *s = NULL;
+    json_t *value = NULL;
+    if (hash && *hash &&
+        sqlite3_prepare_v2(p->d->db, "SELECT substr(body, 1, ?2) FROM text WHERE hash = ?1", -1, &s, NULL) ==
+            SQLITE_OK) {
+        sqlite3_bind_text(s, 1, hash, -1, SQLITE_TRANSIENT);
+        sqlite3_bind_int(s, 2, TEXT_BYTES);
+        if (sqlite3_step(s) == SQLITE_ROW) {
+            const char *text = (const char *)sqlite3_column_text(s, 0);
+            size_t n = text ? strlen(text) : 0;
+            value = json_integer(place(p, text ? text : "", n < TEXT_BYTES ? n : TEXT_BYTES));
+        }
+    }
+    sqlite3_finalize(s);
+    return value ? value : json_null();
+}
+
+static json_t *number_at(sqlite3_stmt *s, int column) {
+    int type = sqlite3_column_type(s, column);
+    if (type == SQLITE_INTEGER) return json_integer(sqlite3_column_int64(s, column));
+    return type == SQLITE_FLOAT ? aira__json_number(sqlite3_column_double(s, column)) : json_null();
+}
+
+static json_t *words_at(pool *p, sqlite3_stmt *s, int column) {
+    const char *kept = report_keep(p->d, (const char *)sqlite3_column_text(s, column));
+    return json_string(kept ? kept : "");
+}
+
+/* {"plan", "analysis", "calls": [[operator, state, model, error, notes, tries, in, cached, out, reasoning, money,
+ * seconds, answer, partial, [[role, [pieces]]...]]...]} */
+static json_t *node_texts(pool *p, sqlite3_stmt *s, const report_node *n) {
+    json_t *calls = json_array();
+    sqlite3_reset(s);
+    sqlite3_bind_int64(s, 1, p->d->searches[n->search].id);
+    sqlite3_bind_int64(s, 2, n->idx);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        json_t *call = json_array();
+        for (int i = 0; i < 5; i++) json_array_append_new(call, words_at(p, s, i));
+        for (int i = 5; i < 12; i++) json_array_append_new(call, number_at(s, i));
+        for (int i = 12; i < 14; i++)
+            json_array_append_new(call, stored_text(p, (const char *)sqlite3_column_text(s, i)));
+        const char *prompt = (const char *)sqlite3_column_text(s, 14);
+        json_array_append_new(call, prompt_json(p, prompt ? prompt : ""));
+        json_array_append_new(calls, call);
+    }
+    return json_pack("{s:o, s:o, s:o}", "plan", stored_text(p, n->plan), "analysis", stored_text(p, n->analysis),
+                     "calls", calls);
+}
+
+json_t *report_texts(report_data *d, const int *order) {
+    static const char sql[] =
+        "SELECT operator, state, model, error, notes, tries, input_tokens, cached_tokens, output_tokens, "
+        "reasoning_tokens, money_usd, seconds, answer, partial, prompt FROM call WHERE search = ?1 AND idx = ?2 ORDER "
+        "BY id";
+    pool p = {.d = d, .list = json_array(), .places = json_object()};
+    json_t *nodes = json_object();
+    sqlite3_stmt *s = NULL;
+    if (p.list && p.places && nodes && sqlite3_prepare_v2(d->db, sql, -1, &s, NULL) == SQLITE_OK) {
+        for (int i = 0; i < d->n_nodes && p.bytes < POOL_BYTES; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "%d", order[i]);
+            json_object_set_new(nodes, key, node_texts(&p, s, &d->nodes[order[i]]));
+        }
+    }
+    sqlite3_finalize(s);
+    json_decref(p.places);
+    return json_pack("{s:o, s:o}", "pool", p.list, "nodes", nodes);
+}
