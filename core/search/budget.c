@@ -60,6 +60,11 @@ void aira__budget_read(aira__node *node, aira__budget *out, aira__diagnostics *d
     aira__map_finish(node, accepted, diagnostics);
 }
 
+bool aira__budget_limits(const aira__budget *b) {
+    return b->candidates >= 0 || b->evaluations >= 0 || b->wall >= 0 || b->device_seconds >= 0 || b->flops >= 0 ||
+           b->tokens >= 0 || b->money_usd >= 0;
+}
+
 static json_t *limit_json(double value) { return value < 0 ? json_null() : json_real(value); }
 static json_t *count_json(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
@@ -81,34 +86,21 @@ void aira__budget_from_json(const json_t *object, aira__budget *out) {
     out->allow_unpriced = json_is_true(json_object_get(object, "allow_unpriced"));
 }
 
-void aira__usage_read(aira__journal *j, double seconds, aira__usage *out) {
-    *out = (aira__usage){
-        .candidates = (int64_t)aira__journal_number(j, "SELECT count(*) FROM node_row", 0),
-        .evaluations = (int64_t)aira__journal_number(j, "SELECT count(*) FROM evaluation", 0),
-        .seconds = seconds,
-        .device_seconds = aira__journal_number(j, "SELECT sum(seconds) FROM evaluation", 0),
-        .flops = aira__journal_number(j, "SELECT sum(flops) FROM evaluation", NAN),
-        .tokens = aira__journal_number(j, "SELECT sum(input_tokens) + sum(output_tokens) FROM call", NAN),
-        .money_usd = aira__journal_number(j, "SELECT sum(money_usd) FROM call", NAN),
-        .unpriced = (int64_t)aira__journal_number(
-            j, "SELECT count(*) FROM call WHERE state = 'answered' AND money_usd IS NULL", 0),
-        .uncounted = (int64_t)aira__journal_number(
-            j, "SELECT count(*) FROM call WHERE state = 'answered' AND (input_tokens IS NULL OR output_tokens IS NULL)",
-            0),
-    };
-}
+static json_t *whole_json(double value) { return isnan(value) ? json_null() : json_integer((json_int_t)value); }
 
 json_t *aira__usage_json(const aira__usage *u, const aira__budget *b) {
-    return json_pack("{s:{s:I, s:o}, s:{s:I, s:o}, s:o, s:o, s:o, s:o, s:o}", "candidates", "used",
+    json_t *limits = json_pack("{s:o, s:o, s:o, s:o, s:o}", "seconds", limit_json(b->wall), "device_seconds",
+                               limit_json(b->device_seconds), "flops", limit_json(b->flops), "tokens",
+                               count_json(b->tokens), "money_usd", limit_json(b->money_usd));
+    return json_pack("{s:{s:I, s:o}, s:{s:I, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}", "candidates", "used",
                      (json_int_t)u->candidates, "limit", count_json(b->candidates), "evaluations", "used",
                      (json_int_t)u->evaluations, "limit", count_json(b->evaluations), "seconds",
                      aira__json_number(u->seconds), "device_seconds", aira__json_number(u->device_seconds), "flops",
-                     aira__json_number(u->flops), "tokens",
-                     isnan(u->tokens) ? json_null() : json_integer((json_int_t)u->tokens), "money_usd",
-                     aira__json_number(u->money_usd));
+                     aira__json_number(u->flops), "tokens", whole_json(u->tokens), "money_usd",
+                     aira__json_number(u->money_usd), "limits", limits);
 }
 
-bool aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sentence, size_t size) {
+aira__limit aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sentence, size_t size) {
     const struct {
         const char *name;
         double used, limit;
@@ -121,7 +113,7 @@ bool aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sen
         if (rows[i].limit >= 0 && rows[i].used >= rows[i].limit) {
             snprintf(sentence, size, "the budget in %s is used up: %g of %g", rows[i].name, rows[i].used,
                      rows[i].limit);
-            return true;
+            return i == 0 ? AIRA__LIMIT_WALL : AIRA__LIMIT_OTHER;
         }
     bool money = b->money_usd >= 0 && u->unpriced > 0 && !b->allow_unpriced,
          tokens = b->tokens >= 0 && u->uncounted > 0;
@@ -130,7 +122,7 @@ bool aira__budget_reached(const aira__budget *b, const aira__usage *u, char *sen
                  "the budget in %s cannot be kept, because an agent does not tell what its answers cost; "
                  "limit candidates instead",
                  money ? "money" : "tokens");
-    return money || tokens;
+    return money || tokens ? AIRA__LIMIT_OTHER : AIRA__LIMIT_NONE;
 }
 
 void aira__budget_share(int64_t total, int n, int64_t *out) {

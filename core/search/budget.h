@@ -23,23 +23,24 @@ typedef struct aira__budget { /* negative: no limit */
 /* Keys: candidates, evaluations, wall, device_seconds, flops, tokens, money ("20 USD"), allow_unpriced. node NULL: no
  * limits. */
 void aira__budget_read(aira__node *node, aira__budget *, aira__diagnostics *);
+bool aira__budget_limits(const aira__budget *);  /* is there any limit? */
 json_t *aira__budget_json(const aira__budget *); /* null where there is no limit */
 void aira__budget_from_json(const json_t *, aira__budget *);
 
 typedef struct aira__usage {
-    int64_t candidates, evaluations;
-    double seconds;        /* wall, over all sessions of the run */
-    double device_seconds; /* NAN: unknown, as below */
-    double flops, tokens, money_usd;
-    int64_t unpriced, uncounted; /* answers whose price, or tokens, the agent did not tell */
+    int64_t candidates, evaluations; /* evaluations: trainings of searches, further seeds included */
+    int64_t trainings;               /* all of them */
+    double seconds;                  /* wall, over all sessions of the run; the caller's to fill in */
+    double device_seconds;
+    double flops, tokens, money_usd; /* NAN: unknown */
+    int64_t unpriced, uncounted;     /* answers whose price, or tokens, the agent did not tell */
 } aira__usage;
-/* From the journal; seconds is the caller's. */
-void aira__usage_read(aira__journal *, double seconds, aira__usage *);
 /* "budget" of docs/contract.md 2 */
 json_t *aira__usage_json(const aira__usage *, const aira__budget *);
-/* True with a sentence when a limit other than candidates and evaluations is reached, or cannot be kept because the
-   agent does not tell what an answer cost. */
-bool aira__budget_reached(const aira__budget *, const aira__usage *, char *sentence, size_t size);
+typedef enum { AIRA__LIMIT_NONE, AIRA__LIMIT_WALL, AIRA__LIMIT_OTHER } aira__limit;
+/* Which limit other than candidates and evaluations is reached, or cannot be kept because the agent does not tell what
+   an answer cost; with a sentence. */
+aira__limit aira__budget_reached(const aira__budget *, const aira__usage *, char *sentence, size_t size);
 
 /* Shares a total out: out[i] gets total / n, the first ones one more. total negative: all -1. */
 void aira__budget_share(int64_t total, int n, int64_t *out);

@@ -88,6 +88,7 @@ aira_status aira__call_end(aira__run *run, aira__slot *slot, const char *text, a
         status = put_text(run, text, answer, &call.answer, error);
         if (status == AIRA_OK) status = put_text(run, partial, void_text, &call.partial, error);
         if (status == AIRA_OK) status = aira__journal_end_call(run->journal, &call, error);
+        if (status == AIRA_OK) aira__ledger_add_call(&run->ledger, &call);
         if (status == AIRA_OK)
             status = aira__journal_commit(run->journal, error);
         else

@@ -13,8 +13,11 @@
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
-void aira__evaluation_id(const char *hash, uint64_t seed, char id[100]) {
-    snprintf(id, 100, "%s-%" PRIu64, hash, seed);
+static const char *const searched[] = {"search", "selection"}, *const final[] = {"test", "selection"};
+
+/* Name of an evaluation's files: <hash>-<seed>-<purpose>. */
+static void name_of(const aira__item *item, char id[100]) {
+    snprintf(id, 100, "%s-%" PRIu64 "-%s", item->hash, item->seed, aira__purpose_name(item->purpose));
 }
 
 static char *file_of(const char *folder, const char *id, const char *suffix) {
@@ -27,12 +30,14 @@ static json_t *evaluations_json(const aira__queue *q, const aira__running *lease
     json_t *list = json_array();
     for (int i = 0; list && i < lease->n_items; i++) {
         const aira__item *item = &q->items[lease->items[i]];
+        const char *const *splits = item->purpose == AIRA__FOR_FINAL ? final : searched;
         char id[100];
-        aira__evaluation_id(item->hash, item->seed, id);
-        json_t *one = json_pack("{s:s, s:O, s:[], s:O, s:I, s:[s, s]}", "id", id, "layers",
+        name_of(item, id);
+        json_t *one = json_pack("{s:s, s:O, s:[], s:O, s:I, s:s, s:I, s:[s, s]}", "id", id, "layers",
                                 json_object_get(item->canonical, "layers"), "options", "task",
-                                json_object_get(q->o.study, "task"), "seed", (json_int_t)item->seed, "splits", "search",
-                                "selection");
+                                json_object_get(q->o.study, "task"), "seed", (json_int_t)item->seed, "purpose",
+                                aira__purpose_name(item->purpose), "search", (json_int_t)item->search, "splits",
+                                splits[0], splits[1]);
         if (!one || json_array_append_new(list, one)) {
             json_decref(list);
             return NULL;
@@ -97,36 +102,46 @@ static aira_status settle(aira__queue *q, aira__item *item, bool ok, const char 
     const json_t *scores = json_object_get(result, "scores");
     char *metrics = metrics_text(result), *curve = curves_text(result);
     char *hashes = json_dumps(json_object_get(result, "hashes"), JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY);
-    double search = ok ? aira__json_real(scores, "search", NAN) : NAN;
-    double selection = ok ? aira__json_real(scores, "selection", NAN) : NAN;
-    if (ok && !isfinite(search)) {
+    const char *const *splits = item->purpose == AIRA__FOR_FINAL ? final : searched;
+    char not_finite[80];
+    for (int i = 0; ok && i < 2; i++) {
+        if (isfinite(aira__json_real(scores, splits[i], NAN))) continue;
         ok = false;
         cause = "nan";
-        sentence = "the search score is not a finite number";
-        search = selection = NAN;
+        snprintf(not_finite, sizeof not_finite, "the %s score is not a finite number", splits[i]);
+        sentence = not_finite;
     }
+    double search = ok ? aira__json_real(scores, "search", NAN) : NAN;
+    double selection = ok ? aira__json_real(scores, "selection", NAN) : NAN;
+    double test = ok ? aira__json_real(scores, "test", NAN) : NAN;
+    double flops = aira__json_real(result, "flops", NAN), seconds = aira__json_real(result, "seconds", NAN);
+    bool added = false;
     aira__journal_evaluation row = {.hash = item->hash,
                                     .task_hash = q->task_hash,
                                     .seed = item->seed,
-                                    .purpose = "search",
+                                    .purpose = aira__purpose_name(item->purpose),
+                                    .search = item->search,
                                     .status = ok ? "ok" : "failed",
                                     .cause = ok ? NULL : cause,
                                     .error = ok ? NULL : sentence,
                                     .search_score = search,
                                     .selection_score = selection,
-                                    .test_score = NAN,
+                                    .test_score = test,
                                     .metrics = result ? metrics : NULL,
                                     .curve = curve,
                                     .parameters = aira__json_int(result, "parameters", -1),
-                                    .flops = aira__json_real(result, "flops", NAN),
-                                    .seconds = aira__json_real(result, "seconds", NAN),
+                                    .flops = flops,
+                                    .seconds = seconds,
                                     .hashes = hashes};
-    aira_status status = aira__journal_add_evaluation(q->o.journal, &row, NULL, error);
+    aira_status status = aira__journal_add_evaluation(q->o.journal, &row, &added, error);
+    bool counts = item->purpose == AIRA__FOR_SEARCH || item->purpose == AIRA__FOR_CONFIRM;
+    if (added) aira__ledger_add_evaluation(q->o.ledger, item->search, counts, seconds, flops);
     if (status == AIRA_OK) {
         item->state = AIRA__ITEM_DONE;
         item->ok = ok;
         item->search_score = search;
         item->selection_score = selection;
+        item->test_score = test;
         free(item->cause);
         free(item->error);
         item->cause = ok ? NULL : strdup(cause ? cause : "crash");
@@ -142,7 +157,7 @@ static aira_status settle(aira__queue *q, aira__item *item, bool ok, const char 
 aira_status aira__lease_take_result(aira__queue *q, const char *folder, aira__item *item, bool *found,
                                     aira_error *error) {
     char id[100];
-    aira__evaluation_id(item->hash, item->seed, id);
+    name_of(item, id);
     char *path = file_of(folder, id, ".json");
     *found = path && aira__file_exists(path);
     if (!*found) {
@@ -168,7 +183,7 @@ aira_status aira__lease_take_result(aira__queue *q, const char *folder, aira__it
 aira_status aira__lease_fail(aira__queue *q, const char *folder, aira__item *item, const char *cause,
                              const char *sentence, aira_error *error) {
     char id[100];
-    aira__evaluation_id(item->hash, item->seed, id);
+    name_of(item, id);
     char *path = file_of(folder, id, ".part.json");
     json_t *part = path && aira__file_exists(path) ? aira__json_load_file(path, NULL) : NULL;
     aira_status status = settle(q, item, false, cause, sentence, part, error);
@@ -191,46 +206,34 @@ void aira__lease_last_words(const char *folder, char *text, size_t size) {
     free(path);
 }
 
-/* "<hash>-<seed>.json" back into its parts. */
-static bool parse_result_name(const char *name, char hash[65], uint64_t *seed) {
-    size_t n = strlen(name);
-    if (n < 64 + 1 + 1 + 5 || name[64] != '-' || strcmp(name + n - 5, ".json")) return false;
-    for (int i = 0; i < 64; i++)
-        if (!strchr("0123456789abcdef", name[i])) return false;
-    memcpy(hash, name, 64);
-    hash[64] = 0;
-    char *end = NULL;
-    *seed = strtoull(name + 65, &end, 10);
-    return end == name + n - 5;
-}
-
-/* A folder's results count only if its lease was written for this task: names do not say which. */
-static bool same_task(const aira__queue *q, const char *folder) {
-    char *path = aira__path_join(folder, "lease.json"), hash[65] = "";
-    json_t *lease = path && aira__file_exists(path) ? aira__json_load_file(path, NULL) : NULL;
-    const json_t *task = json_object_get(json_array_get(json_object_get(lease, "evaluations"), 0), "task");
-    bool same = task && aira__json_hash(task, hash, NULL) == AIRA_OK && !strcmp(hash, q->task_hash);
-    json_decref(lease);
-    free(path);
-    return same;
+/* Takes in what a worker of an earlier session has left of one evaluation. Results count only if they are of this
+   task. */
+static aira_status recover_evaluation(aira__queue *q, const char *folder, const json_t *one, aira_error *error) {
+    const char *id = aira__json_string(one, "id", "");
+    aira__purpose purpose;
+    char hash[65] = "", task_hash[65] = "";
+    bool found = false;
+    if (strlen(id) < 65 || strspn(id, "0123456789abcdef") != 64 ||
+        !aira__purpose_find(aira__json_string(one, "purpose", ""), &purpose) ||
+        aira__json_hash(json_object_get(one, "task"), task_hash, NULL) != AIRA_OK || strcmp(task_hash, q->task_hash))
+        return AIRA_OK; /* not one of ours: the folder goes, and what it was about is done again */
+    memcpy(hash, id, 64);
+    aira__item *item = aira__queue_item(q, hash, (uint64_t)aira__json_int(one, "seed", 0), purpose,
+                                        aira__json_int(one, "search", 0));
+    if (!item) return no_memory(error);
+    return item->state == AIRA__ITEM_DONE ? AIRA_OK : aira__lease_take_result(q, folder, item, &found, error);
 }
 
 static aira_status recover_folder(aira__queue *q, const char *folder, aira_error *error) {
-    DIR *directory = same_task(q, folder) ? opendir(folder) : NULL;
-    const struct dirent *entry;
+    char *path = aira__path_join(folder, "lease.json");
+    if (!path) return no_memory(error);
+    json_t *lease = aira__file_exists(path) ? aira__json_load_file(path, NULL) : NULL, *one;
     aira_status status = AIRA_OK;
-    while (directory && status == AIRA_OK && (entry = readdir(directory))) {
-        char hash[65];
-        uint64_t seed = 0;
-        bool found = false;
-        if (!parse_result_name(entry->d_name, hash, &seed)) continue;
-        aira__item *item = aira__queue_item(q, hash, seed);
-        if (!item)
-            status = no_memory(error);
-        else if (item->state != AIRA__ITEM_DONE)
-            status = aira__lease_take_result(q, folder, item, &found, error);
-    }
-    if (directory) closedir(directory);
+    size_t i;
+    json_array_foreach(json_object_get(lease, "evaluations"), i, one) if (status == AIRA_OK)
+        status = recover_evaluation(q, folder, one, error);
+    json_decref(lease);
+    free(path);
     return status;
 }
 

@@ -15,37 +15,83 @@
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
-static int find(const aira__queue *q, const char *hash, uint64_t seed) {
-    for (int i = 0; i < q->n_items; i++)
-        if (q->items[i].seed == seed && !strcmp(q->items[i].hash, hash)) return i;
-    return -1;
+static const char *const purposes[AIRA__N_PURPOSES] = {"search", "confirm", "final", "rescore"};
+
+const char *aira__purpose_name(aira__purpose purpose) { return purposes[purpose]; }
+
+bool aira__purpose_find(const char *name, aira__purpose *purpose) {
+    for (int i = 0; i < AIRA__N_PURPOSES; i++)
+        if (!strcmp(purposes[i], name)) {
+            *purpose = (aira__purpose)i;
+            return true;
+        }
+    return false;
 }
 
-aira__item *aira__queue_item(aira__queue *q, const char *hash, uint64_t seed) {
-    int at = find(q, hash, seed);
-    if (at >= 0) return &q->items[at];
-    if (q->n_items == q->capacity) {
-        int capacity = q->capacity ? q->capacity * 2 : 64;
-        aira__item *more = realloc(q->items, (size_t)capacity * sizeof *more);
-        if (!more) return NULL;
-        q->items = more;
-        q->capacity = capacity;
+/* ---- items by key ---- */
+
+/* Where the item of this key is, or would go. */
+static uint32_t bucket_of(const aira__queue *q, const char *hash, uint64_t seed, aira__purpose purpose) {
+    uint64_t h = 0xcbf29ce484222325u ^ seed * 0x9e3779b97f4a7c15u ^ purpose; /* FNV-1a */
+    for (const char *p = hash; *p; p++) h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    uint32_t at = (uint32_t)(h ^ h >> 32) & (q->n_buckets - 1);
+    for (; q->buckets[at]; at = (at + 1) & (q->n_buckets - 1)) {
+        const aira__item *item = &q->items[q->buckets[at] - 1];
+        if (item->seed == seed && item->purpose == purpose && !strcmp(item->hash, hash)) break;
     }
-    aira__item *item = &q->items[q->n_items++];
-    *item = (aira__item){.seed = seed, .search_score = NAN, .selection_score = NAN};
+    return at;
+}
+
+static int find(const aira__queue *q, const char *hash, uint64_t seed, aira__purpose purpose) {
+    return q->n_items ? q->buckets[bucket_of(q, hash, seed, purpose)] - 1 : -1;
+}
+
+static bool grow(aira__queue *q) {
+    if (q->n_items < q->capacity) return true;
+    int capacity = q->capacity ? q->capacity * 2 : 64;
+    aira__item *items = realloc(q->items, (size_t)capacity * sizeof *items);
+    if (items) q->items = items;
+    int *buckets = calloc((size_t)capacity * 2, sizeof *buckets);
+    if (!items || !buckets) {
+        free(buckets);
+        return false;
+    }
+    free(q->buckets);
+    q->buckets = buckets;
+    q->n_buckets = (uint32_t)capacity * 2;
+    q->capacity = capacity;
+    for (int i = 0; i < q->n_items; i++) buckets[bucket_of(q, items[i].hash, items[i].seed, items[i].purpose)] = i + 1;
+    return true;
+}
+
+aira__item *aira__queue_item(aira__queue *q, const char *hash, uint64_t seed, aira__purpose purpose, int64_t search) {
+    int at = find(q, hash, seed, purpose);
+    if (at >= 0) return &q->items[at];
+    if (!grow(q)) return NULL;
+    q->buckets[bucket_of(q, hash, seed, purpose)] = ++q->n_items;
+    aira__item *item = &q->items[q->n_items - 1];
+    *item = (aira__item){.seed = seed,
+                         .purpose = purpose,
+                         .search = search > 0 && search < q->n_lanes ? search : 0,
+                         .state = AIRA__ITEM_DROPPED,
+                         .search_score = NAN,
+                         .selection_score = NAN,
+                         .test_score = NAN};
     strncat(item->hash, hash, sizeof item->hash - 1);
     return item;
 }
 
 static aira_status load_known(void *context, const aira__journal_evaluation *row, aira_error *error) {
     aira__queue *q = context;
-    if (strcmp(row->task_hash, q->task_hash) || strcmp(row->purpose, "search")) return AIRA_OK;
-    aira__item *item = aira__queue_item(q, row->hash, row->seed);
+    aira__purpose purpose;
+    if (strcmp(row->task_hash, q->task_hash) || !aira__purpose_find(row->purpose, &purpose)) return AIRA_OK;
+    aira__item *item = aira__queue_item(q, row->hash, row->seed, purpose, row->search);
     if (!item) return no_memory(error);
     item->state = AIRA__ITEM_DONE;
     item->ok = !strcmp(row->status, "ok");
     item->search_score = row->search_score;
     item->selection_score = row->selection_score;
+    item->test_score = row->test_score;
     if (item->ok) return AIRA_OK;
     item->cause = strdup(row->cause ? row->cause : "crash");
     item->error = strdup(row->error ? row->error : "the evaluation failed");
@@ -63,7 +109,9 @@ aira_status aira__queue_create(const aira__queue_options *options, aira__queue *
     q->limit_seconds = aira__json_real(limits, "seconds", 0);
     q->limit_memory = (uint64_t)aira__json_int(limits, "memory", 0);
     q->leases = aira__path_join(options->run_dir, "leases");
-    aira_status status = q->leases ? AIRA_OK : no_memory(error);
+    q->n_lanes = options->ledger->n + 1;
+    q->lanes = calloc((size_t)q->n_lanes, sizeof *q->lanes);
+    aira_status status = q->leases && q->lanes ? AIRA_OK : no_memory(error);
     if (status == AIRA_OK) status = aira__journal_each_evaluation(options->journal, load_known, q, error);
     if (status == AIRA_OK) status = aira__lease_recover(q, error);
     if (status != AIRA_OK) {
@@ -93,35 +141,47 @@ void aira__queue_destroy(aira__queue *q) {
         free(q->items[i].cause);
         free(q->items[i].error);
     }
+    for (int i = 0; q->lanes && i < q->n_lanes; i++) free(q->lanes[i].items);
+    free(q->lanes);
+    free(q->buckets);
     free(q->items);
     free(q->running);
     free(q->leases);
     free(q);
 }
 
-aira_status aira__queue_add(aira__queue *q, const char *hash, const json_t *canonical, uint64_t seed,
-                            aira_error *error) {
-    aira__item *item = aira__queue_item(q, hash, seed);
+aira_status aira__queue_add(aira__queue *q, const aira__want *want, aira_error *error) {
+    aira__item *item = aira__queue_item(q, want->hash, want->seed, want->purpose, want->search);
     if (!item) return no_memory(error);
-    if (item->state == AIRA__ITEM_WAITING && !item->canonical && !(item->canonical = json_deep_copy(canonical)))
-        return no_memory(error);
-    return AIRA_OK;
+    if (item->state != AIRA__ITEM_DROPPED) return AIRA_OK;
+    if (!item->canonical && !(item->canonical = json_deep_copy(want->canonical))) return no_memory(error);
+    item->search = want->search > 0 && want->search < q->n_lanes ? want->search : 0;
+    item->order = want->order;
+    item->state = AIRA__ITEM_WAITING;
+    return aira__lanes_put(q, (int)(item - q->items)) ? AIRA_OK : no_memory(error);
 }
 
-bool aira__queue_find(const aira__queue *q, const char *hash, uint64_t seed, aira__result *out) {
-    int at = find(q, hash, seed);
+bool aira__queue_find(const aira__queue *q, const char *hash, uint64_t seed, aira__purpose purpose, aira__result *out) {
+    int at = find(q, hash, seed, purpose);
     if (at < 0 || q->items[at].state != AIRA__ITEM_DONE) return false;
     const aira__item *item = &q->items[at];
-    *out = (aira__result){item->ok, item->search_score, item->selection_score, item->cause, item->error};
+    *out = (aira__result){item->ok,         item->search_score, item->selection_score,
+                          item->test_score, item->cause,        item->error};
     return true;
 }
 
+void aira__queue_hold(aira__queue *q, bool held) { q->held = held; }
+
+void aira__queue_drop(aira__queue *q, int64_t search) {
+    aira__lane *lane = &q->lanes[search];
+    for (int i = 0; i < lane->n; i++) q->items[lane->items[i]].state = AIRA__ITEM_DROPPED;
+    q->n_waiting -= lane->n;
+    lane->n = 0;
+}
+
 void aira__queue_counts(const aira__queue *q, int *running, int *waiting) {
-    *running = *waiting = 0;
-    for (int i = 0; i < q->n_items; i++) {
-        *running += q->items[i].state == AIRA__ITEM_RUNNING;
-        *waiting += q->items[i].state == AIRA__ITEM_WAITING;
-    }
+    *running = q->n_busy;
+    *waiting = q->n_waiting;
 }
 
 /* The executor's own sentence, or a general one. */
@@ -150,27 +210,31 @@ static aira_status submit(aira__queue *q, aira__running *lease, aira_error *erro
     return status == AIRA_OK ? AIRA_OK : executor_failed(q, status, "start", error);
 }
 
-/* Indices of up to batch waiting items; one that must run alone makes a lease of its own. */
-static int choose(const aira__queue *q, int *chosen) {
-    int n = 0;
-    for (int i = 0; i < q->n_items && n < q->batch; i++) {
-        const aira__item *item = &q->items[i];
-        if (item->state != AIRA__ITEM_WAITING || !item->canonical) continue;
-        if (item->alone && n) continue;
-        chosen[n++] = i;
+/* Takes up to batch waiting items, whose indices go to chosen; one that must run alone makes a lease of its own. */
+static aira_status choose(aira__queue *q, int *chosen, int *n, aira_error *error) {
+    int *ahead = calloc((size_t)q->n_lanes, sizeof *ahead), next;
+    *n = 0;
+    if (!ahead) return no_memory(error);
+    while (*n < q->batch && (next = aira__lanes_next(q, ahead)) >= 0) {
+        const aira__item *item = &q->items[next];
+        if (item->alone && *n) break;
+        aira__lanes_take(q, next);
+        ahead[item->search]++;
+        chosen[(*n)++] = next;
         if (item->alone) break;
     }
-    return n;
+    free(ahead);
+    return AIRA_OK;
 }
 
 static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
     *started = false;
-    int *chosen = calloc((size_t)q->batch, sizeof *chosen);
-    if (!chosen) return no_memory(error);
-    int n = choose(q, chosen);
-    if (n == 0) {
+    if (!q->n_waiting || q->held) return AIRA_OK;
+    int n = 0, *chosen = calloc((size_t)q->batch, sizeof *chosen);
+    aira_status status = chosen ? choose(q, chosen, &n, error) : no_memory(error);
+    if (status != AIRA_OK) {
         free(chosen);
-        return AIRA_OK;
+        return status;
     }
     if (q->n_running == q->running_capacity) {
         int capacity = q->running_capacity ? q->running_capacity * 2 : 8;
@@ -186,14 +250,25 @@ static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
     *lease = (aira__running){.items = chosen, .n_items = n};
     snprintf(lease->id, sizeof lease->id, "%" PRId64, ++q->next_lease);
     lease->folder = aira__path_join(q->leases, lease->id);
-    aira_status status = lease->folder ? submit(q, lease, error) : no_memory(error);
+    status = lease->folder ? submit(q, lease, error) : no_memory(error);
     if (status != AIRA_OK) {
         drop_running(q, q->n_running - 1);
         return status;
     }
-    for (int i = 0; i < n; i++) q->items[chosen[i]].state = AIRA__ITEM_RUNNING;
+    for (int i = 0; i < n; i++) {
+        aira__item *item = &q->items[chosen[i]];
+        item->state = AIRA__ITEM_RUNNING;
+        q->lanes[item->search].running++;
+        q->n_busy++;
+    }
     *started = true;
     return AIRA_OK;
+}
+
+/* It has left its worker. */
+static void item_left(aira__queue *q, const aira__item *item) {
+    q->lanes[item->search].running--;
+    q->n_busy--;
 }
 
 static aira_status take_results(aira__queue *q, const aira__running *lease, bool *news, aira_error *error) {
@@ -203,6 +278,7 @@ static aira_status take_results(aira__queue *q, const aira__running *lease, bool
         bool found = false;
         if (item->state != AIRA__ITEM_RUNNING) continue;
         status = aira__lease_take_result(q, lease->folder, item, &found, error);
+        if (item->state != AIRA__ITEM_RUNNING) item_left(q, item);
         *news = *news || found;
     }
     return status;
@@ -220,6 +296,8 @@ static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_le
         if (lease->n_items > 1) {
             item->state = AIRA__ITEM_WAITING;
             item->alone = true;
+            item_left(q, item);
+            if (!aira__lanes_put(q, lease->items[i])) status = no_memory(error);
             continue;
         }
         double net = q->limit_seconds > 0 ? q->limit_seconds * 1.1 + 30 : INFINITY;
@@ -230,6 +308,7 @@ static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_le
                  state->text[0] ? state->text : "the worker ended without a result", words[0] ? "; it said: " : "",
                  words);
         status = aira__lease_fail(q, lease->folder, item, late ? "timeout" : "crash", sentence, error);
+        item_left(q, item);
         *news = true;
     }
     if (status == AIRA_OK && missing && lease->n_items > 1)

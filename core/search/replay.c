@@ -14,6 +14,7 @@
 #include "core/search/budget.h"
 #include "core/search/journal.h"
 #include "core/search/question.h"
+#include "core/search/standing.h"
 #include "core/search/tree.h"
 
 #define MAX_DIFFERENCES 100 /* after so many the rest says nothing new */
@@ -21,7 +22,8 @@
 typedef struct recorded_node {
     char operator_name[16], hash[65], status[16];
     int64_t parent, other_parent;
-    double search_score, selection_score;
+    double search_score, selection_score, spread;
+    uint32_t n_seeds, standing;
     char *note, *cause, *architecture;
 } recorded_node;
 
@@ -44,6 +46,7 @@ typedef struct replay {
     recorded_node *nodes;
     recorded_call *calls;
     int n_nodes, n_calls;
+    sqlite3_stmt *scores;
 } replay;
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
@@ -66,6 +69,9 @@ static aira_status take_node(void *context, const aira__journal_node *row, aira_
                          .other_parent = row->other_parent,
                          .search_score = row->search_score,
                          .selection_score = row->selection_score,
+                         .spread = row->spread,
+                         .n_seeds = (uint32_t)row->seeds,
+                         .standing = aira__standing_code(row->standing),
                          .note = row->note ? strdup(row->note) : NULL,
                          .cause = row->cause ? strdup(row->cause) : NULL,
                          .architecture = row->architecture ? strdup(row->architecture) : NULL};
@@ -100,6 +106,29 @@ static void forget_search(replay *r) {
     r->nodes = NULL;
     r->calls = NULL;
     r->n_nodes = r->n_calls = 0;
+}
+
+/* An evaluation of the journal, as the queue of the run had it. */
+static bool find_score(void *context, const char *hash, uint64_t seed, aira__purpose purpose, aira__result *out) {
+    replay *r = context;
+    const char *sql = "SELECT status, search_score, selection_score, cause, error FROM evaluation WHERE hash = ? AND "
+                      "seed = ? AND purpose = ?";
+    if (!r->scores && sqlite3_prepare_v2(aira__journal_db(r->journal), sql, -1, &r->scores, NULL) != SQLITE_OK)
+        return false;
+    sqlite3_stmt *s = r->scores;
+    sqlite3_reset(s);
+    sqlite3_bind_text(s, 1, hash, -1, SQLITE_TRANSIENT);
+    sqlite3_bind_int64(s, 2, (int64_t)seed);
+    sqlite3_bind_text(s, 3, aira__purpose_name(purpose), -1, SQLITE_STATIC);
+    if (sqlite3_step(s) != SQLITE_ROW) return false;
+    *out = (aira__result){.ok = !strcmp((const char *)sqlite3_column_text(s, 0), "ok"),
+                          .search_score = sqlite3_column_type(s, 1) == SQLITE_NULL ? NAN : sqlite3_column_double(s, 1),
+                          .selection_score = sqlite3_column_type(s, 2) == SQLITE_NULL ? NAN
+                                                                                      : sqlite3_column_double(s, 2),
+                          .test_score = NAN,
+                          .cause = (const char *)sqlite3_column_text(s, 3),
+                          .error = (const char *)sqlite3_column_text(s, 4)};
+    return true;
 }
 
 /* Builds the question of a call again and compares it with the one that was asked. */
@@ -186,7 +215,38 @@ static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *a
                              n->cause,
                              n->search_score,
                              n->selection_score};
-    return pending ? AIRA_OK : aira__tree_finish(tree, idx, &outcome, error);
+    if (pending) return AIRA_OK;
+    aira__outcome first;
+    if (!aira__standing_first(tree, &outcome, find_score, r, &first) && n->hash[0])
+        differ(r, idx, "has no evaluation in the journal%s%s", "", "");
+    return aira__tree_finish(tree, idx, &first, error);
+}
+
+/* Commits the next node with the seeds that the journal holds, and compares what comes of it with what is recorded. */
+static aira_status repeat_commit(replay *r, aira__tree *tree, aira_error *error) {
+    uint32_t idx = tree->committed;
+    const recorded_node *n = &r->nodes[idx];
+    bool complete = true;
+    aira_status status = AIRA_OK;
+    if (aira__standing_contends(tree)) status = aira__standing_fill(tree, find_score, r, &complete, error);
+    if (status != AIRA_OK) return status;
+    if (!complete) {
+        differ(r, idx, "its further seeds are not in the journal%s%s", "", "");
+        aira__outcome recorded = {!strcmp(n->status, "good") ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                                  NULL,
+                                  NULL,
+                                  NULL,
+                                  NULL,
+                                  n->search_score,
+                                  n->selection_score};
+        aira__standing_keep(tree, idx, &recorded, n->n_seeds, n->spread, n->standing);
+    }
+    const aira__tree_node *now = aira__tree_commit(tree);
+    bool same = !strcmp(aira__status_name(now->status), n->status) && now->standing == n->standing;
+    if (now->status == AIRA_NODE_GOOD)
+        same = same && now->search_score == n->search_score && now->n_seeds == n->n_seeds;
+    if (!same) differ(r, idx, "its score and standing do not follow from its evaluations%s%s", "", "");
+    return AIRA_OK;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : a < b ? a : b; }
@@ -217,7 +277,7 @@ static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance
             stopping = true;
         } else if (step.kind == AIRA__STEP_COMMIT && tree->committed < tree->n &&
                    tree->nodes[tree->committed].finished) {
-            (void)aira__tree_commit(tree);
+            status = repeat_commit(r, tree, error);
         } else if (stopping && tree->committed == tree->n && ++stage < json_array_size(r->quotas)) {
             stopping = false;
         } else {
@@ -226,32 +286,9 @@ static aira_status repeat_tree(replay *r, aira__tree *tree, const aira__instance
             break;
         }
     }
+    while (status == AIRA_OK && tree->committed < tree->n && tree->nodes[tree->committed].finished)
+        status = repeat_commit(r, tree, error); /* the last ones, which no decision needed */
     return status;
-}
-
-/* Evaluations must back the scores of nodes. */
-static aira_status check_scores(replay *r, uint64_t seed, aira_error *error) {
-    sqlite3_stmt *s = NULL;
-    const char *sql = "SELECT search_score, selection_score, status FROM evaluation WHERE hash = ? AND seed = ? AND "
-                      "purpose = 'search'";
-    if (sqlite3_prepare_v2(aira__journal_db(r->journal), sql, -1, &s, NULL) != SQLITE_OK)
-        return aira__fail(error, AIRA_E_CORRUPT, "the journal's evaluations cannot be read");
-    for (int i = 0; i < r->n_nodes; i++) {
-        const recorded_node *n = &r->nodes[i];
-        if (!n->hash[0] || !strcmp(n->status, "pending")) continue;
-        sqlite3_reset(s);
-        sqlite3_bind_text(s, 1, n->hash, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 2, (int64_t)seed);
-        bool found = sqlite3_step(s) == SQLITE_ROW;
-        bool ok = found && !strcmp((const char *)sqlite3_column_text(s, 2), "ok");
-        bool good = !strcmp(n->status, "good");
-        if (!found)
-            differ(r, (uint32_t)i, "has no evaluation in the journal%s%s", "", "");
-        else if (ok != good || (good && sqlite3_column_double(s, 0) != n->search_score))
-            differ(r, (uint32_t)i, "its score is not the one of its evaluation%s%s", "", "");
-    }
-    sqlite3_finalize(s);
-    return AIRA_OK;
 }
 
 static aira_status replay_search(replay *r, const json_t *config, aira_error *error) {
@@ -261,6 +298,9 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     aira__budget_from_json(json_object_get(config, "budget"), &own);
     uint64_t seed = (uint64_t)aira__json_int(config, "seed", 1);
     aira__tree_init(&tree, seed, (uint32_t)aira__json_int(config, "parallel", 1), r->asking.higher_is_better);
+    const json_t *confirm = json_object_get(r->study, "confirm");
+    aira__tree_confirm(&tree, (uint32_t)aira__json_int(confirm, "seeds", 1), aira__json_real(confirm, "alpha", 0.05),
+                       (uint32_t)json_array_size(json_object_get(r->study, "searches")));
     aira_status status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
     if (status == AIRA_OK) status = aira__journal_each_call(r->journal, r->search, take_call, r, error);
     if (status == AIRA_OK)
@@ -269,7 +309,6 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     if (status == AIRA_OK)
         status = aira__tree_shape(&tree, (uint32_t)r->asking.n_layers, r->tokens, (uint32_t)r->n_tokens, error);
     if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
-    if (status == AIRA_OK) status = check_scores(r, seed, error);
     aira__instance_destroy(scaffold);
     aira__tree_release(&tree);
     return status;
@@ -320,6 +359,7 @@ aira_status aira__replay(aira__registry *registry, const char *dir, json_t **res
         if (!*result) status = no_memory(error);
     }
     forget_search(&r);
+    sqlite3_finalize(r.scores);
     aira__journal_close(r.journal);
     json_decref(r.study);
     json_decref(r.differences);

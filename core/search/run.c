@@ -22,6 +22,8 @@
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
+bool aira__run_interrupted(const aira__run *run) { return run->options->interrupts && *run->options->interrupts; }
+
 double aira__run_seconds(const aira__run *run) { return run->seconds_before + (aira__now() - run->started); }
 
 /* ---- creating ---- */
@@ -153,15 +155,18 @@ static aira_status open_search(aira__run *run, int i, aira_error *error) {
     const json_t *config = json_array_get(json_object_get(run->study, "searches"), (size_t)i);
     aira__search *s = &run->searches[i];
     aira__registry *registry = run->options->registry;
-    aira__budget own;
-    aira__budget_from_json(json_object_get(config, "budget"), &own);
+    const json_t *confirm = json_object_get(run->study, "confirm");
+    aira__budget_from_json(json_object_get(config, "budget"), &s->own);
     s->id = i + 1;
     s->label = strdup(aira__json_string(config, "label", ""));
-    s->own_candidates = own.candidates;
-    s->own_evaluations = own.evaluations;
+    s->own_candidates = s->own.candidates;
+    s->own_evaluations = s->own.evaluations;
+    s->moved = true;
     s->quota_candidates = s->quota_evaluations = -1;
     aira__tree_init(&s->tree, (uint64_t)aira__json_int(config, "seed", 1),
                     (uint32_t)aira__json_int(config, "parallel", 1), run->asking.higher_is_better);
+    aira__tree_confirm(&s->tree, (uint32_t)aira__json_int(confirm, "seeds", 1), aira__json_real(confirm, "alpha", 0.05),
+                       (uint32_t)run->n_studied);
     s->slots = calloc(s->tree.parallel, sizeof *s->slots);
     if (!s->label || !s->slots) return no_memory(error);
     const json_t *agent = json_object_get(config, "agent"); /* null where the scaffold proposes */
@@ -221,6 +226,7 @@ static aira_status open_queue(aira__run *run, aira_error *error) {
     char *copy = strdup(worker); /* lives as long as the run */
     if (!copy) return no_memory(error);
     aira__queue_options o = {.journal = run->journal,
+                             .ledger = &run->ledger,
                              .executor = run->executor->plugin->table,
                              .executor_self = run->executor->self,
                              .host = aira__registry_host(run->options->registry),
@@ -232,42 +238,7 @@ static aira_status open_queue(aira__run *run, aira_error *error) {
     return aira__queue_create(&o, &run->queue, error);
 }
 
-/* ---- shares of the budget ---- */
-
-/* Appends what is in force to the history. The history is kept because reaching a share commits what is pending: a
-   resumed or replayed run must reach the very same ones. */
-static aira_status save_quotas(aira__run *run, aira_error *error) {
-    json_t *stage = json_array();
-    for (int i = 0; i < run->n_searches; i++)
-        json_array_append_new(stage, json_pack("[I, I]", (json_int_t)run->searches[i].quota_candidates,
-                                               (json_int_t)run->searches[i].quota_evaluations));
-    if (json_array_append_new(run->quotas, stage)) return no_memory(error);
-    return set_json(run->journal, "quotas", run->quotas, error);
-}
-
-/* The shares that were in force when the run ended, or the first ones: equal. */
-static aira_status open_quotas(aira__run *run, aira_error *error) {
-    char *text = aira__journal_get_study(run->journal, "quotas", NULL);
-    int n = run->n_searches;
-    int64_t *share = calloc(2 * (size_t)n + 1, sizeof *share);
-    run->quotas = text ? aira__json_parse(text, strlen(text), "the journal's quotas", error) : json_array();
-    free(text);
-    if (!run->quotas || !share) {
-        free(share);
-        return run->quotas ? no_memory(error) : AIRA_E_CORRUPT;
-    }
-    size_t stages = json_array_size(run->quotas);
-    const json_t *last = stages ? json_array_get(run->quotas, stages - 1) : NULL;
-    aira__budget_share(run->budget.candidates, n, share);
-    aira__budget_share(run->budget.evaluations, n, share + n);
-    for (int i = 0; i < n; i++) {
-        const json_t *saved = json_array_get(last, (size_t)i);
-        run->searches[i].quota_candidates = saved ? json_integer_value(json_array_get(saved, 0)) : share[i];
-        run->searches[i].quota_evaluations = saved ? json_integer_value(json_array_get(saved, 1)) : share[n + i];
-    }
-    free(share);
-    return last ? AIRA_OK : save_quotas(run, error);
-}
+/* ---- plugins ---- */
 
 /* Scores and decisions of one run should come from one code. A plugin that is another one now is no error, a user may
    have repaired it, but the journal says so. */
@@ -297,39 +268,6 @@ static aira_status compare_plugins(aira__run *run, aira_error *error) {
     return status;
 }
 
-/* What finished searches left over goes to those that a share stopped. Happens only when all have ended, so that it
-   does not depend on which was faster. */
-static aira_status share_leftovers(aira__run *run, bool *revived, aira_error *error) {
-    int64_t used_candidates = 0, used_evaluations = 0, more[2] = {0, 0};
-    int n = 0, given = 0;
-    for (int i = 0; i < run->n_searches; i++) {
-        const aira__search *s = &run->searches[i];
-        bool own_left = (s->own_candidates < 0 || s->tree.n < s->own_candidates) &&
-                        (s->own_evaluations < 0 || aira__tree_evaluations(&s->tree) < s->own_evaluations);
-        used_candidates += s->tree.n;
-        used_evaluations += aira__tree_evaluations(&s->tree);
-        n += s->quota && own_left;
-    }
-    *revived = false;
-    more[0] = run->budget.candidates < 0 ? INT64_MAX : run->budget.candidates - used_candidates;
-    more[1] = run->budget.evaluations < 0 ? INT64_MAX : run->budget.evaluations - used_evaluations;
-    if (n == 0 || more[0] <= 0 || more[1] <= 0) return AIRA_OK;
-    for (int i = 0; i < run->n_searches; i++) {
-        aira__search *s = &run->searches[i];
-        bool own_left = (s->own_candidates < 0 || s->tree.n < s->own_candidates) &&
-                        (s->own_evaluations < 0 || aira__tree_evaluations(&s->tree) < s->own_evaluations);
-        if (!s->quota || !own_left) continue;
-        int64_t candidates = more[0] / n + (given < more[0] % n), evaluations = more[1] / n + (given < more[1] % n);
-        given++;
-        if (candidates <= 0 || evaluations <= 0) continue;
-        if (run->budget.candidates >= 0) s->quota_candidates = s->tree.n + candidates;
-        if (run->budget.evaluations >= 0) s->quota_evaluations = aira__tree_evaluations(&s->tree) + evaluations;
-        s->quota = s->stopping = s->done = false;
-        *revived = true;
-    }
-    return *revived ? save_quotas(run, error) : AIRA_OK;
-}
-
 /* ---- the loop ---- */
 
 typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET, LOOP_HELD } loop_end;
@@ -344,9 +282,10 @@ static aira_status one_round(aira__run *run, double wait, bool *moved, aira_erro
         status = aira__search_answered(run, ask->owner, error);
     }
     if (status == AIRA_OK) status = aira__queue_pump(run->queue, &news, error);
-    for (int i = 0; status == AIRA_OK && i < run->n_searches; i++) {
+    for (int i = 0; status == AIRA_OK && !run->draining && i < run->n_searches; i++) {
         aira__search *s = &run->searches[i];
-        if (s->done) continue;
+        if (s->done || !(s->moved || news)) continue;
+        s->moved = false;
         status = aira__search_collect(run, s, error);
         if (status == AIRA_OK) status = aira__search_advance(run, s, error);
     }
@@ -371,8 +310,29 @@ static bool all_held(const aira__run *run, char *reason, size_t size) {
             if (s->slots[k].phase == AIRA__SLOT_ASKING || s->slots[k].phase == AIRA__SLOT_EVALUATING) return false;
         if (!why) why = s->held;
     }
+    int running = 0, waiting = 0; /* further seeds of a contender */
+    aira__queue_counts(run->queue, &running, &waiting);
+    if (running + waiting) return false;
     if (why) snprintf(reason, size, "%s", why);
     return why != NULL;
+}
+
+/* Nothing new starts from here on; what is paid for is waited for and written down. */
+static void drain(aira__run *run, const char *why) {
+    int running = 0, waiting = 0;
+    aira__queue_counts(run->queue, &running, &waiting);
+    run->draining = true;
+    aira__queue_hold(run->queue, true);
+    if (running + run->asking_now == 0) return;
+    aira__progress_end(run);
+    aira__log(AIRA_LOG_INFO, "%s: waiting for %d evaluations and %d answers that are under way", why, running,
+              run->asking_now);
+}
+
+static bool drained(const aira__run *run) {
+    int running = 0, waiting = 0;
+    aira__queue_counts(run->queue, &running, &waiting);
+    return run->draining && running + run->asking_now == 0;
 }
 
 static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reason_size, aira_error *error) {
@@ -381,22 +341,24 @@ static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reas
     double looked = 0;
     *end = LOOP_COMPLETE;
     while (status == AIRA_OK) {
-        if (run->options->interrupts && *run->options->interrupts) {
+        if (*end != LOOP_INTERRUPTED && aira__run_interrupted(run)) {
             *end = LOOP_INTERRUPTED;
-            break;
+            drain(run, "stopping on request (once more: at once)");
         }
-        if (aira__now() - looked >= BUDGET_SECONDS) {
-            aira__usage usage;
+        if (*end == LOOP_COMPLETE && aira__now() - looked >= BUDGET_SECONDS) {
+            aira__limit limit;
             looked = aira__now();
-            aira__usage_read(run->journal, aira__run_seconds(run), &usage);
-            if (aira__budget_reached(&run->budget, &usage, reason, reason_size)) {
+            status = aira__limits_look(run, &limit, reason, reason_size, error);
+            if (status == AIRA_OK && limit != AIRA__LIMIT_NONE) {
                 *end = LOOP_BUDGET;
-                break;
+                if (limit == AIRA__LIMIT_WALL) break; /* a deadline is one */
+                drain(run, reason);
             }
         }
-        if (all_done(run)) {
+        if (drained(run)) break;
+        if (!run->draining && all_done(run)) {
             bool revived = false;
-            status = share_leftovers(run, &revived, error);
+            if (status == AIRA_OK) status = aira__shares_leftovers(run, &revived, error);
             if (!revived) break;
         }
         if (all_held(run, reason, reason_size)) {
@@ -418,10 +380,11 @@ static aira_status close_books(aira__run *run, loop_end end, const char *reason,
     status = aira__journal_set_study(run->journal, "seconds", seconds, error);
     if (status == AIRA_OK && end == LOOP_INTERRUPTED)
         status = aira__journal_event(run->journal, "interrupt", -1, -1, "stopped on request; resumable", error);
-    if (status == AIRA_OK && end == LOOP_BUDGET)
+    if (status == AIRA_OK && end == LOOP_BUDGET && !run->was_stopped)
         status = aira__journal_event(run->journal, "budget", -1, -1, reason, error);
     for (int i = 0; status == AIRA_OK && i < run->n_searches && end != LOOP_INTERRUPTED && end != LOOP_HELD; i++) {
         const aira__search *s = &run->searches[i];
+        if (s->cut) continue; /* it has its state */
         if (!s->done)
             status = aira__journal_search_state(run->journal, s->id, "stopped", reason, error);
         else
@@ -436,6 +399,22 @@ static aira_status close_books(aira__run *run, loop_end end, const char *reason,
     return status;
 }
 
+static bool is_stopped(aira__journal *j) {
+    char *state = aira__journal_get_study(j, "state", NULL);
+    bool stopped = state && !strcmp(state, "stopped");
+    free(state);
+    return stopped;
+}
+
+/* What a limit has stopped stays stopped: its pending nodes are not taken up again. */
+static aira_status take_state(void *context, const aira__journal_search *row, aira_error *error) {
+    aira__run *run = context;
+    (void)error;
+    if (row->id >= 1 && row->id <= run->n_searches && !strcmp(row->state, "stopped"))
+        run->searches[row->id - 1].done = run->searches[row->id - 1].cut = true;
+    return AIRA_OK;
+}
+
 static aira_status open_run(aira__run *run, aira_error *error) {
     char *path = aira__path_join(run->dir, "journal.db");
     aira__journal_options options = {0};
@@ -445,9 +424,12 @@ static aira_status open_run(aira__run *run, aira_error *error) {
                                                : no_memory(error);
     free(path);
     if (status == AIRA_OK) status = open_study(run, error);
+    if (status == AIRA_OK) run->was_stopped = is_stopped(run->journal);
     if (status == AIRA_OK) status = aira__journal_set_study(run->journal, "state", "running", error);
-    if (status == AIRA_OK) status = open_queue(run, error);
     size_t n = json_array_size(json_object_get(run->study, "searches"));
+    run->n_studied = (int)n;
+    if (status == AIRA_OK) status = aira__ledger_open(run->journal, (int)n, &run->ledger, error);
+    if (status == AIRA_OK) status = open_queue(run, error);
     if (status == AIRA_OK && !(run->searches = calloc(n + 1, sizeof *run->searches))) status = no_memory(error);
     for (size_t i = 0; status == AIRA_OK && i < n; i++) {
         run->n_searches++;
@@ -455,7 +437,8 @@ static aira_status open_run(aira__run *run, aira_error *error) {
         threads += (int)run->searches[i].tree.parallel;
     }
     if (status == AIRA_OK) status = compare_plugins(run, error);
-    if (status == AIRA_OK) status = open_quotas(run, error);
+    if (status == AIRA_OK) status = aira__shares_open(run, error);
+    if (status == AIRA_OK) status = aira__journal_each_search(run->journal, take_state, run, error);
     if (status == AIRA_OK) status = aira__pool_create(threads, &run->pool, error);
     for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)
         status = aira__search_restore(run, &run->searches[i], error);
@@ -465,6 +448,7 @@ static aira_status open_run(aira__run *run, aira_error *error) {
 static void close_run(aira__run *run) {
     aira__pool_destroy(run->pool); /* first: its threads use the slots */
     aira__queue_destroy(run->queue);
+    aira__ledger_close(&run->ledger);
     for (int i = 0; i < run->n_searches; i++) aira__search_release(&run->searches[i]);
     free(run->searches);
     aira__instance_destroy(run->executor);

@@ -42,4 +42,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *, aira__
 /* The object of docs/contract.md 2 for run, resume and status. */
 json_t *aira__run_summary(aira__journal *, const char *dir, aira_error *);
 
+/* Its "budget": what the run and each of its searches have used up, and the limits. */
+json_t *aira__run_budget(aira__journal *, const json_t *study, aira_error *);
+
 #endif

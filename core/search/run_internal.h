@@ -4,10 +4,12 @@
 
 #include "core/search/answer.h"
 #include "core/search/budget.h"
+#include "core/search/ledger.h"
 #include "core/search/pool.h"
 #include "core/search/question.h"
 #include "core/search/queue.h"
 #include "core/search/run.h"
+#include "core/search/standing.h"
 #include "core/search/tree.h"
 
 #define AIRA__MAX_ATTEMPTS 4 /* a question, and up to three times again */
@@ -40,6 +42,9 @@ typedef struct aira__search {
     bool quota;    /* it was a quota */
     bool done;
     char *held; /* why its agent cannot be asked any more in this session, or NULL */
+    bool cut;   /* by a limit of its own, or of the study in an earlier session: pending nodes stay so */
+    bool moved; /* something happened since it was last looked at */
+    aira__budget own;
 } aira__search;
 
 typedef struct aira__progress {
@@ -58,12 +63,15 @@ typedef struct aira__run {
     const char **tokens;
     int n_tokens;
     aira__budget budget;
+    aira__ledger ledger;
     aira__instance *executor;
     aira__queue *queue;
     aira__pool *pool;
     aira__search *searches;
-    int n_searches;
+    int n_searches, n_studied; /* opened so far; of the study */
     int asking_now;
+    bool draining;                  /* nothing new starts */
+    bool was_stopped;               /* an earlier session ended by a limit of the study */
     double seconds_before, started; /* of earlier sessions; aira__now() */
     aira__progress progress;
 } aira__run;
@@ -85,6 +93,29 @@ aira_status aira__call_end(aira__run *, aira__slot *, const char *text, aira_err
 /* Text that SQLite and JSON can hold: what is not UTF-8, and zero bytes, become '?'. Empties raw; NULL: no memory. */
 char *aira__clean_text(aira__buf *raw);
 
+/* confirm.c */
+/* Wants seed k of node idx's candidate from the queue; 0: the search's own. */
+aira_status aira__search_want(aira__run *, aira__search *, uint32_t idx, uint32_t k, const aira__candidate *,
+                              aira_error *);
+/* The next node to commit has ended: if it is a contender its further seeds are wanted, and *ready is false until they
+   are known. */
+aira_status aira__search_confirm(aira__run *, aira__search *, bool *ready, aira_error *);
+/* The event of the test that the last commit made. */
+aira_status aira__search_tell_test(aira__run *, const aira__search *, uint32_t idx, aira_error *);
+/* Puts a committed node of the journal back, with the seeds behind its scores. */
+aira_status aira__search_recommit(const aira__run *, aira__search *, const aira__journal_node *, const aira__outcome *,
+                                  aira_error *);
+
+/* shares.c */
+/* The shares that were in force when the run ended, or the first ones: equal. */
+aira_status aira__shares_open(aira__run *, aira_error *);
+/* What finished searches left over goes to those that a share stopped. Happens only when all have ended, so that it
+   does not depend on which was faster. */
+aira_status aira__shares_leftovers(aira__run *, bool *revived, aira_error *);
+/* Looks at time, money, tokens and FLOPs: a search that has reached a limit of its own is stopped; *limit: the study's,
+   with a sentence. */
+aira_status aira__limits_look(aira__run *, aira__limit *, char *sentence, size_t size, aira_error *);
+
 /* finish.c: selection, aggregation, extrapolation, report. *valid: some candidate was. */
 aira_status aira__run_finish(aira__run *, bool *valid, aira_error *);
 
@@ -95,5 +126,6 @@ void aira__progress_tick(aira__run *);
 void aira__progress_end(aira__run *);
 
 double aira__run_seconds(const aira__run *);
+bool aira__run_interrupted(const aira__run *);
 
 #endif

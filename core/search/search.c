@@ -94,7 +94,7 @@ static aira_status want_candidate(aira__run *run, aira__slot *slot, const uint16
     aira_status status = aira__candidate_make(layers, run->asking.n_layers, run->tokens, c, error);
     if (status == AIRA_OK)
         status = aira__journal_add_candidate(run->journal, c->hash, "compose", c->architecture, c->text, error);
-    if (status == AIRA_OK) status = aira__queue_add(run->queue, c->hash, c->canonical, slot->search->tree.seed, error);
+    if (status == AIRA_OK) status = aira__search_want(run, slot->search, slot->idx, 0, c, error);
     slot->phase = AIRA__SLOT_EVALUATING;
     return status;
 }
@@ -111,6 +111,7 @@ static aira_status start_node(aira__run *run, aira__search *s, const aira_action
                                   : aira__question_make(&run->asking, &s->tree, slot->idx, &question, error);
     if (status == AIRA_OK && !proposed) status = set_question(slot, question, error);
     if (status != AIRA_OK) return status;
+    aira__ledger_add_node(&run->ledger, s->id);
     status = aira__journal_begin(run->journal, error);
     if (status != AIRA_OK) return status;
     if (proposed) status = want_candidate(run, slot, action->layers, error);
@@ -203,7 +204,10 @@ aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *
     char *text = aira__clean_text(&a->text);
     if (!text) return no_memory(error);
     aira_status status = aira__call_end(run, slot, text, error);
-    if (status == AIRA_OK) {
+    slot->search->moved = true;
+    if (status == AIRA_OK && (run->draining || slot->search->done)) {
+        clear_slot(slot); /* it is written down; who goes on from here goes on from there */
+    } else if (status == AIRA_OK) {
         char failure[sizeof a->error];
         memcpy(failure, a->error, sizeof failure);
         status = a->status == AIRA_OK ? use_answer(run, slot, text, error)
@@ -219,7 +223,7 @@ aira_status aira__search_collect(aira__run *run, aira__search *s, aira_error *er
         aira__slot *slot = &s->slots[i];
         aira__result r;
         if (slot->phase != AIRA__SLOT_EVALUATING ||
-            !aira__queue_find(run->queue, slot->candidate.hash, s->tree.seed, &r))
+            !aira__queue_find(run->queue, slot->candidate.hash, s->tree.seed, AIRA__FOR_SEARCH, &r))
             continue;
         aira__outcome outcome = {r.ok ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
                                  slot->candidate.hash,
@@ -249,12 +253,14 @@ static aira_status commit_node(aira__run *run, aira__search *s, aira_error *erro
                               .search_score = node->search_score,
                               .selection_score = node->selection_score,
                               .finished = aira__wall(),
-                              .seeds = !isnan(node->search_score) ? 1 : 0,
-                              .spread = NAN};
+                              .seeds = node->status == AIRA_NODE_GOOD ? node->n_seeds : 0,
+                              .spread = node->spread,
+                              .standing = aira__standing_name(node->standing)};
     snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
     aira_status status = aira__journal_begin(run->journal, error);
     if (status != AIRA_OK) return status;
     status = aira__journal_finish_node(run->journal, &row, error);
+    if (status == AIRA_OK && s->tree.test.number) status = aira__search_tell_test(run, s, idx, error);
     if (status == AIRA_OK) status = aira__journal_set_study(run->journal, "seconds", seconds, error);
     if (status == AIRA_OK)
         status = aira__journal_commit(run->journal, error);
@@ -287,7 +293,10 @@ aira_status aira__search_advance(aira__run *run, aira__search *s, aira_error *er
         } else if (s->tree.committed == s->tree.n) {
             s->done = true; /* only when stopping: a tree without pending nodes has nothing to wait for */
         } else if (s->tree.nodes[s->tree.committed].finished) {
-            status = commit_node(run, s, error);
+            bool ready = true;
+            status = aira__search_confirm(run, s, &ready, error);
+            if (status == AIRA_OK && !ready) break;
+            if (status == AIRA_OK) status = commit_node(run, s, error);
         } else {
             break;
         }
@@ -345,9 +354,7 @@ static aira_status restore_node(void *context, const aira__journal_node *row, ai
                              row->cause,
                              row->search_score,
                              row->selection_score};
-    aira_status status = aira__tree_finish(&s->tree, (uint32_t)row->idx, &outcome, error);
-    if (status == AIRA_OK) (void)aira__tree_commit(&s->tree);
-    return status;
+    return aira__search_recommit(r->run, s, row, &outcome, error);
 }
 
 static aira_status restore_call(void *context, const aira__journal_call *row, aira_error *error) {
@@ -401,7 +408,7 @@ aira_status aira__search_restore(aira__run *run, aira__search *s, aira_error *er
     aira_status status = aira__journal_each_node(run->journal, s->id, restore_node, &r, error);
     if (status == AIRA_OK && !(r.calls = calloc(s->tree.n + 1, sizeof *r.calls))) status = no_memory(error);
     if (status == AIRA_OK) status = aira__journal_each_call(run->journal, s->id, restore_call, &r, error);
-    for (uint32_t i = s->tree.committed; status == AIRA_OK && i < s->tree.n; i++)
+    for (uint32_t i = s->tree.committed; status == AIRA_OK && !s->cut && i < s->tree.n; i++)
         status = continue_node(run, s, i, &r.calls[i], error);
     for (uint32_t i = 0; r.calls && i < s->tree.n; i++) free(r.calls[i].error);
     free(r.calls);

@@ -12,6 +12,7 @@
 #include "core/search/price.h"
 #include "core/search/question.h"
 #include "core/search/tree.h"
+#include "core/search/trust.h"
 #include "core/train/task.h"
 
 typedef struct reader {
@@ -127,11 +128,6 @@ static void read_search(reader *r, aira__node *node) {
         aira__diagnose(r->d, node, "this search names no agent: add `agent: {use: ...}`");
     aira__budget budget;
     aira__budget_read(aira__map_get(node, "budget"), &budget, r->d);
-    if (budget.wall >= 0 || budget.device_seconds >= 0 || budget.flops >= 0 || budget.tokens >= 0 ||
-        budget.money_usd >= 0)
-        aira__diagnose(r->d, node,
-                       "a search's own budget limits candidates and evaluations; time, money, tokens and "
-                       "FLOPs are limited for the whole study");
     int64_t parallel = aira__node_int(aira__map_get(node, "parallel"), 1, 1, 1024, r->d);
     aira__node *label_node = aira__map_get(node, "label");
     char made_up[128];
@@ -217,15 +213,12 @@ static bool ends_alone(reader *r, const json_t *canonical, uint32_t most) {
 static void check_end(reader *r, aira__node *place, const aira__budget *budget) {
     const json_t *search;
     size_t i;
-    if (budget->candidates >= 0 || budget->evaluations >= 0 || budget->wall >= 0 || budget->device_seconds >= 0 ||
-        budget->flops >= 0 || budget->tokens >= 0 || budget->money_usd >= 0)
-        return;
+    if (aira__budget_limits(budget)) return;
     json_array_foreach(json_object_get(r->study, "searches"), i, search) {
         const json_t *scaffold = json_object_get(search, "scaffold");
         aira__budget own;
         aira__budget_from_json(json_object_get(search, "budget"), &own);
-        if (own.candidates >= 0 || own.evaluations >= 0 || !json_is_object(scaffold) || ends_alone(r, scaffold, 1000))
-            continue;
+        if (aira__budget_limits(&own) || !json_is_object(scaffold) || ends_alone(r, scaffold, 1000)) continue;
         aira__diagnose(r->d, place,
                        "scaffold %s does not stop by itself within 1000 nodes; say how far search %zu may go: "
                        "`budget: {candidates: 100}`",
@@ -334,8 +327,9 @@ static void read_prompts(reader *r, aira__node *node, const char *shipped) {
 
 static void read_study(reader *r, aira__node *root, const char *const *task_overrides, int n_task_overrides,
                        const char *prompts_folder) {
-    static const char *const accepted[] = {"study",     "task",        "searches", "budget", "device", "executor",
-                                           "aggregate", "extrapolate", "prompts",  "prices", NULL};
+    static const char *const accepted[] = {"study",    "task",      "searches",    "budget",  "device",
+                                           "executor", "aggregate", "extrapolate", "prompts", "prices",
+                                           "confirm",  "baselines", "final",       NULL};
     if (root->kind != AIRA_NODE_MAP) {
         aira__diagnose(r->d, root, "a study file is a mapping that begins with `study: name`");
         return;
@@ -357,6 +351,9 @@ static void read_study(reader *r, aira__node *root, const char *const *task_over
     check_end(r, searches, &budget);
     put(r, r->study, "prices", aira__prices_read(aira__map_get(root, "prices"), r->d));
     aira__backend_check_prices(r->study, searches, r->d);
+    aira__trust_read(root, r->study, r->d);
+    aira__node *limits = aira__map_get(root, "budget");
+    aira__trust_check_budgets(limits ? limits : searches, r->study, r->d);
     aira__node *device = aira__map_get(root, "device");
     json_t *canonical = device ? read_plugin(r, "device", device, NULL) : default_plugin(r, "device", "cpu");
     if (canonical) put(r, r->study, "device", canonical);

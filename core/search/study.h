@@ -10,14 +10,15 @@
  *     aggregate: [{use: n0}, {use: n1, agents: [mutation]}]
  *     extrapolate: {to: [350M, 1B], by: [stack, stretch]}
  *     prices: prices.yaml                           # what models cost (core/search/price.h); none where absent
+ *     confirm: {seeds: 3, alpha: 0.05}              # as baselines and final: trust.h
  *     prompts: prompts                              # folder of templates; the shipped ones where absent
  *
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
  * to the journal and a resumed run reads nothing else. Its members:
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
  *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget}] (one per seed; agent null
- *   where the scaffold proposes), budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to, by},
- *   prices [{model, input, ...}], prompts {name: text}
+ *   where the scaffold proposes), budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to,
+ * by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H

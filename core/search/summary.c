@@ -6,7 +6,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/json.h"
-#include "core/search/budget.h"
+#include "core/search/ledger.h"
 #include "core/search/lock.h"
 #include "core/search/run.h"
 
@@ -44,14 +44,53 @@ static json_t *results_json(aira__journal *j, const char *kind) {
     return list;
 }
 
-static json_t *budget_json(aira__journal *j, const json_t *study) {
+/* One element of budget.searches. */
+static json_t *search_usage(const json_t *search, const aira__usage *usage, int64_t id, const char *state) {
     aira__budget budget;
-    aira__usage usage;
+    aira__budget_from_json(json_object_get(search, "budget"), &budget);
+    json_t *one = aira__usage_json(usage, &budget);
+    if (one && (json_object_set_new(one, "search", json_integer(id)) ||
+                json_object_set_new(one, "label", json_string(aira__json_string(search, "label", ""))) ||
+                json_object_set_new(one, "state", json_string(state)))) {
+        json_decref(one);
+        return NULL;
+    }
+    return one;
+}
+
+typedef struct budget_reading {
+    const json_t *searches;
+    aira__ledger ledger;
+    json_t *list;
+} budget_reading;
+
+static aira_status add_search(void *context, const aira__journal_search *row, aira_error *error) {
+    budget_reading *r = context;
+    if (row->id < 1 || row->id > r->ledger.n) return AIRA_OK;
+    aira__usage *usage = &r->ledger.searches[row->id - 1];
+    usage->seconds = r->ledger.study.seconds;
+    json_t *one = search_usage(json_array_get(r->searches, (size_t)row->id - 1), usage, row->id, row->state);
+    return one && !json_array_append_new(r->list, one) ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
+}
+
+json_t *aira__run_budget(aira__journal *j, const json_t *study, aira_error *error) {
+    budget_reading r = {.searches = json_object_get(study, "searches"), .list = json_array()};
     char *seconds = aira__journal_get_study(j, "seconds", NULL);
+    aira__budget budget;
+    json_t *whole = NULL;
     aira__budget_from_json(json_object_get(study, "budget"), &budget);
-    aira__usage_read(j, seconds ? strtod(seconds, NULL) : 0, &usage);
+    aira_status status = aira__ledger_open(j, (int)json_array_size(r.searches), &r.ledger, error);
+    r.ledger.study.seconds = seconds ? strtod(seconds, NULL) : 0;
+    if (status == AIRA_OK) status = aira__journal_each_search(j, add_search, &r, error);
+    if (status == AIRA_OK) whole = aira__usage_json(&r.ledger.study, &budget);
+    if (whole && json_object_set(whole, "searches", r.list)) {
+        json_decref(whole);
+        whole = NULL;
+    }
+    json_decref(r.list);
+    aira__ledger_close(&r.ledger);
     free(seconds);
-    return aira__usage_json(&usage, &budget);
+    return whole;
 }
 
 /* The journal's state, corrected by whether anybody is at work. */
@@ -81,7 +120,8 @@ json_t *aira__run_summary(aira__journal *j, const char *dir, aira_error *error) 
         "nodes", (json_int_t)aira__journal_number(j, "SELECT count(*) FROM node_row", 0), "evaluations",
         (json_int_t)aira__journal_number(j, "SELECT count(*) FROM evaluation", 0), "best",
         best_json(j, "search_score", higher), "submitted", best_json(j, "selection_score", higher), "aggregated",
-        results_json(j, "aggregate"), "extrapolated", results_json(j, "extrapolate"), "budget", budget_json(j, study));
+        results_json(j, "aggregate"), "extrapolated", results_json(j, "extrapolate"), "budget",
+        aira__run_budget(j, study, error));
     free(report);
     json_decref(study);
     if (!summary) (void)aira__fail(error, AIRA_E_MEMORY, "out of memory");

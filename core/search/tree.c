@@ -7,6 +7,7 @@
 
 #include "aira/rng.h"
 #include "core/compose/notation.h"
+#include "core/search/standing.h"
 
 static const char *const operator_names[] = {"draft", "improve", "debug", "crossover"};
 #define N_OPERATORS (sizeof operator_names / sizeof operator_names[0])
@@ -26,8 +27,12 @@ const char *aira__status_name(uint32_t status) {
 }
 
 void aira__tree_init(aira__tree *tree, uint64_t seed, uint32_t parallel, bool higher_is_better) {
-    *tree = (aira__tree){
-        .seed = seed, .parallel = parallel ? parallel : 1, .higher_is_better = higher_is_better, .best = {-1, -1}};
+    *tree = (aira__tree){.seed = seed,
+                         .parallel = parallel ? parallel : 1,
+                         .higher_is_better = higher_is_better,
+                         .seeds = 1,
+                         .n_searches = 1,
+                         .best = {-1, -1}};
 }
 
 aira_status aira__tree_shape(aira__tree *tree, uint32_t n_layers, const char *const *tokens, uint32_t n_tokens,
@@ -38,6 +43,12 @@ aira_status aira__tree_shape(aira__tree *tree, uint32_t n_layers, const char *co
     tree->n_tokens = n_tokens;
     tree->n_layers = n_layers;
     return tree->room ? AIRA_OK : no_memory(error);
+}
+
+void aira__tree_confirm(aira__tree *tree, uint32_t seeds, double alpha, uint32_t n_searches) {
+    tree->seeds = seeds < 1 ? 1 : seeds < AIRA__MAX_SEEDS ? seeds : AIRA__MAX_SEEDS;
+    tree->alpha = alpha;
+    tree->n_searches = n_searches ? n_searches : 1;
 }
 
 static void release_strings(aira__tree_node *node) {
@@ -51,6 +62,7 @@ void aira__tree_release(aira__tree *tree) {
     for (uint32_t i = 0; i < tree->n; i++) {
         release_strings(&tree->nodes[i]);
         free(tree->nodes[i].layers);
+        free(tree->nodes[i].scores);
     }
     free(tree->nodes);
     free(tree->views);
@@ -147,7 +159,7 @@ aira_status aira__tree_step(const aira__tree *tree, const aira_scaffold *scaffol
         step->action.reason = "the budget in candidates is used up";
         return AIRA_OK;
     }
-    if (max_evaluations >= 0 && aira__tree_evaluations(tree) + (int64_t)pending >= max_evaluations) {
+    if (max_evaluations >= 0 && tree->n_trainings + ((int64_t)pending + 1) * tree->seeds > max_evaluations) {
         if (pending) return AIRA_OK; /* one of them may turn out to cost nothing */
         step->kind = AIRA__STEP_STOP;
         step->quota = true;
@@ -269,6 +281,10 @@ aira_status aira__tree_finish(aira__tree *tree, uint32_t idx, const aira__outcom
     node->search_score = outcome->search_score;
     node->selection_score = outcome->selection_score;
     node->n_seeds = outcome->status == AIRA_NODE_GOOD;
+    node->spread = NAN;
+    free(node->scores);
+    node->scores = NULL;
+    node->kept = node->voided = false;
     node->standing = AIRA_STANDING_NONE;
     aira_status status = read_layers(tree, idx, error);
     node->finished = status == AIRA_OK;
@@ -279,24 +295,54 @@ static void update_best(aira__tree *tree, uint32_t idx, bool selection) {
     const aira__tree_node *node = &tree->nodes[idx];
     int64_t *best = &tree->best[selection];
     double score = selection ? node->selection_score : node->search_score;
-    if (node->status != AIRA_NODE_GOOD || isnan(score)) return;
+    if (node->status != AIRA_NODE_GOOD || isnan(score) || (selection && node->n_seeds < tree->seeds)) return;
     double record = *best < 0 ? NAN : selection ? tree->nodes[*best].selection_score : tree->nodes[*best].search_score;
     if (*best < 0 || (tree->higher_is_better ? score > record : score < record)) *best = idx;
+}
+
+int64_t aira__tree_first(const aira__tree *tree, const char *hash) {
+    return tree->n_buckets && hash[0] ? (int64_t)tree->buckets[bucket_of(tree, hash)] - 1 : -1;
+}
+
+/* What is known of the original, its further seeds included. The strings stay the node's own if they can. */
+static void copy_original(aira__tree_node *node, const aira__tree_node *original) {
+    if (node->status != original->status) {
+        char *note = NULL, *cause = NULL;
+        if (copy_string(&note, original->note) && copy_string(&cause, original->cause)) {
+            free(node->note);
+            free(node->cause);
+            node->note = note;
+            node->cause = cause;
+        } else {
+            free(note); /* out of memory: the reason is missing, the outcome is right */
+        }
+    }
+    node->status = original->status;
+    node->search_score = original->search_score;
+    node->selection_score = original->selection_score;
+    node->n_seeds = original->n_seeds;
+    node->spread = original->spread;
+    node->standing = original->standing;
+}
+
+static void commit_new(aira__tree *tree, uint32_t idx) {
+    aira__tree_node *node = &tree->nodes[idx];
+    bool all = node->status == AIRA_NODE_GOOD && node->n_seeds == tree->seeds && tree->seeds > 1;
+    tree->buckets[bucket_of(tree, node->hash)] = idx + 1;
+    tree->last_new = idx + 1;
+    tree->n_trainings += all || node->voided ? tree->seeds : 1;
+    if (all && !node->kept) aira__standing_judge(tree, idx, tree->best[0]);
 }
 
 const aira__tree_node *aira__tree_commit(aira__tree *tree) {
     uint32_t idx = tree->committed;
     aira__tree_node *node = &tree->nodes[idx];
-    if (node->hash[0]) {
-        uint32_t *bucket = &tree->buckets[bucket_of(tree, node->hash)];
-        if (*bucket) {
-            node->duplicate_of = *bucket - 1;
-        } else {
-            *bucket = idx + 1;
-            tree->last_new = idx + 1;
-            tree->n_distinct++;
-        }
-    }
+    node->duplicate_of = aira__tree_first(tree, node->hash);
+    tree->test = (aira__tree_test){.against = -1, .gain = NAN, .p = NAN, .level = NAN};
+    if (node->duplicate_of >= 0)
+        copy_original(node, &tree->nodes[node->duplicate_of]);
+    else if (node->hash[0])
+        commit_new(tree, idx);
     tree->committed++;
     show_outcome(tree, idx);
     update_best(tree, idx, false);
@@ -304,6 +350,6 @@ const aira__tree_node *aira__tree_commit(aira__tree *tree) {
     return node;
 }
 
-int64_t aira__tree_evaluations(const aira__tree *tree) { return tree->n_distinct; }
+int64_t aira__tree_evaluations(const aira__tree *tree) { return tree->n_trainings; }
 
 int64_t aira__tree_best(const aira__tree *tree, bool selection) { return tree->best[selection]; }

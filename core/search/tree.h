@@ -32,7 +32,17 @@ typedef struct aira__tree_node {
     int64_t duplicate_of;                 /* -1; known once committed */
     uint16_t *layers;                     /* token indices; NULL: not known, or of no interest */
     uint32_t n_seeds, standing;           /* as in aira_node_view; shown as they are when the node is committed */
+    double spread;                        /* standard deviation of the search score over n_seeds; NAN */
+    double *scores;                       /* search score of every seed where it has all, else NULL */
+    bool kept;                            /* scores are means whose parts are not known */
+    bool voided;                          /* it was a contender, and a further seed failed */
 } aira__tree_node;
+
+typedef struct aira__tree_test { /* of the last node that was committed with all seeds (standing.h) */
+    int64_t against;             /* the incumbent; -1: it was the first */
+    uint32_t number;             /* of the test within the search, from 1 */
+    double gain, p, level, df;   /* gain on the further seeds, positive: better; NAN: no test was possible */
+} aira__tree_test;
 
 typedef struct aira__tree {
     aira__tree_node *nodes;
@@ -42,19 +52,26 @@ typedef struct aira__tree {
     bool higher_is_better;
     const char *const *tokens; /* the caller's; may be NULL where no architecture is ever named */
     uint32_t n_tokens, n_layers;
+    uint32_t seeds; /* that a contender is trained on; 1: there are no contenders */
+    uint32_t n_searches, n_tests;
+    double alpha;
+    aira__tree_test test;
     /* tree.c's own */
     aira_node_view *views; /* of nodes */
     uint16_t *room;        /* n_layers, for a proposal */
     uint32_t *buckets;     /* by hash: 1 + the first committed node that has it, or 0 */
     uint32_t n_buckets;    /* a power of two */
     uint32_t last_new;     /* 1 + the last committed node that brought a new candidate */
-    int64_t n_distinct, best[2];
+    int64_t n_trainings, best[2];
 } aira__tree;
 
 void aira__tree_init(aira__tree *, uint64_t seed, uint32_t parallel, bool higher_is_better);
 /* What architectures look like; before the first node. A tree that is not told shows no layers to its scaffold. */
 aira_status aira__tree_shape(aira__tree *, uint32_t n_layers, const char *const *tokens, uint32_t n_tokens,
                              aira_error *);
+/* Contenders need that many seeds; alpha is shared by that many searches (standing.h). Before the first node; a tree
+   that is not told has no contenders. */
+void aira__tree_confirm(aira__tree *, uint32_t seeds, double alpha, uint32_t n_searches);
 void aira__tree_release(aira__tree *);
 
 typedef enum {
@@ -69,7 +86,8 @@ typedef struct aira__step {
     bool quota;         /* STOP because of a quota; more of it would let the search go on */
 } aira__step;
 #define AIRA__BARREN_NODES 100
-/* max_nodes, max_evaluations: the search's share of the budget; negative: none. Where nothing limits the nodes, a
+/* max_nodes, max_evaluations: the search's share of the budget; negative: none. A node is asked for only where it and
+   those pending could all become contenders within the evaluations. Where nothing limits the nodes, a
    search whose last AIRA__BARREN_NODES ones brought no new candidate stops: the space is exhausted, or the agent is
    broken. */
 aira_status aira__tree_step(const aira__tree *, const aira_scaffold *, void *self, int64_t max_nodes,
@@ -87,12 +105,16 @@ typedef struct aira__outcome {
     double search_score, selection_score;
 } aira__outcome;
 aira_status aira__tree_finish(aira__tree *, uint32_t idx, const aira__outcome *, aira_error *);
-/* Commits the next node, which must be finished, and finds whose duplicate it is. */
+/* Commits the next node, which must be finished and not wait for further seeds (standing.h). A duplicate takes over
+   all that is known of its original. */
 const aira__tree_node *aira__tree_commit(aira__tree *);
 
-/* Distinct candidates among committed nodes; each pending node may be one more. */
+/* The first committed node of this candidate, -1: none. */
+int64_t aira__tree_first(const aira__tree *, const char *hash);
+/* Trainings of committed nodes: one per distinct candidate, and the further ones of contenders. */
 int64_t aira__tree_evaluations(const aira__tree *);
-/* Best committed good node by search (or selection) score, ties: the earliest; -1 if there is none. */
+/* Best committed good node by search score, or by selection score among those with all seeds; ties: the earliest; -1 if
+   there is none. */
 int64_t aira__tree_best(const aira__tree *, bool selection);
 const char *aira__operator_name(uint32_t operator_code); /* "draft", ...; "?" if unknown */
 int64_t aira__operator_code(const char *name);           /* -1 if unknown */

@@ -181,6 +181,22 @@ static void run_evaluation(worker *w, const json_t *request, const aira__task *t
     free(layers);
 }
 
+/* The test split is opened for one purpose; whatever else a lease says, this program does not touch it. */
+static aira_status check_splits(const json_t *request, aira_error *error) {
+    const char *purpose = aira__json_string(request, "purpose", "none");
+    size_t k;
+    json_t *name;
+    json_array_foreach(json_object_get(request, "splits"), k, name) {
+        if (split_named(json_string_value(name)) == AIRA_SPLIT_TEST && strcmp(purpose, "final") != 0) {
+            return aira__fail(error, AIRA_E_FAILED,
+                              "the test split is refused: it is opened for final scoring alone, and this evaluation is "
+                              "for purpose '%s'",
+                              purpose);
+        }
+    }
+    return AIRA_OK;
+}
+
 static aira_status work(worker *w, const json_t *request, aira_error *error) {
     char name[512];
     w->id = aira__json_string(request, "id", "");
@@ -198,7 +214,11 @@ static aira_status work(worker *w, const json_t *request, aira_error *error) {
     aira__task *task = NULL;
     aira_error why = {AIRA_OK, ""};
     w->last_part = 0;
-    if (aira__task_load_json(w->registry, json_object_get(request, "task"), &task, &why) == AIRA_OK) {
+    if (check_splits(request, &why) != AIRA_OK) {
+        result.status = why.status;
+        result.cause = "data";
+        snprintf(result.error, sizeof result.error, "%s", why.text);
+    } else if (aira__task_load_json(w->registry, json_object_get(request, "task"), &task, &why) == AIRA_OK) {
         w->task = task;
         run_evaluation(w, request, task, &result);
     } else {

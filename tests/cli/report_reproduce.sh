@@ -6,7 +6,7 @@ cd "$2"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED: $*"; exit 1; }
-aira run tests/cli/studies/tiny.yaml --run-dir "$work/run" --quiet >/dev/null
+aira run tests/cli/studies/tiny.yaml confirm.seeds=1 --run-dir "$work/run" --quiet >/dev/null
 python3 - "$work/run" >"$work/command" <<'PYTHON'
 import html, re, sys
 page = open(sys.argv[1] + "/report.html").read()

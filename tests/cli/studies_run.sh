@@ -19,7 +19,7 @@ assert r["state"] == "done" and os.path.exists(r["report"])
 assert set(r["best"]) == set(r["submitted"]) == {"architecture", "score", "node", "search"}
 assert all(set(a) == {"by", "architecture", "support", "cluster_size"} for a in r["aggregated"]), r["aggregated"]
 assert all(os.path.exists(e["model"]) for e in r["extrapolated"])
-assert set(r["budget"]) == {"candidates", "evaluations", "seconds", "device_seconds", "flops", "tokens", "money_usd"}
+assert set(r["budget"]) == {"candidates", "evaluations", "seconds", "device_seconds", "flops", "tokens", "money_usd", "limits", "searches"}
 PYTHON
     "$aira" replay "$work/$name" >/dev/null || fail "$study: replay differs"
 done

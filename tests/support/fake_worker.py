@@ -19,7 +19,7 @@ for e in lease["evaluations"]:
     layers = e["layers"]
     score = layers.count("M") / len(layers)
     curve = [{"dataset": "fake", "score": score, "metrics": {}, "steps": 2, "seconds": 0, "curve": [[0, 3.0, None], [1, 2.5, score]]}]
-    result = {"version": 1, "id": e["id"], "status": "ok", "scores": {"search": score + e["seed"] / 1000, "selection": score},
+    result = {"version": 1, "id": e["id"], "status": "ok", "scores": {"search": score + e["seed"] % 997 / 100000, "selection": score, "test": score - 0.1},
               "metrics": {}, "proxies": curve, "parameters": 10, "flops": 100.0, "seconds": 0.5, "steps": 2, "hashes": {}}
     path = os.path.join(folder, e["id"])
     if behaviour == "slow":

@@ -104,9 +104,12 @@ Test(run, order_of_arrival_does_not_matter) {
     cr_assert_eq(count(&a, "SELECT count(*) FROM node_row n JOIN node_row e ON e.search = n.search AND e.idx = "
                            "n.duplicate_of WHERE e.hash != n.hash OR e.search_score != n.search_score"),
                  0, "a duplicate has its original's score");
-    cr_assert_eq(count(&a, "SELECT count(*) FROM evaluation"),
+    cr_assert_eq(count(&a, "SELECT count(*) FROM evaluation WHERE purpose = 'search'"),
                  count(&a, "SELECT count(DISTINCT hash || '/' || seed) FROM node_row"),
                  "every candidate is trained once");
+    cr_assert_eq(count(&a, "SELECT count(*) FROM evaluation WHERE purpose = 'confirm'"),
+                 count(&a, "SELECT 2 * count(DISTINCT hash || '/' || seed) FROM node_row WHERE seeds = 3"),
+                 "and contenders on two further seeds");
     release(&a);
     release(&b);
     release(&c);
@@ -157,12 +160,12 @@ Test(run, a_garbled_result_is_a_failed_one) {
 }
 
 Test(run, budgets) {
-    static const char *const evaluations[] = {"budget.evaluations=7"};
+    static const char *const evaluations[] = {"budget.evaluations=15"};
     static const char *const own[] = {"searches.0.budget.candidates=2"};
     static const char *const wall[] = {"budget.wall=1s", "executor.workers=1"};
     outcome o = run_study("evaluations", "", evaluations, 1);
     double used = count(&o, "SELECT count(*) FROM evaluation");
-    cr_assert(used <= 7 && used >= 5, "%g evaluations of 7", used);
+    cr_assert(used <= 15 && used >= 13, "%g evaluations of 15: a node is begun only where all its seeds fit", used);
     release(&o);
     o = run_study("own", "", own, 1);
     cr_assert_eq(count(&o, "SELECT count(*) FROM node_row WHERE search = 1"), 2);
