@@ -17,7 +17,7 @@ static void head(aira__buf *b, const compare_data *d) {
     text(b, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
             "content=\"width=device-width,initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" "
             "content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>aira comparison</title><style>\n");
-    for (int i = 0; report_style[i]; i++) aira__buf_printf(b, "%s\n", report_style[i]);
+    text(b, report_page_css);
     text(b, ".band { opacity: .16; stroke: none; }\n.whisker { stroke: var(--fg); stroke-width: 1.4; }\n</style></head>"
             "<body>\n<h1>Comparison</h1><p class=\"dim\">");
     int references = 0, runs = 0;
