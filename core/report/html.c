@@ -17,11 +17,12 @@ void report_section(aira__buf *b, const char *id, const char *title, const char 
 
 static void state_line(aira__buf *b, const report_data *d) {
     int running = 0, pending = 0;
-    double created = strtod(report_study_text(d, "created", "0"), NULL);
+    char *end;
+    double created = strtod(report_study_text(d, "created", "0"), &end);
     for (int i = 0; i < d->n_searches; i++) running += strcmp(d->searches[i].state, "running") == 0;
     for (int i = 0; i < d->n_nodes; i++) pending += strcmp(d->nodes[i].status, "pending") == 0;
     text(b, "<p class=\"dim\">");
-    if (created > 0) {
+    if (created > 0 && !*end) {
         report_date(b, created);
         text(b, " · ");
     }

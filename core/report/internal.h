@@ -165,6 +165,8 @@ bool report_json_in_html(aira__buf *, const json_t *); /* safe inside <script ty
 /* strips.c: architectures as rows of cells */
 #define REPORT_COLOURS 8 /* classes t0 .. t7 and c0 .. c7 */
 void report_strip(aira__buf *, const report_data *, const uint16_t *layers, int n, const double *support);
+/* Small and without names, for tables that name the architecture beside it. */
+void report_mini_strip(aira__buf *, const uint16_t *layers, int n);
 void report_strip_text(aira__buf *, const report_data *, const char *architecture, const json_t *support);
 void report_cluster_map(aira__buf *, const report_data *);
 

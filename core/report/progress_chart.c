@@ -11,7 +11,7 @@
 #include "core/report/internal.h"
 
 #define GRID 160       /* points of a median and its band */
-#define FEW_LINES 6    /* single searches drawn beside the median */
+#define FEW_LINES 3    /* single searches drawn beside the median */
 #define MANY_LINES 200 /* no more single lines in all */
 
 typedef struct series { /* steps: from x[i] on the best is best[i] */
@@ -59,11 +59,16 @@ static double at_x(const series *s, double x) {
     return best;
 }
 
+/* Height of a score; what is worse than the axis reaches lies on its edge. */
+static double height_of(const report_plot *p, double score) {
+    return report_plot_y(p, fmin(fmax(score, p->y0), p->y1));
+}
+
 static void draw_line(aira__buf *b, const report_plot *p, const series *s, int colour, bool thin, bool dashed) {
     if (s->n == 0) return;
     aira__buf_printf(b, "<path class=\"line c%d%s%s\" d=\"", colour, thin ? " thin" : "", dashed ? " dashed" : "");
     for (int i = 0; i < s->n; i++)
-        aira__buf_printf(b, i ? "H%.1fV%.1f" : "M%.1f %.1f", report_plot_x(p, s->x[i]), report_plot_y(p, s->best[i]));
+        aira__buf_printf(b, i ? "H%.1fV%.1f" : "M%.1f %.1f", report_plot_x(p, s->x[i]), height_of(p, s->best[i]));
     aira__buf_printf(b, "H%.1f\"/>", report_plot_x(p, s->end));
 }
 
@@ -101,13 +106,13 @@ static void draw_band(aira__buf *b, const report_data *d, const report_plot *p, 
     aira__buf_printf(b, "<path class=\"band f%d\" d=\"", colour);
     for (int k = first; k <= last; k++)
         aira__buf_printf(b, "%s%.1f %.1f", k > first ? "L" : "M", report_plot_x(p, end * k / GRID),
-                         report_plot_y(p, high[k]));
+                         height_of(p, high[k]));
     for (int k = last; k >= first; k--)
-        aira__buf_printf(b, "L%.1f %.1f", report_plot_x(p, end * k / GRID), report_plot_y(p, low[k]));
+        aira__buf_printf(b, "L%.1f %.1f", report_plot_x(p, end * k / GRID), height_of(p, low[k]));
     aira__buf_printf(b, "Z\"/><path class=\"line c%d%s\" d=\"", colour, d->groups[group].baseline ? " dashed" : "");
     for (int k = first; k <= last; k++)
         aira__buf_printf(b, "%s%.1f %.1f", k > first ? "L" : "M", report_plot_x(p, end * k / GRID),
-                         report_plot_y(p, middle[k]));
+                         height_of(p, middle[k]));
     aira__buf_text(b, "\"/>");
 }
 
@@ -142,8 +147,15 @@ bool report_progress_chart(aira__buf *b, const report_data *d, report_axis axis,
     for (int s = 0; all && s < d->n_searches; s++) {
         if (!walk(d, s, axis, &all[s])) b->failed = true;
         p.x1 = fmax(p.x1, all[s].end);
-        for (int i = 0; i < all[s].n; i++) report_widen(&p.y0, &p.y1, all[s].best[i]);
     }
+    /* The first few trainings may be far worse than all that follow: the axis begins where they are behind. */
+    for (int s = 0; all && s < d->n_searches; s++) {
+        for (int i = 0; i < all[s].n; i++)
+            if (i + 1 == all[s].n || all[s].x[i + 1] >= 0.04 * p.x1 || all[s].n < 12)
+                report_widen(&p.y0, &p.y1, all[s].best[i]);
+    }
+    double median = report_median_score(d);
+    if (!isnan(p.y0)) report_widen(&p.y0, &p.y1, median);
     bool any = all && p.x1 > 0 && !isnan(p.y0);
     if (any && axis == REPORT_BY_TIME) {
         double scale = time_unit(p.x1, &unit);

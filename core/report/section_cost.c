@@ -164,9 +164,11 @@ static void study_row(aira__buf *b, const char *key, const char *said) {
         text(b, "<code>");
         report_escape(b, said);
         text(b, "</code>");
-        if (strcmp(key, "created") == 0) {
+        char *end;
+        double created = strtod(said, &end);
+        if (strcmp(key, "created") == 0 && !*end) {
             text(b, " <span class=\"dim\">");
-            report_date(b, strtod(said, NULL));
+            report_date(b, created);
             text(b, "</span>");
         }
     }

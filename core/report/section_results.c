@@ -37,7 +37,7 @@ static void top_candidates(aira__buf *b, const report_data *d) {
                                                                                                 : "");
         report_escape(b, n->architecture);
         text(b, "</td><td class=\"l\">");
-        if (n->n_layers && n->n_layers <= 24) report_strip(b, d, n->layers, n->n_layers, NULL);
+        if (n->n_layers && n->n_layers <= 64) report_mini_strip(b, n->layers, n->n_layers);
         text(b, "</td><td>");
         report_fixed(b, d->ranked_scores[i], 4, false);
         text(b, "</td><td>");

@@ -41,6 +41,15 @@ void report_strip(aira__buf *b, const report_data *d, const uint16_t *layers, in
     aira__buf_text(b, "</svg>");
 }
 
+void report_mini_strip(aira__buf *b, const uint16_t *layers, int n) {
+    int cell = n <= 16 ? 9 : n <= 32 ? 6 : 3;
+    aira__buf_printf(b, "<svg class=\"mini\" width=\"%d\" height=\"12\" aria-hidden=\"true\">", n * cell);
+    for (int i = 0; i < n; i++)
+        aira__buf_printf(b, "<rect class=\"t%d\" x=\"%d\" width=\"%d\" height=\"12\"/>", layers[i] % REPORT_COLOURS,
+                         i * cell, cell - (cell > 3 ? 1 : 0));
+    aira__buf_text(b, "</svg>");
+}
+
 /* Layers of an architecture in text, malloc'ed; NULL where it is none of these tokens. */
 static uint16_t *layers_of(const report_data *d, const char *architecture, int *n) {
     uint16_t *layers = malloc(AIRA__NOTATION_MAX * sizeof *layers);
@@ -93,8 +102,9 @@ static void frequency_row(aira__buf *b, const report_data *d, const map *m, int 
                          "x=\"%d\" y=\"%d\" width=\"%d\" height=\"22\" opacity=\"%.2f\"/>",
                          x, m->y, m->cell - 2, token % REPORT_COLOURS, x, m->y, m->cell - 2, share);
         if (m->cell >= 30 && share > 0)
-            aira__buf_printf(b, "<text class=\"share%s\" x=\"%d\" y=\"%d\">%.0f</text>", share > 0.6 ? " strong" : "",
-                             x + m->cell / 2 - 1, m->y + 15, 100 * share);
+            aira__buf_printf(b, "<text class=\"share%s%d\" x=\"%d\" y=\"%d\">%.0f</text>",
+                             share > 0.6 ? " k" : " light", token % REPORT_COLOURS, x + m->cell / 2 - 1, m->y + 15,
+                             100 * share);
     }
 }
 

@@ -7,7 +7,7 @@
   var SVG = 'http://www.w3.org/2000/svg';
   var panel = document.getElementById('node');
   if (!COUNT || !panel) return;
-  var kinds = ['good', 'again', 'buggy', 'pending'], hidden = {}, drawn = {}, children = null;
+  var kinds = ['good', 'again', 'buggy', 'pending'], hidden = {}, drawn = {}, children = null, wide = false, shown = -1;
 
   function element(tag, text, name) {
     var e = document.createElement(tag);
@@ -273,14 +273,16 @@
     });
     return row;
   }
+  function rank(i) { return N.score[i] == null ? -Infinity : DATA.higher ? N.score[i] : -N.score[i]; }
   function offspring(i) {
     var list = childrenOf(i), row = element('div', null, 'row screen');
     if (!list.length) return null;
-    row.appendChild(element('span', list.length === 1 ? 'Child' : list.length + ' children', 'dim'));
-    list.slice(0, 24).forEach(function (k) {
+    row.appendChild(element('span', list.length === 1 ? 'Child' : list.length + ' children, best first', 'dim'));
+    list = list.slice().sort(function (a, b) { return rank(b) - rank(a); });
+    list.slice(0, 10).forEach(function (k) {
       row.appendChild(button(N.idx[k] + (N.score[k] == null ? ': ' + kindOf(k) : ': ' + fixed(N.score[k])), k, architectureOf(k)));
     });
-    if (list.length > 24) row.appendChild(element('span', 'and ' + (list.length - 24) + ' more', 'dim'));
+    if (list.length > 10) row.appendChild(element('span', 'and ' + (list.length - 10) + ' more', 'dim'));
     return row;
   }
 
@@ -309,6 +311,7 @@
     if (below) panel.appendChild(below);
     panel.appendChild(curves(i));
     panel.appendChild(texts(i));
+    shown = i;
     for (var k in drawn) mark(drawn[k], i);
     if (!where) return;
     if (panel.previousElementSibling !== where) where.after(panel);
@@ -336,7 +339,6 @@
     s.appendChild(shape('text', {'class': 'name', x: t.left + t.width, y: t.bottom + 33, 'text-anchor': 'end'}, 'node'));
   }
 
-  // Scores far below the middle ones would flatten the rest: the axis ends three spreads below the median.
   function scoreRange(scores) {
     var sorted = scores.filter(function (v) { return v != null; }).sort(function (a, b) { return a - b; });
     if (!sorted.length) return [0, 1];
@@ -345,7 +347,7 @@
   function layout(search) {
     var first = DATA.searches[search][1], n = DATA.searches[search][2];
     var between = scoreRange(N.score.slice(first, first + n)), margin = 0.06 * (between[1] - between[0]);
-    var t = {first: first, n: n, left: 52, top: 26, height: 250, width: Math.min(6000, Math.max(860, n * 5)), y1: between[1] + margin, y0: between[0] - margin};
+    var t = {first: first, n: n, left: 52, top: 26, height: 250, width: wide ? Math.min(12000, Math.max(860, n * 5)) : 860, y1: between[1] + margin, y0: between[0] - margin};
     t.bottom = t.top + t.height;
     t.radius = n > 2000 ? 2 : n > 400 ? 2.6 : n > 120 ? 3.6 : 4.5;
     t.x = function (k) { return t.left + 8 + (n > 1 ? k / (n - 1) : 0.5) * (t.width - 16); };
@@ -370,7 +372,7 @@
       links += 'M' + from[0].toFixed(1) + ' ' + from[1].toFixed(1) + 'L' + where;
     }
     s.appendChild(shape('path', {'class': 'axis', d: 'M' + t.left + ' ' + t.bottom + 'h' + t.width}));
-    s.appendChild(shape('path', {'class': 'link', d: links}));
+    s.appendChild(shape('path', {'class': t.n > 300 ? 'link many' : 'link', d: links}));
     t.trail = s.appendChild(shape('path', {'class': 'trail'}));
     t.paths = {};
     kinds.forEach(function (kind) {
@@ -388,6 +390,7 @@
     var scroll = element('div', null, 'scroll');
     scroll.appendChild(s);
     details.appendChild(scroll);
+    mark(t, shown);
     s.addEventListener('click', function (event) {
       var i = nearest(t, event, 30);
       if (i >= 0) pick(i, details);
@@ -424,7 +427,16 @@
     if (details.open) draw(details);
     details.addEventListener('toggle', function () { if (details.open) draw(details); });
   });
-  document.querySelectorAll('#kinds input').forEach(function (box) {
+  document.getElementById('wide').addEventListener('change', function () {
+    wide = this.checked;
+    for (var k in drawn) {
+      var details = drawn[k].svg.closest('details');
+      drawn[k].svg.parentNode.remove();
+      delete drawn[k];
+      if (details.open) draw(details);
+    }
+  });
+  document.querySelectorAll('#kinds input[data-kind]').forEach(function (box) {
     box.addEventListener('change', function () {
       hidden[box.dataset.kind] = !box.checked;
       for (var k in drawn) drawn[k].paths[box.dataset.kind].style.display = box.checked ? '' : 'none';
