@@ -49,6 +49,19 @@ static const char *next_line(const char *line) {
     return end ? end + 1 : line + strlen(line);
 }
 
+char *aira__answer_prose(const char *text) {
+    char *clean = strip_reasoning(text), mark = 0;
+    if (!clean) return NULL;
+    char *line = clean, *from = clean + strspn(clean, " \t\r\n");
+    while (*line && !fence_at(line, &mark)) line = (char *)(uintptr_t)next_line(line);
+    *line = 0;
+    size_t n = line > from ? (size_t)(line - from) : 0;
+    while (n && strchr(" \t\r\n", from[n - 1])) n--;
+    memmove(clean, from, n);
+    clean[n] = 0;
+    return clean;
+}
+
 /* True for an info string whose first word is yaml or yml. */
 static bool is_yaml(const char *fence, char mark) {
     const char *word = fence + strspn(fence, " ");

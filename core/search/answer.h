@@ -16,6 +16,10 @@
 aira_status aira__answer_parse(const char *text, const char *const *tokens, int n_tokens, int n_layers,
                                uint16_t *layers, aira_error *);
 
+/* The prose of an answer: what stands before its first fenced block, without reasoning and blanks around it; "" if
+   there is none. malloc'ed, NULL when out of memory. */
+char *aira__answer_prose(const char *text);
+
 /* The identity of a candidate. Released with aira__candidate_release, also after an error. */
 typedef struct aira__candidate {
     json_t *canonical;  /* {"kind": "compose", "layers": [tokens]} */

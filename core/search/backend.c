@@ -23,17 +23,18 @@ void aira__backend_check_prices(const json_t *study, aira__node *place, aira__di
     size_t i;
     aira__budget whole;
     aira__budget_from_json(json_object_get(study, "budget"), &whole);
-    json_array_foreach(json_object_get(study, "searches"), i, search) {
-        const char *model = aira__json_string(json_object_get(search, "agent"), "model", NULL);
-        aira__budget own;
-        aira__budget_from_json(json_object_get(search, "budget"), &own);
-        bool limited = (whole.money_usd >= 0 && !whole.allow_unpriced) ||
-                       (own.money_usd >= 0 && !own.allow_unpriced && !whole.allow_unpriced);
-        if (!model || !limited || aira__price_find(study, model, aira__wall())) continue;
-        aira__diagnose(d, place,
-                       "money is limited, and no price is known for the model %s: add it to `prices`, or say that its "
-                       "answers count as free: `budget: {allow_unpriced: true}`",
-                       model);
-        return;
-    }
+    for (int who = 0; who < 2; who++) json_array_foreach(json_object_get(study, "searches"), i, search) {
+            const char *model = aira__json_string(json_object_get(search, who ? "analyst" : "agent"), "model", NULL);
+            aira__budget own;
+            aira__budget_from_json(json_object_get(search, "budget"), &own);
+            bool limited = (whole.money_usd >= 0 && !whole.allow_unpriced) ||
+                           (own.money_usd >= 0 && !own.allow_unpriced && !whole.allow_unpriced);
+            if (!model || !limited || aira__price_find(study, model, aira__wall())) continue;
+            aira__diagnose(
+                d, place,
+                "money is limited, and no price is known for the model %s: add it to `prices`, or say that its "
+                "answers count as free: `budget: {allow_unpriced: true}`",
+                model);
+            return;
+        }
 }

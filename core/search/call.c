@@ -42,7 +42,7 @@ char *aira__clean_text(aira__buf *raw) {
 static double money(const aira__run *run, const aira__slot *slot) {
     const aira_usage *usage = &slot->ask.usage;
     if (usage->money_usd >= 0) return usage->money_usd;
-    const char *asked = aira__json_string(slot->agent->canonical, "model", NULL);
+    const char *asked = aira__json_string(slot->asked->canonical, "model", NULL);
     double now = aira__wall();
     const json_t *price = aira__price_find(run->study, usage->model, now);
     if (!price) price = aira__price_find(run->study, asked, now);

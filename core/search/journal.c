@@ -209,24 +209,37 @@ struct sqlite3 *aira__journal_db(aira__journal *j) {
     return j->db;
 }
 
+/* Within a group one transaction takes everything, whoever begins and commits inside it. */
 aira_status aira__journal_begin(aira__journal *j, aira_error *error) {
+    if (j->grouped && j->in_transaction) return AIRA_OK;
     aira_status status = execute(j, "BEGIN IMMEDIATE", error);
     j->in_transaction = status == AIRA_OK;
     return status;
 }
 
-aira_status aira__journal_commit(aira__journal *j, aira_error *error) {
+static aira_status end_transaction(aira__journal *j, aira_error *error) {
     aira_status status = execute(j, "COMMIT", error);
     if (status != AIRA_OK) aira__journal_rollback(j);
     j->in_transaction = false;
     return status;
 }
 
+aira_status aira__journal_commit(aira__journal *j, aira_error *error) {
+    return j->grouped ? AIRA_OK : end_transaction(j, error);
+}
+
+void aira__journal_group(aira__journal *j) { j->grouped = true; }
+
+aira_status aira__journal_flush(aira__journal *j, aira_error *error) {
+    j->grouped = false;
+    return j->in_transaction ? end_transaction(j, error) : AIRA_OK;
+}
+
 void aira__journal_rollback(aira__journal *j) {
     /* SQLite may have rolled back by itself (disk full); then there is nothing to do. */
     if (!sqlite3_get_autocommit(j->db)) (void)sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL);
     aira__journal_forget_texts(j);
-    j->in_transaction = false;
+    j->in_transaction = j->grouped = false;
 }
 
 static aira_status prepare(aira__journal *j, const char *sql, sqlite3_stmt **out, aira_error *error) {
@@ -295,6 +308,7 @@ aira_status aira__journal_do(aira__journal *j, aira_error *error, const char *sq
     va_start(values, types);
     aira_status status = bind_all(j, &statement, error, sql, types, &values);
     va_end(values);
+    if (status == AIRA_OK && j->grouped && !j->in_transaction) status = aira__journal_begin(j, error);
     if (status != AIRA_OK) return status;
     if (sqlite3_step(statement) != SQLITE_DONE) status = aira__journal_fail(j, error);
     sqlite3_reset(statement);

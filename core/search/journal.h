@@ -40,7 +40,11 @@ bool aira__journal_on_network(const char *folder);
 
 aira_status aira__journal_begin(aira__journal *, aira_error *);
 aira_status aira__journal_commit(aira__journal *, aira_error *);
-void aira__journal_rollback(aira__journal *);
+void aira__journal_rollback(aira__journal *); /* of a group: all of it; the group has ended */
+/* From group to flush all writes are one transaction, which the first one begins; begin and commit in between do
+   nothing. A sync costs more than the rows of a node, so the loop of a run writes one group per round. */
+void aira__journal_group(aira__journal *);
+aira_status aira__journal_flush(aira__journal *, aira_error *);
 
 /* study(key, value). get: malloc'ed, NULL where absent or on error (then error is set). */
 aira_status aira__journal_set_study(aira__journal *, const char *key, const char *value, aira_error *);
@@ -87,8 +91,12 @@ typedef struct aira__journal_node {
 } aira__journal_node;
 /* Takes everything up to hash, which is known where the scaffold proposed the candidate, and status, created, view. */
 aira_status aira__journal_add_node(aira__journal *, const aira__journal_node *, aira_error *);
-/* Takes everything from hash on but architecture, created and view. */
+/* Takes everything from hash on but architecture, created, view, plan and analysis. */
 aira_status aira__journal_finish_node(aira__journal *, const aira__journal_node *, aira_error *);
+
+/* A node's plan or analysis, as soon as it is known. */
+aira_status aira__journal_set_plan(aira__journal *, int64_t search, int64_t idx, const char *body, aira_error *);
+aira_status aira__journal_set_analysis(aira__journal *, int64_t search, int64_t idx, const char *body, aira_error *);
 
 /* Stores body once; hash gets its SHA-256. get: malloc'ed, NULL where absent. */
 aira_status aira__journal_put_text(aira__journal *, const char *body, char hash[65], aira_error *);
@@ -155,7 +163,13 @@ aira_status aira__journal_each_node(aira__journal *, int64_t search, aira__journ
                                     aira_error *); /* in logical order; search -1: all */
 aira_status aira__journal_each_call(aira__journal *, int64_t search, aira__journal_call_fn, void *context,
                                     aira_error *); /* by node and attempt; search -1: all */
+/* Of one node, its analyse calls last. */
+aira_status aira__journal_calls_of(aira__journal *, int64_t search, int64_t idx, aira__journal_call_fn, void *context,
+                                   aira_error *);
 aira_status aira__journal_each_evaluation(aira__journal *, aira__journal_evaluation_fn, void *context, aira_error *);
+/* The evaluation that steers a search: purpose "search". fn is not called where there is none. */
+aira_status aira__journal_find_evaluation(aira__journal *, const char *hash, const char *task_hash, uint64_t seed,
+                                          aira__journal_evaluation_fn, void *context, aira_error *);
 /* One number of a query that gives one; fallback where it is NULL or fails. For counts and sums. */
 double aira__journal_number(aira__journal *, const char *sql, double fallback);
 

@@ -20,7 +20,7 @@ struct aira__journal {
         const char *sql; /* a literal: its address is the key */
         sqlite3_stmt *statement;
     } prepared[AIRA__JOURNAL_STATEMENTS];
-    bool in_transaction;
+    bool in_transaction, grouped;
     aira__known_text *texts; /* a table with open addressing; journal_text.c */
     size_t n_texts, texts_capacity;
 };

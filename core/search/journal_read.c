@@ -115,16 +115,15 @@ aira_status aira__journal_each_node(aira__journal *j, int64_t search, aira__jour
     return end_reading(j, s, status, code, error);
 }
 
-aira_status aira__journal_each_call(aira__journal *j, int64_t search, aira__journal_call_fn fn, void *context,
-                                    aira_error *error) {
-    sqlite3_stmt *s = NULL;
-    aira_status status = aira__journal_bind(
-        j, &s, error,
-        "SELECT search, idx, attempt, request_hash, prompt, answer, state, error, input_tokens, cached_tokens, "
-        "output_tokens, reasoning_tokens, money_usd, started, seconds, operator, cache_write_tokens, tries, partial, "
-        "model, notes FROM call WHERE ?1 IS NULL OR search = ?1 ORDER BY search, idx, operator = 'analyse', attempt",
-        "I", search);
-    if (status != AIRA_OK) return status;
+#define CALL                                                                                                       \
+    "SELECT search, idx, attempt, request_hash, prompt, answer, state, error, input_tokens, cached_tokens, "       \
+    "output_tokens, reasoning_tokens, money_usd, started, seconds, operator, cache_write_tokens, tries, partial, " \
+    "model, notes FROM call "
+#define CALL_ORDER "ORDER BY search, idx, operator = 'analyse', attempt"
+
+static aira_status each_call(aira__journal *j, sqlite3_stmt *s, aira__journal_call_fn fn, void *context,
+                             aira_error *error) {
+    aira_status status = AIRA_OK;
     int code = SQLITE_DONE;
     while (status == AIRA_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         aira__journal_call row = {.search = sqlite3_column_int64(s, 0),
@@ -153,15 +152,29 @@ aira_status aira__journal_each_call(aira__journal *j, int64_t search, aira__jour
     return end_reading(j, s, status, code, error);
 }
 
-aira_status aira__journal_each_evaluation(aira__journal *j, aira__journal_evaluation_fn fn, void *context,
-                                          aira_error *error) {
+aira_status aira__journal_each_call(aira__journal *j, int64_t search, aira__journal_call_fn fn, void *context,
+                                    aira_error *error) {
     sqlite3_stmt *s = NULL;
-    aira_status status = aira__journal_bind(
-        j, &s, error,
-        "SELECT hash, task_hash, seed, purpose, status, cause, error, search_score, selection_score, test_score, "
-        "metrics, curve, parameters, flops, seconds, hashes, search FROM evaluation ORDER BY id",
-        "");
-    if (status != AIRA_OK) return status;
+    aira_status status = aira__journal_bind(j, &s, error, CALL "WHERE ?1 IS NULL OR search = ?1 " CALL_ORDER, "I",
+                                            search);
+    return status == AIRA_OK ? each_call(j, s, fn, context, error) : status;
+}
+
+aira_status aira__journal_calls_of(aira__journal *j, int64_t search, int64_t idx, aira__journal_call_fn fn,
+                                   void *context, aira_error *error) {
+    sqlite3_stmt *s = NULL;
+    aira_status status = aira__journal_bind(j, &s, error, CALL "WHERE search = ? AND idx = ? " CALL_ORDER, "ii", search,
+                                            idx);
+    return status == AIRA_OK ? each_call(j, s, fn, context, error) : status;
+}
+
+#define EVALUATION                                                                                             \
+    "SELECT hash, task_hash, seed, purpose, status, cause, error, search_score, selection_score, test_score, " \
+    "metrics, curve, parameters, flops, seconds, hashes, search FROM evaluation "
+
+static aira_status each_evaluation(aira__journal *j, sqlite3_stmt *s, aira__journal_evaluation_fn fn, void *context,
+                                   aira_error *error) {
+    aira_status status = AIRA_OK;
     int code = SQLITE_DONE;
     while (status == AIRA_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         aira__journal_evaluation row = {.hash = aira__journal_text(s, 0),
@@ -184,6 +197,22 @@ aira_status aira__journal_each_evaluation(aira__journal *j, aira__journal_evalua
         status = fn(context, &row, error);
     }
     return end_reading(j, s, status, code, error);
+}
+
+aira_status aira__journal_each_evaluation(aira__journal *j, aira__journal_evaluation_fn fn, void *context,
+                                          aira_error *error) {
+    sqlite3_stmt *s = NULL;
+    aira_status status = aira__journal_bind(j, &s, error, EVALUATION "ORDER BY id", "");
+    return status == AIRA_OK ? each_evaluation(j, s, fn, context, error) : status;
+}
+
+aira_status aira__journal_find_evaluation(aira__journal *j, const char *hash, const char *task_hash, uint64_t seed,
+                                          aira__journal_evaluation_fn fn, void *context, aira_error *error) {
+    sqlite3_stmt *s = NULL;
+    aira_status status = aira__journal_bind(
+        j, &s, error, EVALUATION "WHERE hash = ? AND task_hash = ? AND seed = ? AND purpose = 'search'", "ssi", hash,
+        task_hash, (int64_t)seed);
+    return status == AIRA_OK ? each_evaluation(j, s, fn, context, error) : status;
 }
 
 double aira__journal_number(aira__journal *j, const char *sql, double fallback) {

@@ -44,10 +44,26 @@ aira_status aira__journal_finish_node(aira__journal *j, const aira__journal_node
     return aira__journal_do(j, error,
                             "UPDATE node_row SET hash = ?, duplicate_of = ?, status = ?, note = ?, cause = ?, "
                             "search_score = ?, selection_score = ?, finished = ?, seeds = NULLIF(?, 0), spread = ?, "
-                            "standing = ?, plan = ?, analysis = ? WHERE search = ? AND idx = ?",
-                            "sIsssdddidsssii", n->hash, n->duplicate_of, n->status, n->note, n->cause, n->search_score,
-                            n->selection_score, n->finished, n->seeds, n->spread, n->standing, n->plan, n->analysis,
-                            n->search, n->idx);
+                            "standing = ? WHERE search = ? AND idx = ?",
+                            "sIsssdddidsii", n->hash, n->duplicate_of, n->status, n->note, n->cause, n->search_score,
+                            n->selection_score, n->finished, n->seeds, n->spread, n->standing, n->search, n->idx);
+}
+
+aira_status aira__journal_set_plan(aira__journal *j, int64_t search, int64_t idx, const char *body, aira_error *error) {
+    char hash[65];
+    aira_status status = aira__journal_put_text(j, body, hash, error);
+    if (status != AIRA_OK) return status;
+    return aira__journal_do(j, error, "UPDATE node_row SET plan = ? WHERE search = ? AND idx = ?", "sii", hash, search,
+                            idx);
+}
+
+aira_status aira__journal_set_analysis(aira__journal *j, int64_t search, int64_t idx, const char *body,
+                                       aira_error *error) {
+    char hash[65];
+    aira_status status = aira__journal_put_text(j, body, hash, error);
+    if (status != AIRA_OK) return status;
+    return aira__journal_do(j, error, "UPDATE node_row SET analysis = ? WHERE search = ? AND idx = ?", "sii", hash,
+                            search, idx);
 }
 
 aira_status aira__journal_begin_call(aira__journal *j, const aira__journal_call *c, aira_error *error) {

@@ -1,9 +1,13 @@
-/* core/search/question.h - what an agent is asked: operator, state and rendered prompt as one JSON object.
+/* core/search/question.h - what an agent is asked: rendered messages and the same facts as structured state.
  *
- * A question is built once, from the tree as it is logically known when the node is decided, and written to the journal
- * before it is asked. Whoever needs it later (asking again after a kill, replaying) takes it from there:
+ * A question for node idx follows from the tree as it was known when the node was decided: the nodes before `view` with
+ * their outcome, the others pending. Its messages go to the journal before it is asked, in parts (journal.h); its state
+ * does not, because it follows from the tree. Whoever needs the question later (asking again after a kill, replaying,
+ * answering from a recording) makes the same one, byte for byte. The request hash is the SHA-256 of the canonical text
  *   {"messages": [{"role", "content"}], "operator", "seed": "decimal", "state": {docs/contract.md 7}}
- * The SHA-256 of its canonical text is the request hash.
+ *
+ * Order of a prompt, so that servers can reuse what they have read: system, task, data, memory, and last what differs
+ * from node to node. Templates and their variables: docs/prompts.md.
  */
 #ifndef AIRA_SEARCH_QUESTION_H
 #define AIRA_SEARCH_QUESTION_H
@@ -11,49 +15,83 @@
 #include <jansson.h>
 
 #include "aira/agent.h"
+#include "core/search/journal.h"
+#include "core/search/memory.h"
 #include "core/search/tree.h"
 
-/* What all questions of a study share. */
+#define AIRA__OPERATOR_ANALYSE "analyse" /* asked about a node that has been evaluated; no operator of scaffolds */
+#define AIRA__OUTPUT_HEAD 2500           /* characters of an output that a prompt shows: so many of its beginning, */
+#define AIRA__OUTPUT_TAIL 2500           /* and so many of its end */
+
+/* What all questions of a search share. */
 typedef struct aira__asking {
-    const json_t *prompts; /* {"system", "draft", "improve", "debug", "crossover", "retry": template text} */
+    const json_t *prompts; /* {"system", "draft", ...: template text} */
     const json_t *task;    /* canonical task */
     const json_t *tokens;  /* list of tokens in the task's order */
     int n_layers;
     bool higher_is_better;
+    const char *metric, *data, *task_hash; /* data: the overview of core/search/overview.h */
+    /* of the search */
+    const aira__tree *tree;
+    aira__memory *memory;
+    aira__journal *journal;     /* for curves and outputs of evaluations; NULL: none are shown */
+    aira__memory_kind kinds[4]; /* by operator code */
+    int64_t memory_tokens;
+    bool complexity; /* cue in the prompt */
+    json_t *common;  /* variables that never change; owned */
 } aira__asking;
 
-/* Templates from a folder: system.md, draft.md, improve.md, debug.md, crossover.md, retry.md, each required. Every one
-   is rendered once with an example, so that an undefined variable is found before anything runs. New reference. */
-aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error *);
+/* From a canonical study and one of its searches. Points into all of its arguments. Release also after an error. */
+aira_status aira__asking_open(const json_t *study, const json_t *search, const aira__tree *, aira__memory *,
+                              aira__journal *, aira__asking *, aira_error *);
+void aira__asking_release(aira__asking *);
 
-/* Where the shipped templates are: share/aira/configs/prompts beside bin/. malloc'ed; NULL with an
-   error.
- */
+/* Templates from a folder: system, draft, improve, debug, crossover, analyse, retry, each a .md file and required.
+   Every one is rendered once with an example, so that an undefined variable is found before anything runs. New
+   reference. */
+aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error *);
+/* Where the shipped templates are: share/aira/configs/prompts beside bin/. malloc'ed; NULL with an error. */
 char *aira__prompts_folder(aira_error *);
 
-/* The question for node idx of the tree; committed nodes are shown with their outcome, later ones as pending. */
-aira_status aira__question_make(const aira__asking *, const aira__tree *, uint32_t idx, json_t **question,
-                                aira_error *);
-/* The same asked again: what was answered and why it was not accepted are added to the messages. reason NULL: the agent
-   itself failed, so nothing is added. */
-aira_status aira__question_retry(const aira__asking *, const json_t *question, uint64_t search_seed, const char *answer,
-                                 const char *reason, json_t **again, aira_error *);
-
-/* A question as agents take it. Points into the JSON, which it keeps. */
+/* A question as agents take it, from a zeroed struct on. It may be made again and again: then it keeps what the last
+   one can lend to the next. request.nodes borrows its strings from the tree. Release also after an error. */
 typedef struct aira__request {
     aira_agent_request request;
-    json_t *question;
-    aira_message *messages;
+    json_t *messages;
+    uint32_t idx, view;
+    aira_message *list;
     aira_seen_node *nodes;
+    uint32_t nodes_capacity, nodes_known; /* the first nodes_known are committed and filled in */
     const char **tokens;
-    char *state_text;
+    char *state;
     char hash[65];
+    bool analyse;
 } aira__request;
-/* AIRA_E_CORRUPT where the JSON is not a question. Release also after an error. */
-aira_status aira__request_make(json_t *question, aira__request *, aira_error *);
+
+/* The first question about node idx. */
+aira_status aira__request_first(const aira__asking *, uint32_t idx, uint32_t view, aira__request *, aira_error *);
+/* Turns a request into the next attempt: what was answered and why it was not accepted are added to the messages.
+   reason NULL: the agent itself failed, so nothing is added. */
+aira_status aira__request_again(const aira__asking *, const char *answer, const char *reason, aira__request *,
+                                aira_error *);
+/* From messages that the journal held (the reference is taken over). */
+aira_status aira__request_restore(const aira__asking *, uint32_t idx, uint32_t view, int64_t attempt, json_t *messages,
+                                  aira__request *, aira_error *);
+/* What node idx teaches: its candidate has been evaluated (its evaluation is in the journal) and not yet committed. */
+aira_status aira__request_analyse(const aira__asking *, uint32_t idx, uint32_t view, const char *hash,
+                                  const char *architecture, aira__request *, aira_error *);
 void aira__request_release(aira__request *);
 
 /* hash(search seed, node, attempt) */
 uint64_t aira__request_seed(uint64_t search_seed, int64_t node, int64_t attempt);
+
+/* Text with its middle left out where it is longer than head + tail characters; malloc'ed. */
+char *aira__shorten(const char *text, size_t head, size_t tail);
+
+/* Variables of the templates: every name that aira__prompt_values defines, NULL-terminated (docs/prompts.md). */
+extern const char *const aira__prompt_variables[];
+/* Everything that a template may name, for a node; New reference. result: the node's own outcome for analyse, or NULL.
+ */
+json_t *aira__prompt_values(const aira__asking *, uint32_t idx, uint32_t view, const json_t *result, aira_error *);
 
 #endif

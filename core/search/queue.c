@@ -144,6 +144,8 @@ void aira__queue_destroy(aira__queue *q) {
     for (int i = 0; q->lanes && i < q->n_lanes; i++) free(q->lanes[i].items);
     free(q->lanes);
     free(q->buckets);
+    while (q->n_ended) free(q->ended[--q->n_ended]); /* the next session finds them and takes nothing twice */
+    free(q->ended);
     free(q->items);
     free(q->running);
     free(q->leases);
@@ -284,6 +286,21 @@ static aira_status take_results(aira__queue *q, const aira__running *lease, bool
     return status;
 }
 
+/* A folder goes when the rows made of it are durable. */
+static aira_status keep_folder(aira__queue *q, const char *folder, aira_error *error) {
+    if (q->n_ended == q->ended_capacity) {
+        int capacity = q->ended_capacity ? q->ended_capacity * 2 : 8;
+        char **more = realloc(q->ended, (size_t)capacity * sizeof *more);
+        if (!more) return no_memory(error);
+        q->ended = more;
+        q->ended_capacity = capacity;
+    }
+    char *copy = strdup(folder);
+    if (!copy) return no_memory(error);
+    q->ended[q->n_ended++] = copy;
+    return AIRA_OK;
+}
+
 /* A lease that has ended: what has no result is repeated alone, or has failed if it was alone already. */
 static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_lease_state *state, bool *news,
                              aira_error *error) {
@@ -314,8 +331,7 @@ static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_le
     if (status == AIRA_OK && missing && lease->n_items > 1)
         status = aira__journal_event(q->o.journal, "lease", -1, -1,
                                      "a worker crashed; what it had left is repeated one by one", error);
-    if (status == AIRA_OK) status = aira__remove_tree(lease->folder, error);
-    return status;
+    return status == AIRA_OK ? keep_folder(q, lease->folder, error) : status;
 }
 
 aira_status aira__queue_pump(aira__queue *q, bool *news, aira_error *error) {
@@ -332,6 +348,15 @@ aira_status aira__queue_pump(aira__queue *q, bool *news, aira_error *error) {
         q->o.executor->forget(q->o.executor_self, q->running[i].handle);
         status = end_lease(q, &q->running[i], &state, news, error);
         drop_running(q, i--);
+    }
+    return status;
+}
+
+aira_status aira__queue_start(aira__queue *q, aira_error *error) {
+    aira_status status = AIRA_OK;
+    while (status == AIRA_OK && q->n_ended) {
+        status = aira__remove_tree(q->ended[q->n_ended - 1], error);
+        free(q->ended[--q->n_ended]);
     }
     bool started = true;
     while (status == AIRA_OK && started && (uint32_t)q->n_running < q->o.executor->capacity(q->o.executor_self))

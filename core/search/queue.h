@@ -71,8 +71,11 @@ typedef struct aira__result {
 aira_status aira__queue_add(aira__queue *, const aira__want *, aira_error *);
 /* False while it is not known. */
 bool aira__queue_find(const aira__queue *, const char *hash, uint64_t seed, aira__purpose, aira__result *);
-/* Takes in results, starts leases. *news: something came in. An executor that cannot start a worker is an error. */
+/* Takes in results, as rows. *news: something came in. */
 aira_status aira__queue_pump(aira__queue *, bool *news, aira_error *);
+/* Starts leases for what waits, after the rows so far are durable, and removes the folders that pump has read. An
+   executor that cannot start a worker is an error. */
+aira_status aira__queue_start(aira__queue *, aira_error *);
 /* Held, nothing is started; what runs goes on. */
 void aira__queue_hold(aira__queue *, bool);
 /* What waits on behalf of this search is not started, unless another one adds it again. */

@@ -53,6 +53,8 @@ struct aira__queue {
     bool held;
     aira__running *running;
     int n_running, running_capacity;
+    char **ended; /* folders whose results are rows that may not be durable yet */
+    int n_ended, ended_capacity;
     int64_t next_lease;
 };
 

@@ -2,8 +2,8 @@
  *
  * A place is opened for every question: answers are asked for rarely, from several threads, and a file that stays open
  * would have to be guarded. In a JSONL file a line with "request" answers that request; lines without it answer in
- * order: the line for a node is the node's own number, counted over such lines. Re-asked questions (attempt > 0) are
- * answered by request alone.
+ * order: the line for a node is the node's own number, counted over such lines. Re-asked questions (attempt > 0) and
+ * analyses are answered by request alone.
  */
 #include "core/search/recording.h"
 
@@ -58,6 +58,7 @@ static aira_status from_journal(const aira__recording *r, const char *path, cons
 
 /* The text of the line that answers, or NULL. Lines that are not JSON objects are an error. */
 static json_t *find_line(const char *text, const aira_agent_request *request, int *bad_line) {
+    bool by_order = request->attempt == 0 && strcmp(request->operator_name, "analyse") != 0;
     int64_t plain = 0;
     int line = 0;
     json_t *found = NULL;
@@ -70,7 +71,7 @@ static json_t *find_line(const char *text, const aira_agent_request *request, in
             const char *hash = aira__json_string(object, "request", NULL);
             if (!json_is_string(json_object_get(object, "text")))
                 *bad_line = line;
-            else if (hash ? !strcmp(hash, request->request_hash) : plain++ == request->node && request->attempt == 0)
+            else if (hash ? !strcmp(hash, request->request_hash) : plain++ == request->node && by_order)
                 found = json_incref(object);
             json_decref(object);
         }

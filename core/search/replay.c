@@ -29,8 +29,8 @@ typedef struct recorded_node {
 
 typedef struct recorded_call {
     int64_t idx, attempt;
-    char request_hash[65], answer[65], state[16];
-    char *error;
+    char request_hash[65], prompt[65], answer[65], state[16];
+    bool analysis;
 } recorded_call;
 
 typedef struct replay {
@@ -45,7 +45,8 @@ typedef struct replay {
     int64_t search;
     recorded_node *nodes;
     recorded_call *calls;
-    int n_nodes, n_calls;
+    int n_nodes, n_calls, at_call; /* calls before at_call belong to nodes that have been decided */
+    aira__memory memory;
     sqlite3_stmt *scores;
 } replay;
 
@@ -87,7 +88,9 @@ static aira_status take_call(void *context, const aira__journal_call *row, aira_
     if (!more) return no_memory(error);
     r->calls = more;
     recorded_call *c = &more[r->n_calls++];
-    *c = (recorded_call){.idx = row->idx, .attempt = row->attempt, .error = row->error ? strdup(row->error) : NULL};
+    *c = (recorded_call){
+        .idx = row->idx, .attempt = row->attempt, .analysis = !strcmp(row->operator_name, AIRA__OPERATOR_ANALYSE)};
+    snprintf(c->prompt, sizeof c->prompt, "%s", row->prompt);
     snprintf(c->request_hash, sizeof c->request_hash, "%s", row->request_hash);
     snprintf(c->answer, sizeof c->answer, "%s", row->answer ? row->answer : "");
     snprintf(c->state, sizeof c->state, "%s", row->state);
@@ -100,12 +103,11 @@ static void forget_search(replay *r) {
         free(r->nodes[i].cause);
         free(r->nodes[i].architecture);
     }
-    for (int i = 0; i < r->n_calls; i++) free(r->calls[i].error);
     free(r->nodes);
     free(r->calls);
     r->nodes = NULL;
     r->calls = NULL;
-    r->n_nodes = r->n_calls = 0;
+    r->n_nodes = r->n_calls = r->at_call = 0;
 }
 
 /* An evaluation of the journal, as the queue of the run had it. */
@@ -131,48 +133,80 @@ static bool find_score(void *context, const char *hash, uint64_t seed, aira__pur
     return true;
 }
 
-/* Builds the question of a call again and compares it with the one that was asked. */
-static aira_status check_call(replay *r, uint32_t idx, const json_t *question, const recorded_call *c,
-                              aira_error *error) {
-    char hash[65];
-    aira_status status = aira__json_hash(question, hash, error);
-    if (status == AIRA_OK && strcmp(hash, c->request_hash))
+/* Compares a question that was built again with the one that was asked. Version 1 asked in other words. */
+static void check_call(replay *r, uint32_t idx, const aira__request *request, const recorded_call *c) {
+    if (!strcmp(request->hash, c->request_hash)) return;
+    json_t *v1 = aira__journal_request_v1(aira__journal_db(r->journal), c->prompt, NULL);
+    if (!v1)
         differ(r, idx, "the question differs (recorded %.12s, now %.12s): a prompt or the state has changed",
-               c->request_hash, hash);
+               c->request_hash, request->hash);
+    json_decref(v1);
+}
+
+/* The architecture of an answer: the candidate's hash, or the reason why there is none. */
+static aira_status read_answer(replay *r, const char *text, char hash[65], aira_error *reason, aira_error *error) {
+    uint16_t *layers = calloc((size_t)r->asking.n_layers + 1, sizeof *layers);
+    aira__candidate candidate = {0};
+    aira_status status = layers ? AIRA_OK : no_memory(error);
+    if (status == AIRA_OK &&
+        aira__answer_parse(text, r->tokens, r->n_tokens, r->asking.n_layers, layers, reason) == AIRA_OK) {
+        status = aira__candidate_make(layers, r->asking.n_layers, r->tokens, &candidate, error);
+        if (status == AIRA_OK) memcpy(hash, candidate.hash, 65);
+        aira__candidate_release(&candidate);
+    }
+    free(layers);
+    return status;
+}
+
+static aira_status keep_prose(replay *r, uint32_t idx, const char *text, bool analysis, aira_error *error) {
+    char *prose = text ? aira__answer_prose(text) : NULL;
+    aira_status status = text && !prose ? no_memory(error)
+                                        : aira__memory_keep(&r->memory, idx, analysis ? NULL : prose,
+                                                            analysis ? prose : NULL, error);
+    free(prose);
     return status;
 }
 
 /* Goes through a node's calls and parses its last answer: the candidate's hash, or "" with the reason. */
 static aira_status repeat_calls(replay *r, const aira__tree *tree, uint32_t idx, char hash[65], aira_error *error) {
-    json_t *question = NULL;
+    aira__request request = {0};
+    char *text = NULL;
     hash[0] = 0;
-    aira_status status = aira__question_make(&r->asking, tree, idx, &question, error);
-    uint16_t *layers = calloc((size_t)r->asking.n_layers + 1, sizeof *layers);
-    if (status == AIRA_OK && !layers) status = no_memory(error);
-    for (int i = 0; status == AIRA_OK && i < r->n_calls; i++) {
-        const recorded_call *c = &r->calls[i];
-        if (c->idx != idx || !strcmp(c->state, "asked")) continue;
-        status = check_call(r, idx, question, c, error);
+    aira_status status = aira__request_first(&r->asking, idx, tree->committed, &request, error);
+    for (; status == AIRA_OK && r->at_call < r->n_calls; r->at_call++) {
+        const recorded_call *c = &r->calls[r->at_call];
+        if (c->idx > (int64_t)idx || (c->idx == (int64_t)idx && c->analysis)) break;
+        if (c->idx < (int64_t)idx || !strcmp(c->state, "asked")) continue;
+        check_call(r, idx, &request, c);
         bool answered = !strcmp(c->state, "answered");
-        char *text = c->answer[0] ? aira__journal_get_text(r->journal, c->answer, error) : NULL;
         aira_error reason = {0};
-        aira__candidate candidate = {0};
-        if (answered && text &&
-            aira__answer_parse(text, r->tokens, r->n_tokens, r->asking.n_layers, layers, &reason) == AIRA_OK) {
-            status = aira__candidate_make(layers, r->asking.n_layers, r->tokens, &candidate, error);
-            if (status == AIRA_OK) memcpy(hash, candidate.hash, 65);
-            aira__candidate_release(&candidate);
-        } else if (status == AIRA_OK) {
-            json_t *again = NULL;
-            status = aira__question_retry(&r->asking, question, tree->seed, answered ? text : NULL,
-                                          answered ? reason.text : NULL, &again, error);
-            json_decref(question);
-            question = again;
-        }
         free(text);
+        text = answered && c->answer[0] ? aira__journal_get_text(r->journal, c->answer, error) : NULL;
+        if (text) status = read_answer(r, text, hash, &reason, error);
+        if (status == AIRA_OK && !hash[0])
+            status = aira__request_again(&r->asking, text, text ? reason.text : NULL, &request, error);
     }
-    free(layers);
-    json_decref(question);
+    if (status == AIRA_OK) status = keep_prose(r, idx, text, false, error);
+    free(text);
+    aira__request_release(&request);
+    return status;
+}
+
+/* The analysis of a node, where it has one. */
+static aira_status repeat_analysis(replay *r, const aira__tree *tree, uint32_t idx, aira_error *error) {
+    const recorded_call *c = r->at_call < r->n_calls ? &r->calls[r->at_call] : NULL;
+    if (!c || c->idx != (int64_t)idx || !c->analysis) return AIRA_OK;
+    r->at_call++;
+    const recorded_node *n = &r->nodes[idx];
+    aira__request request = {0};
+    if (!strcmp(c->state, "asked") || !n->architecture) return AIRA_OK;
+    aira_status status = aira__request_analyse(&r->asking, idx, tree->committed, n->hash, n->architecture, &request,
+                                               error);
+    if (status == AIRA_OK) check_call(r, idx, &request, c);
+    char *text = !strcmp(c->state, "answered") ? aira__journal_get_text(r->journal, c->answer, error) : NULL;
+    if (status == AIRA_OK) status = keep_prose(r, idx, text, true, error);
+    free(text);
+    aira__request_release(&request);
     return status;
 }
 
@@ -204,6 +238,7 @@ static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *a
     }
     aira_status status = action->act == AIRA_ACT_PROPOSE ? repeat_proposal(r, tree, idx, action->layers, hash, error)
                                                          : repeat_calls(r, tree, idx, hash, error);
+    if (status == AIRA_OK) status = repeat_analysis(r, tree, idx, error);
     if (status != AIRA_OK) return status;
     bool pending = !strcmp(n->status, "pending");
     if (!pending && strcmp(hash, n->hash))
@@ -297,11 +332,14 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     aira__budget own;
     aira__budget_from_json(json_object_get(config, "budget"), &own);
     uint64_t seed = (uint64_t)aira__json_int(config, "seed", 1);
-    aira__tree_init(&tree, seed, (uint32_t)aira__json_int(config, "parallel", 1), r->asking.higher_is_better);
+    aira__tree_init(&tree, seed, (uint32_t)aira__json_int(config, "parallel", 1),
+                    json_is_true(json_object_get(r->study, "higher_is_better")));
+    aira__memory_init(&r->memory, &tree);
     const json_t *confirm = json_object_get(r->study, "confirm");
     aira__tree_confirm(&tree, (uint32_t)aira__json_int(confirm, "seeds", 1), aira__json_real(confirm, "alpha", 0.05),
                        (uint32_t)json_array_size(json_object_get(r->study, "searches")));
-    aira_status status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
+    aira_status status = aira__asking_open(r->study, config, &tree, &r->memory, r->journal, &r->asking, error);
+    if (status == AIRA_OK) status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
     if (status == AIRA_OK) status = aira__journal_each_call(r->journal, r->search, take_call, r, error);
     if (status == AIRA_OK)
         status = aira__instance_create_json(r->registry, "scaffold", json_object_get(config, "scaffold"), &scaffold,
@@ -310,6 +348,8 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
         status = aira__tree_shape(&tree, (uint32_t)r->asking.n_layers, r->tokens, (uint32_t)r->n_tokens, error);
     if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
     aira__instance_destroy(scaffold);
+    aira__asking_release(&r->asking);
+    aira__memory_release(&r->memory);
     aira__tree_release(&tree);
     return status;
 }
@@ -330,9 +370,6 @@ static aira_status open_study(replay *r, aira_error *error) {
     r->tokens = calloc((size_t)r->n_tokens + 1, sizeof *r->tokens);
     if (!r->tokens || !r->differences) return no_memory(error);
     json_array_foreach(tokens, i, token) r->tokens[i] = json_string_value(token);
-    r->asking = (aira__asking){json_object_get(r->study, "prompts"), json_object_get(r->study, "task"), tokens,
-                               (int)aira__json_int(r->study, "layers", 0),
-                               json_is_true(json_object_get(r->study, "higher_is_better"))};
     return AIRA_OK;
 }
 

@@ -175,10 +175,18 @@ static aira_status open_search(aira__run *run, int i, aira_error *error) {
     if (status == AIRA_OK)
         status = aira__instance_create_json(registry, "scaffold", json_object_get(config, "scaffold"), &s->scaffold,
                                             error);
+    aira__memory_init(&s->memory, &s->tree);
+    if (status == AIRA_OK)
+        status = aira__asking_open(run->study, config, &s->tree, &s->memory, run->journal, &s->asking, error);
+    const json_t *analyst = json_object_get(config, "analyst");
     for (uint32_t k = 0; status == AIRA_OK && k < s->tree.parallel; k++) {
         s->slots[k].search = s;
         if (!json_is_null(agent))
             status = aira__instance_create_json(registry, "agent", agent, &s->slots[k].agent, error);
+        if (status == AIRA_OK && json_is_object(analyst))
+            status = aira__instance_create_json(registry, "agent", analyst, &s->slots[k].analyst, error);
+        else if (json_is_true(json_object_get(config, "analyse")))
+            s->slots[k].analyst = s->slots[k].agent;
     }
     return status;
 }
@@ -203,11 +211,8 @@ static aira_status open_study(aira__run *run, aira_error *error) {
     run->tokens = calloc((size_t)run->n_tokens + 1, sizeof *run->tokens);
     if (!run->tokens) return no_memory(error);
     json_array_foreach(tokens, i, token) run->tokens[i] = json_string_value(token);
-    run->asking = (aira__asking){json_object_get(run->study, "prompts"), json_object_get(run->study, "task"), tokens,
-                                 (int)aira__json_int(run->study, "layers", 0),
-                                 json_is_true(json_object_get(run->study, "higher_is_better"))};
     aira__budget_from_json(json_object_get(run->study, "budget"), &run->budget);
-    return AIRA_OK;
+    return aira__asking_open(run->study, NULL, NULL, NULL, NULL, &run->asking, error);
 }
 
 static aira_status open_queue(aira__run *run, aira_error *error) {
@@ -272,11 +277,13 @@ static aira_status compare_plugins(aira__run *run, aira_error *error) {
 
 typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET, LOOP_HELD } loop_end;
 
+/* One transaction of rows, then what they announce: questions and leases. */
 static aira_status one_round(aira__run *run, double wait, bool *moved, aira_error *error) {
     aira_status status = AIRA_OK;
     bool news = false;
     aira__ask *ask;
     *moved = false;
+    aira__journal_group(run->journal);
     while (status == AIRA_OK && (ask = aira__pool_collect(run->pool, *moved ? 0 : wait))) {
         *moved = true;
         status = aira__search_answered(run, ask->owner, error);
@@ -289,6 +296,12 @@ static aira_status one_round(aira__run *run, double wait, bool *moved, aira_erro
         status = aira__search_collect(run, s, error);
         if (status == AIRA_OK) status = aira__search_advance(run, s, error);
     }
+    if (status == AIRA_OK)
+        status = aira__journal_flush(run->journal, error);
+    else
+        aira__journal_rollback(run->journal);
+    if (status == AIRA_OK) aira__search_send(run);
+    if (status == AIRA_OK) status = aira__queue_start(run->queue, error);
     *moved = *moved || news;
     return status;
 }
@@ -307,7 +320,7 @@ static bool all_held(const aira__run *run, char *reason, size_t size) {
         if (s->done) continue;
         if (!s->held) return false;
         for (uint32_t k = 0; k < s->tree.parallel; k++)
-            if (s->slots[k].phase == AIRA__SLOT_ASKING || s->slots[k].phase == AIRA__SLOT_EVALUATING) return false;
+            if (s->slots[k].phase != AIRA__SLOT_FREE && s->slots[k].phase != AIRA__SLOT_HELD) return false;
         if (!why) why = s->held;
     }
     int running = 0, waiting = 0; /* further seeds of a contender */
@@ -440,9 +453,10 @@ static aira_status open_run(aira__run *run, aira_error *error) {
     if (status == AIRA_OK) status = aira__shares_open(run, error);
     if (status == AIRA_OK) status = aira__journal_each_search(run->journal, take_state, run, error);
     if (status == AIRA_OK) status = aira__pool_create(threads, &run->pool, error);
+    if (status == AIRA_OK) aira__journal_group(run->journal);
     for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)
         status = aira__search_restore(run, &run->searches[i], error);
-    return status;
+    return status == AIRA_OK ? aira__journal_flush(run->journal, error) : status;
 }
 
 static void close_run(aira__run *run) {
@@ -451,6 +465,7 @@ static void close_run(aira__run *run) {
     aira__ledger_close(&run->ledger);
     for (int i = 0; i < run->n_searches; i++) aira__search_release(&run->searches[i]);
     free(run->searches);
+    aira__asking_release(&run->asking);
     aira__instance_destroy(run->executor);
     aira__journal_close(run->journal);
     json_decref(run->study);

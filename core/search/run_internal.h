@@ -16,24 +16,36 @@
 
 struct aira__search;
 
-typedef enum { AIRA__SLOT_FREE, AIRA__SLOT_ASKING, AIRA__SLOT_EVALUATING, AIRA__SLOT_HELD } aira__slot_phase;
+typedef enum {
+    AIRA__SLOT_FREE,
+    AIRA__SLOT_ASKING,
+    AIRA__SLOT_EVALUATING,
+    AIRA__SLOT_ANALYSING, /* evaluated; an agent is asked what that teaches */
+    AIRA__SLOT_HELD,      /* its question cannot be asked in this session */
+} aira__slot_phase;
 
 /* A node in flight. A search has `parallel` of them, each with an agent of its own. */
 typedef struct aira__slot {
     struct aira__search *search;
-    aira__instance *agent;
+    aira__instance *agent, *analyst; /* NULL: nobody is asked. The analyst may be the agent */
     aira__slot_phase phase;
-    uint32_t idx;
+    uint32_t idx, view;    /* of the node; what its decision saw */
+    bool restored;         /* the node is one of an earlier session */
+    bool analysed;         /* its analysis is there, has failed, or is not wanted */
     aira__request request; /* of the current attempt */
     aira__ask ask;
+    const aira__instance *asked; /* whom the current question goes to: agent or analyst */
     double asked_at;
     aira__candidate candidate;
+    struct aira__slot *next; /* of those whose question goes out after this round's transaction */
 } aira__slot;
 
 typedef struct aira__search {
     int64_t id;
     char *label;
     aira__tree tree;
+    aira__memory memory;
+    aira__asking asking;
     aira__instance *scaffold;
     aira__slot *slots;                           /* tree.parallel of them */
     int64_t own_candidates, own_evaluations;     /* the search's own limits, -1: none */
@@ -57,9 +69,9 @@ typedef struct aira__run {
     char *absolute, *worker;
     const aira__run_options *options;
     aira__journal *journal;
-    json_t *study;  /* canonical */
-    json_t *quotas; /* every sharing-out so far: [[candidates, evaluations] per search], last in force */
-    aira__asking asking;
+    json_t *study;       /* canonical */
+    json_t *quotas;      /* every sharing-out so far: [[candidates, evaluations] per search], last in force */
+    aira__asking asking; /* what all searches have in common */
     const char **tokens;
     int n_tokens;
     aira__budget budget;
@@ -70,8 +82,9 @@ typedef struct aira__run {
     aira__search *searches;
     int n_searches, n_studied; /* opened so far; of the study */
     int asking_now;
-    bool draining;                  /* nothing new starts */
-    bool was_stopped;               /* an earlier session ended by a limit of the study */
+    bool draining;    /* nothing new starts */
+    bool was_stopped; /* an earlier session ended by a limit of the study */
+    aira__slot *to_ask, **to_ask_end;
     double seconds_before, started; /* of earlier sessions; aira__now() */
     aira__progress progress;
 } aira__run;
@@ -79,6 +92,11 @@ typedef struct aira__run {
 /* search.c */
 /* Decides, asks and commits as far as the search can go without waiting. */
 aira_status aira__search_advance(aira__run *, aira__search *, aira_error *);
+/* The slot's question, in its row of the journal by the end of the round, goes out when the round is over. */
+void aira__search_ask(aira__run *, aira__slot *, const aira__instance *agent);
+void aira__search_send(aira__run *); /* everything that waits for that */
+/* The row of a call that is about to be made. */
+aira_status aira__search_journal_call(aira__run *, const aira__slot *, aira_error *);
 /* An agent's answer is in slot->ask. */
 aira_status aira__search_answered(aira__run *, aira__slot *, aira_error *);
 /* Takes what the queue has learnt. */
@@ -115,6 +133,11 @@ aira_status aira__shares_leftovers(aira__run *, bool *revived, aira_error *);
 /* Looks at time, money, tokens and FLOPs: a search that has reached a limit of its own is stopped; *limit: the study's,
    with a sentence. */
 aira_status aira__limits_look(aira__run *, aira__limit *, char *sentence, size_t size, aira_error *);
+
+/* analysis.c: what an evaluated node teaches, where the search has an analyst; failures cost the node nothing. */
+/* *asked: the node ends when the answer is there. */
+aira_status aira__analysis_begin(aira__run *, aira__slot *, bool *asked, aira_error *);
+aira_status aira__analysis_answered(aira__run *, aira__slot *, const char *text, aira_error *); /* text NULL: failed */
 
 /* finish.c: selection, aggregation, extrapolation, report. *valid: some candidate was. */
 aira_status aira__run_finish(aira__run *, bool *valid, aira_error *);

@@ -28,18 +28,23 @@ static aira__slot *free_slot(aira__search *s) {
 }
 
 static void clear_slot(aira__slot *slot) {
-    aira__request_release(&slot->request);
     aira__candidate_release(&slot->candidate);
     aira__ask_release(&slot->ask);
     slot->phase = AIRA__SLOT_FREE;
+    slot->restored = slot->analysed = false;
 }
 
 void aira__search_release(aira__search *s) {
     for (uint32_t i = 0; s->slots && i < s->tree.parallel; i++) {
-        clear_slot(&s->slots[i]);
-        aira__instance_destroy(s->slots[i].agent);
+        aira__slot *slot = &s->slots[i];
+        clear_slot(slot);
+        aira__request_release(&slot->request);
+        if (slot->analyst != slot->agent) aira__instance_destroy(slot->analyst);
+        aira__instance_destroy(slot->agent);
     }
     free(s->slots);
+    aira__asking_release(&s->asking);
+    aira__memory_release(&s->memory);
     aira__tree_release(&s->tree);
     aira__instance_destroy(s->scaffold);
     free(s->label);
@@ -49,13 +54,9 @@ void aira__search_release(aira__search *s) {
 
 /* ---- asking ---- */
 
-/* The call's row; the question itself is its prompt. */
-static aira_status journal_call(aira__run *run, const aira__slot *slot, aira_error *error) {
+aira_status aira__search_journal_call(aira__run *run, const aira__slot *slot, aira_error *error) {
     char prompt[65];
-    char *text = aira__json_canonical(slot->request.question);
-    if (!text) return no_memory(error);
-    aira_status status = aira__journal_put_text(run->journal, text, prompt, error);
-    free(text);
+    aira_status status = aira__journal_put_prompt(run->journal, slot->request.messages, prompt, error);
     if (status != AIRA_OK) return status;
     aira__journal_call call = {.search = slot->search->id,
                                .idx = slot->idx,
@@ -67,24 +68,35 @@ static aira_status journal_call(aira__run *run, const aira__slot *slot, aira_err
     return aira__journal_begin_call(run->journal, &call, error);
 }
 
-static void ask(aira__run *run, aira__slot *slot) {
+void aira__search_ask(aira__run *run, aira__slot *slot, const aira__instance *agent) {
     aira__ask_release(&slot->ask);
-    slot->ask = (aira__ask){.agent = slot->agent->plugin->table,
-                            .self = slot->agent->self,
+    slot->asked = agent;
+    slot->ask = (aira__ask){.agent = agent->plugin->table,
+                            .self = agent->self,
                             .host = aira__registry_host(run->options->registry),
                             .request = &slot->request.request,
                             .owner = slot};
-    slot->phase = AIRA__SLOT_ASKING;
-    slot->asked_at = aira__now();
     run->asking_now++;
-    aira__pool_submit(run->pool, &slot->ask);
+    slot->next = NULL;
+    if (!run->to_ask) run->to_ask_end = &run->to_ask;
+    *run->to_ask_end = slot;
+    run->to_ask_end = &slot->next;
 }
 
-/* Takes over question. */
-static aira_status set_question(aira__slot *slot, json_t *question, aira_error *error) {
-    aira__request_release(&slot->request);
-    aira_status status = aira__request_make(question, &slot->request, error);
-    json_decref(question);
+void aira__search_send(aira__run *run) {
+    while (run->to_ask) {
+        aira__slot *slot = run->to_ask;
+        run->to_ask = slot->next;
+        slot->asked_at = aira__now();
+        aira__pool_submit(run->pool, &slot->ask);
+    }
+}
+
+/* Row first, then the question. */
+static aira_status ask(aira__run *run, aira__slot *slot, aira_error *error) {
+    aira_status status = aira__search_journal_call(run, slot, error);
+    slot->phase = AIRA__SLOT_ASKING;
+    if (status == AIRA_OK) aira__search_ask(run, slot, slot->agent);
     return status;
 }
 
@@ -103,18 +115,14 @@ static aira_status want_candidate(aira__run *run, aira__slot *slot, const uint16
 static aira_status start_node(aira__run *run, aira__search *s, const aira_action *action, aira_error *error) {
     bool proposed = action->act == AIRA_ACT_PROPOSE;
     aira__slot *slot = free_slot(s);
-    json_t *question = NULL;
     int64_t idx = aira__tree_add(&s->tree, action->operator_code, action->parent, action->other_parent);
     if (idx < 0 || !slot) return no_memory(error);
     slot->idx = (uint32_t)idx;
+    slot->view = s->tree.committed;
     aira_status status = proposed ? aira__tree_propose(&s->tree, slot->idx, action->layers, error)
-                                  : aira__question_make(&run->asking, &s->tree, slot->idx, &question, error);
-    if (status == AIRA_OK && !proposed) status = set_question(slot, question, error);
-    if (status != AIRA_OK) return status;
+                                  : aira__request_first(&s->asking, slot->idx, slot->view, &slot->request, error);
     aira__ledger_add_node(&run->ledger, s->id);
-    status = aira__journal_begin(run->journal, error);
-    if (status != AIRA_OK) return status;
-    if (proposed) status = want_candidate(run, slot, action->layers, error);
+    if (status == AIRA_OK && proposed) status = want_candidate(run, slot, action->layers, error);
     aira__journal_node row = {.search = s->id,
                               .idx = idx,
                               .operator_name = aira__operator_name(action->operator_code),
@@ -123,16 +131,11 @@ static aira_status start_node(aira__run *run, aira__search *s, const aira_action
                               .seed = s->tree.seed,
                               .status = "pending",
                               .created = aira__wall(),
-                              .view = s->tree.committed,
+                              .view = slot->view,
                               .hash = proposed ? slot->candidate.hash : NULL};
     if (status == AIRA_OK) status = aira__journal_add_node(run->journal, &row, error);
     if (status == AIRA_OK) status = aira__journal_event(run->journal, "decision", s->id, idx, action->reason, error);
-    if (status == AIRA_OK && !proposed) status = journal_call(run, slot, error);
-    if (status == AIRA_OK)
-        status = aira__journal_commit(run->journal, error);
-    else
-        aira__journal_rollback(run->journal);
-    if (status == AIRA_OK && !proposed) ask(run, slot);
+    if (status == AIRA_OK && !proposed) status = ask(run, slot, error);
     return status;
 }
 
@@ -144,26 +147,29 @@ static aira_status finish_slot(aira__slot *slot, const aira__outcome *outcome, a
     return status;
 }
 
+/* The prose of an answer is its plan. */
+static aira_status keep_plan(aira__run *run, aira__slot *slot, const char *answer, aira_error *error) {
+    aira__search *s = slot->search;
+    char *plan = aira__answer_prose(answer);
+    if (!plan) return no_memory(error);
+    aira_status status = AIRA_OK;
+    if (*plan) status = aira__journal_set_plan(run->journal, s->id, slot->idx, plan, error);
+    if (status == AIRA_OK) status = aira__memory_keep(&s->memory, slot->idx, plan, NULL, error);
+    free(plan);
+    return status;
+}
+
 /* The answer could not be used: ask again, or give the node up. said NULL: the agent itself failed. */
 static aira_status answer_refused(aira__run *run, aira__slot *slot, const char *said, const char *reason,
                                   aira_error *error) {
+    aira_status status = AIRA_OK;
     if (slot->request.request.attempt + 1 >= AIRA__MAX_ATTEMPTS) {
         aira__outcome outcome = {AIRA_NODE_BUGGY, NULL, NULL, reason, said ? "answer" : "agent", NAN, NAN};
-        return finish_slot(slot, &outcome, error);
+        if (said) status = keep_plan(run, slot, said, error);
+        return status == AIRA_OK ? finish_slot(slot, &outcome, error) : status;
     }
-    json_t *again = NULL;
-    aira_status status = aira__question_retry(&run->asking, slot->request.question, slot->search->tree.seed, said,
-                                              said ? reason : NULL, &again, error);
-    if (status == AIRA_OK) status = set_question(slot, again, error);
-    if (status == AIRA_OK) status = aira__journal_begin(run->journal, error);
-    if (status != AIRA_OK) return status;
-    status = journal_call(run, slot, error);
-    if (status == AIRA_OK)
-        status = aira__journal_commit(run->journal, error);
-    else
-        aira__journal_rollback(run->journal);
-    if (status == AIRA_OK) ask(run, slot);
-    return status;
+    status = aira__request_again(&slot->search->asking, said, said ? reason : NULL, &slot->request, error);
+    return status == AIRA_OK ? ask(run, slot, error) : status;
 }
 
 static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answer, aira_error *error) {
@@ -177,7 +183,8 @@ static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answ
     } else if (status != AIRA_OK) {
         status = answer_refused(run, slot, answer, reason.text, error);
     } else {
-        status = want_candidate(run, slot, layers, error);
+        status = keep_plan(run, slot, answer, error);
+        if (status == AIRA_OK) status = want_candidate(run, slot, layers, error);
     }
     free(layers);
     return status;
@@ -200,13 +207,15 @@ static aira_status hold(aira__run *run, aira__slot *slot, aira_error *error) {
 aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *error) {
     aira__ask *a = &slot->ask;
     run->asking_now--;
-    if (a->status == AIRA_E_DENIED) return hold(run, slot, error);
+    if (a->status == AIRA_E_DENIED && slot->phase == AIRA__SLOT_ASKING) return hold(run, slot, error);
     char *text = aira__clean_text(&a->text);
     if (!text) return no_memory(error);
     aira_status status = aira__call_end(run, slot, text, error);
     slot->search->moved = true;
     if (status == AIRA_OK && (run->draining || slot->search->done)) {
         clear_slot(slot); /* it is written down; who goes on from here goes on from there */
+    } else if (status == AIRA_OK && slot->phase == AIRA__SLOT_ANALYSING) {
+        status = aira__analysis_answered(run, slot, a->status == AIRA_OK ? text : NULL, error);
     } else if (status == AIRA_OK) {
         char failure[sizeof a->error];
         memcpy(failure, a->error, sizeof failure);
@@ -225,6 +234,9 @@ aira_status aira__search_collect(aira__run *run, aira__search *s, aira_error *er
         if (slot->phase != AIRA__SLOT_EVALUATING ||
             !aira__queue_find(run->queue, slot->candidate.hash, s->tree.seed, AIRA__FOR_SEARCH, &r))
             continue;
+        bool asked = false;
+        status = aira__analysis_begin(run, slot, &asked, error);
+        if (status != AIRA_OK || asked) continue;
         aira__outcome outcome = {r.ok ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
                                  slot->candidate.hash,
                                  slot->candidate.architecture,
@@ -257,15 +269,9 @@ static aira_status commit_node(aira__run *run, aira__search *s, aira_error *erro
                               .spread = node->spread,
                               .standing = aira__standing_name(node->standing)};
     snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
-    aira_status status = aira__journal_begin(run->journal, error);
-    if (status != AIRA_OK) return status;
-    status = aira__journal_finish_node(run->journal, &row, error);
+    aira_status status = aira__journal_finish_node(run->journal, &row, error);
     if (status == AIRA_OK && s->tree.test.number) status = aira__search_tell_test(run, s, idx, error);
     if (status == AIRA_OK) status = aira__journal_set_study(run->journal, "seconds", seconds, error);
-    if (status == AIRA_OK)
-        status = aira__journal_commit(run->journal, error);
-    else
-        aira__journal_rollback(run->journal);
     if (status == AIRA_OK) aira__progress_node(run, s, idx);
     return status;
 }
@@ -306,16 +312,10 @@ aira_status aira__search_advance(aira__run *run, aira__search *s, aira_error *er
 
 /* ---- restoring ---- */
 
-typedef struct last_call { /* of one pending node */
-    char prompt[65], answer[65], state[16];
-    char *error;
-    bool known;
-} last_call;
-
 typedef struct restoring {
-    const aira__run *run;
+    aira__run *run;
     aira__search *search;
-    last_call *calls; /* one per node of the tree */
+    int64_t *views; /* of its pending nodes, from the first one on; at most `parallel` */
 } restoring;
 
 /* A pending node whose candidate is known was proposed. */
@@ -335,6 +335,19 @@ static aira_status restore_proposal(const restoring *r, uint32_t idx, const char
     return status;
 }
 
+static aira_status restore_memory(const restoring *r, const aira__journal_node *row, aira_error *error) {
+    char *plan = row->plan ? aira__journal_get_text(r->run->journal, row->plan, error) : NULL;
+    char *analysis = row->analysis ? aira__journal_get_text(r->run->journal, row->analysis, error) : NULL;
+    bool lost = (row->plan && !plan) || (row->analysis && !analysis);
+    aira_status status = lost ? aira__fail(error, AIRA_E_CORRUPT,
+                                           "the journal has lost the plan of node %" PRId64 " of search %" PRId64,
+                                           row->idx, row->search)
+                              : aira__memory_keep(&r->search->memory, (uint32_t)row->idx, plan, analysis, error);
+    free(plan);
+    free(analysis);
+    return status;
+}
+
 static aira_status restore_node(void *context, const aira__journal_node *row, aira_error *error) {
     const restoring *r = context;
     aira__search *s = r->search;
@@ -342,8 +355,13 @@ static aira_status restore_node(void *context, const aira__journal_node *row, ai
     if (code < 0 || row->idx != (int64_t)s->tree.n)
         return aira__fail(error, AIRA_E_CORRUPT, "the journal's nodes of search %" PRId64 " are not in order", s->id);
     if (aira__tree_add(&s->tree, (uint32_t)code, row->parent, row->other_parent) < 0) return no_memory(error);
-    if (!strcmp(row->status, "pending"))
+    if (!strcmp(row->status, "pending")) {
+        if (row->idx - s->tree.committed >= s->tree.parallel)
+            return aira__fail(error, AIRA_E_CORRUPT, "the journal holds a pending node too many of search %" PRId64,
+                              s->id);
+        r->views[row->idx - s->tree.committed] = row->view;
         return row->architecture ? restore_proposal(r, (uint32_t)row->idx, row->architecture, error) : AIRA_OK;
+    }
     if (s->tree.committed != row->idx)
         return aira__fail(error, AIRA_E_CORRUPT,
                           "the journal's nodes of search %" PRId64 " were not committed in order", s->id);
@@ -354,63 +372,98 @@ static aira_status restore_node(void *context, const aira__journal_node *row, ai
                              row->cause,
                              row->search_score,
                              row->selection_score};
-    return aira__search_recommit(r->run, s, row, &outcome, error);
+    aira_status status = restore_memory(r, row, error);
+    return status == AIRA_OK ? aira__search_recommit(r->run, s, row, &outcome, error) : status;
 }
 
+typedef struct last_call { /* of one pending node */
+    char prompt[65], answer[65], state[16];
+    int64_t attempt;
+    char *error;
+} last_call;
+
 static aira_status restore_call(void *context, const aira__journal_call *row, aira_error *error) {
-    restoring *r = context;
-    if (row->idx < 0 || row->idx >= (int64_t)r->search->tree.n || row->idx < (int64_t)r->search->tree.committed)
-        return AIRA_OK;
-    last_call *call = &r->calls[row->idx]; /* attempts come in order: the last one stays */
+    last_call *call = context; /* attempts come in order: the last one stays */
+    if (!strcmp(row->operator_name, AIRA__OPERATOR_ANALYSE)) return AIRA_OK;
     snprintf(call->prompt, sizeof call->prompt, "%s", row->prompt);
     snprintf(call->answer, sizeof call->answer, "%s", row->answer ? row->answer : "");
     snprintf(call->state, sizeof call->state, "%s", row->state);
+    call->attempt = row->attempt;
     free(call->error);
     call->error = strdup(row->error ? row->error : "the agent failed");
-    call->known = true;
     return call->error ? AIRA_OK : no_memory(error);
 }
 
-static aira_status continue_node(aira__run *run, aira__search *s, uint32_t idx, const last_call *call,
-                                 aira_error *error) {
-    aira__slot *slot = free_slot(s);
-    const uint16_t *proposed = s->tree.nodes[idx].layers;
-    if (slot && proposed) {
-        slot->idx = idx;
-        return want_candidate(run, slot, proposed, error);
+/* Version 1 did not write down what a decision saw, but the whole state: its first nodes are those that had ended. */
+static int64_t view_of_v1(aira__run *run, const char *prompt) {
+    json_t *request = aira__journal_request_v1(aira__journal_db(run->journal), prompt, NULL), *node;
+    int64_t view = 0;
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(request, "state"), "nodes"), i, node) {
+        if (!strcmp(aira__json_string(node, "status", "pending"), "pending")) break;
+        view++;
     }
-    if (!slot || !call->known)
-        return aira__fail(error, AIRA_E_CORRUPT, "the journal holds a pending node %u of search %" PRId64 " that %s",
-                          idx, s->id, slot ? "was never asked for" : "is one too many");
-    slot->idx = idx;
-    char *text = aira__journal_get_text(run->journal, call->prompt, error);
-    json_t *question = text ? aira__json_parse(text, strlen(text), "stored question", error) : NULL;
-    free(text);
-    if (!question) return aira__fail(error, AIRA_E_CORRUPT, "the journal has lost the question of node %u", idx);
-    aira_status status = set_question(slot, question, error);
-    if (status != AIRA_OK) return status;
+    json_decref(request);
+    return view;
+}
+
+/* The slot's question as it was asked last. */
+static aira_status restore_question(aira__run *run, aira__slot *slot, const last_call *call, int64_t view,
+                                    aira_error *error) {
+    aira__search *s = slot->search;
+    json_t *messages = aira__journal_messages(aira__journal_db(run->journal), call->prompt, error);
+    if (!messages)
+        return aira__fail_in(error, "the journal has lost the question of node %u of search %" PRId64, slot->idx,
+                             s->id);
+    if (view < 0) view = view_of_v1(run, call->prompt);
+    slot->view = view < s->tree.committed ? (uint32_t)view : s->tree.committed;
+    return aira__request_restore(&s->asking, slot->idx, slot->view, call->attempt, messages, &slot->request, error);
+}
+
+static aira_status continue_call(aira__run *run, aira__slot *slot, const last_call *call, aira_error *error) {
     if (!strcmp(call->state, "asked")) {
-        status = aira__journal_event(run->journal, "repeat", s->id, idx,
-                                     "the call was under way when the run ended, and is made again", error);
-        if (status == AIRA_OK) ask(run, slot);
-        return status;
+        aira_status status = aira__journal_event(run->journal, "repeat", slot->search->id, slot->idx,
+                                                 "the call was under way when the run ended, and is made again", error);
+        return status == AIRA_OK ? ask(run, slot, error) : status;
     }
     if (!strcmp(call->state, "failed")) return answer_refused(run, slot, NULL, call->error, error);
-    text = aira__journal_get_text(run->journal, call->answer, error);
-    if (!text) return aira__fail(error, AIRA_E_CORRUPT, "the journal has lost the answer of node %u", idx);
-    status = use_answer(run, slot, text, error);
+    char *text = aira__journal_get_text(run->journal, call->answer, error);
+    if (!text)
+        return aira__fail(error, AIRA_E_CORRUPT, "the journal has lost the answer of node %u of search %" PRId64,
+                          slot->idx, slot->search->id);
+    aira_status status = use_answer(run, slot, text, error);
     free(text);
     return status;
 }
 
+static aira_status continue_node(const restoring *r, uint32_t idx, aira_error *error) {
+    aira__search *s = r->search;
+    aira__slot *slot = free_slot(s);
+    int64_t view = r->views[idx - s->tree.committed];
+    last_call call = {.attempt = -1};
+    if (!slot) return no_memory(error);
+    slot->idx = idx;
+    slot->restored = true;
+    if (s->tree.nodes[idx].layers) {
+        slot->view = view < 0 ? s->tree.committed : (uint32_t)view;
+        return want_candidate(r->run, slot, s->tree.nodes[idx].layers, error);
+    }
+    aira_status status = aira__journal_calls_of(r->run->journal, s->id, idx, restore_call, &call, error);
+    if (status == AIRA_OK && call.attempt < 0)
+        status = aira__fail(error, AIRA_E_CORRUPT,
+                            "the journal lacks the question of pending node %u of search %" PRId64, idx, s->id);
+    if (status == AIRA_OK) status = restore_question(r->run, slot, &call, view, error);
+    if (status == AIRA_OK) status = continue_call(r->run, slot, &call, error);
+    free(call.error);
+    return status;
+}
+
 aira_status aira__search_restore(aira__run *run, aira__search *s, aira_error *error) {
-    restoring r = {run, s, NULL};
+    restoring r = {run, s, calloc(s->tree.parallel, sizeof *r.views)};
+    if (!r.views) return no_memory(error);
     aira_status status = aira__journal_each_node(run->journal, s->id, restore_node, &r, error);
-    if (status == AIRA_OK && !(r.calls = calloc(s->tree.n + 1, sizeof *r.calls))) status = no_memory(error);
-    if (status == AIRA_OK) status = aira__journal_each_call(run->journal, s->id, restore_call, &r, error);
     for (uint32_t i = s->tree.committed; status == AIRA_OK && !s->cut && i < s->tree.n; i++)
-        status = continue_node(run, s, i, &r.calls[i], error);
-    for (uint32_t i = 0; r.calls && i < s->tree.n; i++) free(r.calls[i].error);
-    free(r.calls);
+        status = continue_node(&r, i, error);
+    free(r.views);
     return status;
 }

@@ -9,6 +9,7 @@
 #include "core/compose/extrapolate.h"
 #include "core/search/backend.h"
 #include "core/search/budget.h"
+#include "core/search/overview.h"
 #include "core/search/price.h"
 #include "core/search/question.h"
 #include "core/search/tree.h"
@@ -52,6 +53,9 @@ static void read_task_result(reader *r, aira__node *place, const aira__task *tas
     put(r, r->study, "higher_is_better", json_boolean(task->higher_is_better));
     put(r, r->study, "metric", json_string(task->metric));
     put(r, r->study, "task", json_deep_copy(task->canonical));
+    char *data = aira__data_overview(task);
+    put(r, r->study, "data", data ? json_string(data) : NULL);
+    free(data);
     put(r, r->study, "task_hash", json_string(task->hash));
     put(r, r->study, "scale", aira__score_scale_json(&task->scale));
     put(r, r->study, "limits",
@@ -107,8 +111,49 @@ static void add_searches(reader *r, aira__node *seeds, const json_t *search) {
     }
 }
 
+/* memory: {draft: simple, improve: simple, debug: ancestral, crossover: none} */
+static json_t *read_memory(reader *r, aira__node *node) {
+    static const char *const accepted[] = {"draft", "improve", "debug", "crossover", NULL};
+    static const char *const fallback[] = {"simple", "simple", "ancestral", "none"};
+    json_t *memory = json_object();
+    if (node && node->kind != AIRA_NODE_MAP) {
+        aira__diagnose(r->d, node, "memory is a mapping: {draft: simple, improve: simple, debug: ancestral}");
+        aira__node_mark_used(node);
+        node = NULL;
+    }
+    for (int i = 0; accepted[i]; i++) {
+        aira__node *item = node ? aira__map_get(node, accepted[i]) : NULL;
+        const char *name = item ? aira__node_string(item, fallback[i], r->d) : fallback[i];
+        if (aira__memory_find(name) < 0)
+            aira__diagnose(r->d, item, "there is no memory `%s`; choose none, simple, ancestral or sibling", name);
+        put(r, memory, accepted[i], json_string(name));
+    }
+    if (node) aira__map_finish(node, accepted, r->d);
+    return memory;
+}
+
+/* What a search asks and shows beyond its scaffold: memory, cue, analysis. */
+static void read_asking(reader *r, aira__node *node, json_t *search, bool proposes) {
+    aira__node *analyse = aira__map_get(node, "analyse"), *analyst = aira__map_get(node, "analyst");
+    bool wanted = aira__node_bool(analyse, false, r->d);
+    put(r, search, "memory", read_memory(r, aira__map_get(node, "memory")));
+    put(r, search, "complexity", json_boolean(aira__node_bool(aira__map_get(node, "complexity"), false, r->d)));
+    put(r, search, "memory_tokens",
+        json_integer(aira__node_int(aira__map_get(node, "memory_tokens"), AIRA__MEMORY_TOKENS, AIRA__MEMORY_TOKENS_MIN,
+                                    AIRA__MEMORY_TOKENS_MAX, r->d)));
+    json_t *canonical = analyst ? read_plugin(r, "agent", analyst, NULL) : NULL;
+    aira__backend_check_key(canonical, analyst, r->check_data, r->d);
+    if (wanted && analyst)
+        aira__diagnose(r->d, analyst, "analyse: true asks the search's own agent; keep one of `analyse`, `analyst`");
+    if (wanted && proposes)
+        aira__diagnose(r->d, analyse, "this search has no agent to ask for analyses: name one, `analyst: {use: ...}`");
+    put(r, search, "analyse", json_boolean(wanted));
+    put(r, search, "analyst", canonical ? canonical : json_null());
+}
+
 static void read_search(reader *r, aira__node *node) {
-    static const char *const accepted[] = {"agent", "scaffold", "seeds", "parallel", "label", "budget", NULL};
+    static const char *const accepted[] = {"agent",  "scaffold",   "seeds",         "parallel", "label",   "budget",
+                                           "memory", "complexity", "memory_tokens", "analyse",  "analyst", NULL};
     if (node->kind != AIRA_NODE_MAP) {
         aira__diagnose(r->d, node, "a search is a mapping: {agent: {use: ...}, scaffold: {use: ...}, seeds: [1]}");
         return;
@@ -137,6 +182,7 @@ static void read_search(reader *r, aira__node *node) {
                                scaffold ? scaffold : json_null(), "parallel", (json_int_t)parallel, "label",
                                label_node ? aira__node_string(label_node, "", r->d) : made_up, "budget",
                                aira__budget_json(&budget));
+    read_asking(r, node, search, proposes);
     add_searches(r, aira__map_get(node, "seeds"), search);
     aira__map_finish(node, accepted, r->d);
     json_decref(search);
@@ -161,9 +207,10 @@ static void check_distinct(reader *r, aira__node *place) {
     for (size_t i = 0; i < json_array_size(searches); i++)
         for (size_t k = 0; k < i; k++) {
             const json_t *a = json_array_get(searches, i), *b = json_array_get(searches, k);
-            static const char *const keys[] = {"agent", "scaffold", "seed", "parallel"};
+            static const char *const keys[] = {"agent",      "scaffold",      "seed",    "parallel", "memory",
+                                               "complexity", "memory_tokens", "analyse", "analyst"};
             bool same = true;
-            for (int m = 0; m < 4; m++)
+            for (size_t m = 0; m < sizeof keys / sizeof keys[0]; m++)
                 same = same && json_equal(json_object_get(a, keys[m]), json_object_get(b, keys[m]));
             if (!same || !place) continue;
             aira__diagnose(r->d, place,

@@ -4,6 +4,7 @@
  *     task: {file: ../tasks/quickstart.yaml}        # or the task's keys in place
  *     searches:
  *       - {agent: {use: mutate}, scaffold: {use: greedy, drafts: 4}, seeds: [1, 2], parallel: 2, label: "mutation"}
+ *                                                   # memory, memory_tokens, complexity, analyse: docs/prompts.md
  *     budget: {candidates: 24, wall: 2h}            # each search may have a budget of its own
  *     device: {use: cpu}
  *     executor: {use: local, workers: 2, batch: 1}  # batch: evaluations per lease
@@ -16,8 +17,9 @@
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
  * to the journal and a resumed run reads nothing else. Its members:
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
- *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget}] (one per seed; agent null
- *   where the scaffold proposes), budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to,
+ *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget, memory, memory_tokens,
+ *   complexity, analyse, analyst}] (one per seed; agent null where the scaffold proposes), data (overview for prompts),
+ *   budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to,
  * by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H

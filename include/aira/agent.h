@@ -28,7 +28,7 @@ typedef struct aira_agent_request {
     uint32_t size;
     uint32_t n_messages;
     const aira_message *messages;
-    const char *operator_name; /* "draft", "improve", "debug", "crossover" */
+    const char *operator_name; /* "draft", "improve", "debug", "crossover"; "analyse": prose about node, no proposal */
     const char *state_json;    /* the facts below as one JSON object; docs/contract.md */
     uint64_t seed;             /* hash(search seed, node index, attempt) */
     uint32_t n_layers;         /* layers an architecture must have */
