@@ -241,7 +241,9 @@ aira_status aira__lease_recover(aira__queue *q, aira_error *error) {
     DIR *directory = opendir(q->leases);
     const struct dirent *entry;
     aira_status status = AIRA_OK;
-    while (directory && status == AIRA_OK && (entry = readdir(directory))) {
+    /* An executor that answers by itself does so again at no cost, so its files need not survive a crash. */
+    bool wanted = !(q->o.executor->flags & AIRA_EXECUTOR_ANSWERS);
+    while (directory && wanted && status == AIRA_OK && (entry = readdir(directory))) {
         if (entry->d_name[0] == '.') continue;
         char *folder = aira__path_join(q->leases, entry->d_name);
         status = folder ? recover_folder(q, folder, error) : no_memory(error);

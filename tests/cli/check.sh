@@ -18,6 +18,7 @@ for config in '{heads: 4, kv_heads: 2, window: 5, qk_norm: true, bias: false}' '
     out=$("$aira" check attention --config "$config" 2>&1) || complain "attention $config: $out"
 done
 out=$("$aira" check mamba2 --config '{groups: 2, head_dim: 16, state: 8}' 2>&1) || complain "mamba2, two groups: $out"
+out=$("$aira" check table --config "{path: $source/plugins/executors/table/example.csv}" 2>&1) || complain "table: $out"
 out=$("$aira" check mad --config '{task: memorization}' 2>&1) || complain "mad: $out"
 
 out=$("$aira" check command --config "{command: [python3, $source/examples/agents/cycle.py]}" 2>&1) ||

@@ -1,17 +1,15 @@
 /* plugins/executors/table/table.c - evaluations answered from a table: tabular benchmarks, nothing is trained.
  *
  * The table is a CSV file (lookup.h). A row without a search score is an evaluation that failed, and so is a missing
- * row. A lease is answered while it is submitted: results are written as a worker writes them (temporary name, flushed,
- * renamed), all of a lease before the first is waited for, so that the disk flushes them together.
+ * row. A lease is answered while it is submitted, with result files as a worker writes them, but not flushed to disk:
+ * what a crash takes is answered again (AIRA_EXECUTOR_ANSWERS).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "aira/executor.h"
 #include "aira/ext/json.h"
@@ -148,52 +146,35 @@ static int file_of(const answers *a, const char *id, const char *suffix, char pa
     return n > 0 && n < PATH_SIZE;
 }
 
-/* Writes a result under its temporary name and starts flushing; *fd -1 where it is there already. */
-static aira_status begin_result(const answers *a, int64_t i, int *fd) {
+static aira_status write_file(const instance *made, const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    int good = file && fputs(text, file) >= 0;
+    if (file && fclose(file) != 0) good = 0;
+    return good ? AIRA_OK : fail(made, path, strerror(errno));
+}
+
+/* Written under a temporary name: a kill in between leaves no half result. */
+static aira_status answer(const answers *a, int64_t i) {
     const instance *made = a->made;
     const char *id = text_at(a, i, "id");
-    char path[PATH_SIZE], member[64];
-    *fd = -1;
+    char path[PATH_SIZE], temporary[PATH_SIZE], member[64];
     if (!id || !*id || strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != strlen(id))
         return fail(made, a->folder, "lease.json holds an evaluation without a usable id");
-    if (!file_of(a, id, ".json.tmp", path)) return fail(made, a->folder, "the path is too long");
+    if (!file_of(a, id, ".json", path) || !file_of(a, id, ".json.tmp", temporary))
+        return fail(made, a->folder, "the path is too long");
     uint64_t seed = (uint64_t)made->json->integer(made->json, a->lease, place(member, i, "seed"), 0);
     char *key = read_key(a, i), *text = key ? result_text(a, i, id, key, seed) : NULL;
-    aira_status status = text ? AIRA_OK : AIRA_E_MEMORY;
-    if (text) {
-        *fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666);
-        size_t n = strlen(text);
-        if (*fd < 0 || write(*fd, text, n) != (ssize_t)n) status = fail(made, path, strerror(errno));
-        if (status == AIRA_OK) (void)sync_file_range(*fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* only a head start */
-    }
+    aira_status status = text ? write_file(made, temporary, text) : AIRA_E_MEMORY;
+    if (status == AIRA_OK && rename(temporary, path) != 0) status = fail(made, path, strerror(errno));
     made->host->release(made->host, key);
     made->host->release(made->host, text);
     return status;
 }
 
-static aira_status end_result(const answers *a, int64_t i, int fd) {
-    char from[PATH_SIZE], to[PATH_SIZE];
-    const char *id = text_at(a, i, "id");
-    if (fsync(fd) != 0) return fail(a->made, a->folder, strerror(errno));
-    if (!file_of(a, id, ".json.tmp", from) || !file_of(a, id, ".json", to))
-        return fail(a->made, a->folder, "the path is too long");
-    return rename(from, to) == 0 ? AIRA_OK : fail(a->made, to, strerror(errno));
-}
-
 static aira_status answer_all(const answers *a) {
-    const instance *made = a->made;
-    int64_t n = made->json->count(made->json, a->lease, "evaluations");
-    if (n < 0) return fail(made, a->folder, "lease.json has no evaluations");
-    int *fds = made->host->alloc(made->host, ((uint64_t)n + 1) * sizeof *fds);
-    if (!fds) return fail(made, a->folder, "out of memory");
-    int64_t begun = 0;
-    aira_status status = AIRA_OK;
-    for (; begun < n && status == AIRA_OK; begun++) status = begin_result(a, begun, &fds[begun]);
-    for (int64_t i = 0; i < begun; i++) {
-        if (status == AIRA_OK) status = end_result(a, i, fds[i]);
-        if (fds[i] >= 0 && close(fds[i]) != 0 && status == AIRA_OK) status = fail(made, a->folder, strerror(errno));
-    }
-    made->host->release(made->host, fds);
+    int64_t n = a->made->json->count(a->made->json, a->lease, "evaluations");
+    aira_status status = n < 0 ? fail(a->made, a->folder, "lease.json has no evaluations") : AIRA_OK;
+    for (int64_t i = 0; i < n && status == AIRA_OK; i++) status = answer(a, i);
     return status;
 }
 
