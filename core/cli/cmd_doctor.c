@@ -21,6 +21,7 @@
 
 #include "core/base/fs.h"
 #include "core/cli/cli.h"
+#include "core/http/curl.h"
 
 int aira__cmd_doctor(aira__cli *cli, int argc, char **argv);
 
@@ -78,6 +79,17 @@ static void check_program(doctor *d) {
     yaml_get_version(&major, &minor, &patch);
     report(d, "libraries", "ok", "libyaml %d.%d.%d, jansson %s, SQLite %s", major, minor, patch, jansson_version_str(),
            sqlite3_libversion());
+    aira_error unusable = {0};
+    const aira__curl *curl = aira__curl_get(&unusable);
+    const curl_version_info_data *version = curl ? curl->version_info(CURLVERSION_NOW) : NULL;
+    if (!version)
+        report(d, "http", "bad", "%s", unusable.text);
+    else
+        report(d, "http", "ok", "libcurl %s, %s,%s%s%s", version->version,
+               version->ssl_version ? version->ssl_version : "no TLS: https cannot be used",
+               version->features & CURL_VERSION_HTTP2 ? " HTTP/2," : "",
+               version->features & CURL_VERSION_HTTPS_PROXY ? " HTTPS proxies," : "",
+               version->features & CURL_VERSION_ASYNCHDNS ? " names looked up beside" : " names looked up in line");
     const char *const compiler[] = {"cc", "--version", NULL};
     if (run_quietly(compiler) == 0)
         report(d, "compiler", "ok", "cc is there, plugins can be built");

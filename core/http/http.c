@@ -60,15 +60,17 @@ static bool pause_for(exchange *x, double seconds) {
 
 /* "scheme://host:port"; what cannot be asked is refused. */
 static aira_status read_url(exchange *x, aira_error *error) {
-    CURLU *url = curl_url();
+    const aira__curl *curl = aira__curl_get(error);
+    if (!curl) return AIRA_E_UNSUPPORTED;
+    CURLU *url = curl->url();
     char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
     aira_status status = AIRA_OK;
     if (!url) return aira__fail(error, AIRA_E_MEMORY, "out of memory");
-    CURLUcode code = curl_url_set(url, CURLUPART_URL, x->request.url, 0);
-    if (code == CURLUE_OK) code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
-    if (code == CURLUE_OK) code = curl_url_get(url, CURLUPART_HOST, &host, 0);
-    if (code == CURLUE_OK) code = curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-    if (code == CURLUE_OK) (void)curl_url_get(url, CURLUPART_USER, &user, 0);
+    CURLUcode code = curl->url_set(url, CURLUPART_URL, x->request.url, 0);
+    if (code == CURLUE_OK) code = curl->url_get(url, CURLUPART_SCHEME, &scheme, 0);
+    if (code == CURLUE_OK) code = curl->url_get(url, CURLUPART_HOST, &host, 0);
+    if (code == CURLUE_OK) code = curl->url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    if (code == CURLUE_OK) (void)curl->url_get(url, CURLUPART_USER, &user, 0);
     if (user)
         status = aira__fail(error, AIRA_E_CONFIG,
                             "a URL with a user in it: keys come from api_key_env or api_key_file");
@@ -76,11 +78,11 @@ static aira_status read_url(exchange *x, aira_error *error) {
         status = aira__fail(error, AIRA_E_CONFIG, "%.300s is no http or https address", x->request.url);
     else
         snprintf(x->host, sizeof x->host, "%s://%.200s:%s", scheme, host, port);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(port);
-    curl_free(user);
-    curl_url_cleanup(url);
+    curl->free(scheme);
+    curl->free(host);
+    curl->free(port);
+    curl->free(user);
+    curl->url_cleanup(url);
     return status;
 }
 

@@ -1,7 +1,6 @@
 /* core/http/retry.c - see retry.h */
 #include "core/http/retry.h"
 
-#include <curl/curl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,15 +66,31 @@ static double number(const char *text) {
     return end != text && *end == 0 && isfinite(value) && value >= 0 ? value : -1;
 }
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT"; below 0 if it is none. */
+static double date_seconds(const char *text) {
+    static const char *const months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm t = {0};
+    char month[4] = "";
+    const char *comma = strchr(text, ',');
+    if (!comma || sscanf(comma + 1, " %2d%*1[ -]%3[A-Za-z]%*1[ -]%4d %2d:%2d:%2d", &t.tm_mday, month, &t.tm_year,
+                         &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
+        return -1;
+    const char *at = strlen(month) == 3 ? strstr(months, month) : NULL;
+    if (!at || (at - months) % 3 != 0) return -1;
+    t.tm_mon = (int)(at - months) / 3;
+    t.tm_year -= 1900;
+    return (double)timegm(&t);
+}
+
 double aira__retry_after(const char *headers, size_t n, double now) {
     char value[64];
     if (aira__header_find(headers, n, "retry-after-ms", value, sizeof value) && number(value) >= 0)
         return number(value) / 1000;
     if (!aira__header_find(headers, n, "retry-after", value, sizeof value)) return -1;
     if (number(value) >= 0) return number(value);
-    time_t date = curl_getdate(value, NULL);
-    if (date == (time_t)-1) return -1;
-    return (double)date > now ? (double)date - now : 0;
+    double date = date_seconds(value);
+    if (date < 0) return -1;
+    return date > now ? date - now : 0;
 }
 
 double aira__retry_delay(uint32_t n, double cap, double u, int overloaded) {

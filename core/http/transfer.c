@@ -15,6 +15,7 @@
 #define STACK_BYTES ((size_t)1 << 20)
 
 struct aira__io {
+    const aira__curl *curl; /* with multi */
     CURLM *multi;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -22,9 +23,6 @@ struct aira__io {
     aira__transfer *incoming;
     aira__transfer *active; /* the thread's own */
 };
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static void curl_begin(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); } /* failing, curl_easy_init does too */
 
 /* ---- callbacks: called by the thread ---- */
 
@@ -36,7 +34,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *context) {
     if (length <= MAX_HEADERS && t->headers.size <= MAX_HEADERS - length)
         (void)aira__buf_add(&t->headers, bytes, length);
     t->last_byte = aira__now();
-    if (length <= 2) curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->http_status);
+    if (length <= 2) t->curl->easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->http_status);
     pthread_mutex_unlock(&t->lock);
     return length;
 }
@@ -60,7 +58,7 @@ static void finish(aira__io *io, aira__transfer *t, CURLcode code) {
     aira__transfer **at = &io->active;
     while (*at && *at != t) at = &(*at)->next;
     if (*at) *at = t->next;
-    curl_multi_remove_handle(io->multi, t->easy);
+    io->curl->multi_remove_handle(io->multi, t->easy);
     pthread_mutex_lock(&t->lock);
     t->code = code;
     t->ended = true;
@@ -102,7 +100,7 @@ static bool take_orders(aira__io *io) {
         next = t->next;
         if (t->submitted) continue;
         t->submitted = true;
-        if (curl_multi_add_handle(io->multi, t->easy) != CURLM_OK) finish(io, t, CURLE_OUT_OF_MEMORY);
+        if (io->curl->multi_add_handle(io->multi, t->easy) != CURLM_OK) finish(io, t, CURLE_OUT_OF_MEMORY);
     }
     return ending;
 }
@@ -112,15 +110,15 @@ static void *run(void *argument) {
     while (!take_orders(io)) {
         int running = 0, left = 0;
         CURLMsg *message;
-        if (curl_multi_perform(io->multi, &running) != CURLM_OK) running = 0;
-        while ((message = curl_multi_info_read(io->multi, &left))) {
+        if (io->curl->multi_perform(io->multi, &running) != CURLM_OK) running = 0;
+        while ((message = io->curl->multi_info_read(io->multi, &left))) {
             if (message->msg != CURLMSG_DONE) continue;
             CURLcode code = message->data.result; /* message is gone once the handle is removed */
             aira__transfer *t = NULL;
-            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+            io->curl->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
             finish(io, t, code);
         }
-        (void)curl_multi_poll(io->multi, NULL, 0, 10000, NULL);
+        (void)io->curl->multi_poll(io->multi, NULL, 0, 10000, NULL);
     }
     return NULL;
 }
@@ -136,9 +134,10 @@ aira_status aira__io_create(aira__io **out, aira_error *error) {
 }
 
 /* The lock is held. */
-static aira_status start(aira__io *io, aira_error *error) {
+static aira_status start(aira__io *io, const aira__curl *curl, aira_error *error) {
     pthread_attr_t attributes;
-    if (!io->multi && !(io->multi = curl_multi_init()))
+    io->curl = curl;
+    if (!io->multi && !(io->multi = io->curl->multi_init()))
         return aira__fail(error, AIRA_E_FAILED, "libcurl could not be set up");
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -157,40 +156,41 @@ void aira__io_destroy(aira__io *io) {
     bool started = io->started;
     pthread_mutex_unlock(&io->lock);
     if (started) {
-        curl_multi_wakeup(io->multi);
+        io->curl->multi_wakeup(io->multi);
         pthread_join(io->thread, NULL);
     }
-    if (io->multi) curl_multi_cleanup(io->multi);
+    if (io->multi) io->curl->multi_cleanup(io->multi);
     pthread_mutex_destroy(&io->lock);
     free(io);
 }
 
 aira_status aira__transfer_init(aira__transfer *t, aira_error *error) {
     memset(t, 0, sizeof *t);
-    pthread_once(&curl_once, curl_begin);
-    if (!(t->easy = curl_easy_init())) return aira__fail(error, AIRA_E_MEMORY, "libcurl could not be set up");
+    t->curl = aira__curl_get(error);
+    if (!t->curl) return AIRA_E_UNSUPPORTED;
+    if (!(t->easy = t->curl->easy_init())) return aira__fail(error, AIRA_E_MEMORY, "libcurl could not be set up");
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->news, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->detail);
-    curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+    t->curl->easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    t->curl->easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->detail);
+    t->curl->easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+    t->curl->easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+    t->curl->easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+    t->curl->easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+    t->curl->easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L); /* cancelling does not wait for a name server */
+    t->curl->easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L); /* cancelling does not wait for a name server */
 #endif
     return AIRA_OK;
 }
 
 void aira__transfer_release(aira__transfer *t) {
     if (!t->easy) return;
-    curl_easy_cleanup(t->easy);
+    t->curl->easy_cleanup(t->easy);
     t->easy = NULL;
     aira__buf_free(&t->headers);
     aira__buf_free(&t->body);
@@ -201,13 +201,13 @@ void aira__transfer_release(aira__transfer *t) {
 aira_status aira__transfer_submit(aira__io *io, aira__transfer *t, aira_error *error) {
     t->last_byte = aira__now();
     pthread_mutex_lock(&io->lock);
-    aira_status status = io->started ? AIRA_OK : start(io, error);
+    aira_status status = io->started ? AIRA_OK : start(io, t->curl, error);
     if (status == AIRA_OK) {
         t->next = io->incoming;
         io->incoming = t;
     }
     pthread_mutex_unlock(&io->lock);
-    if (status == AIRA_OK) curl_multi_wakeup(io->multi);
+    if (status == AIRA_OK) io->curl->multi_wakeup(io->multi);
     return status;
 }
 
@@ -232,7 +232,7 @@ void aira__transfer_cancel(aira__io *io, aira__transfer *t) {
     t->cancelled = true;
     io->cancellations = true;
     pthread_mutex_unlock(&io->lock);
-    curl_multi_wakeup(io->multi);
+    io->curl->multi_wakeup(io->multi);
     pthread_mutex_lock(&t->lock);
     while (!t->ended) pthread_cond_wait(&t->news, &t->lock);
     pthread_mutex_unlock(&t->lock);

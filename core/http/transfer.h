@@ -7,17 +7,18 @@
 #ifndef AIRA_HTTP_TRANSFER_H
 #define AIRA_HTTP_TRANSFER_H
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdbool.h>
 
 #include "core/base/buf.h"
 #include "core/base/error.h"
+#include "core/http/curl.h"
 
 typedef struct aira__io aira__io;
 
 typedef struct aira__transfer aira__transfer;
 struct aira__transfer {
+    const aira__curl *curl;
     CURL *easy;
     size_t max_bytes; /* of the answer */
     /* under lock */

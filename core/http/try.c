@@ -18,15 +18,15 @@
 #define CONNECT_SECONDS 10
 #define MAX_BYTES ((uint64_t)16 << 20)
 
-static bool add_header(struct curl_slist **list, const char *line) {
-    struct curl_slist *grown = curl_slist_append(*list, line);
+static bool add_header(const aira__curl *curl, struct curl_slist **list, const char *line) {
+    struct curl_slist *grown = curl->slist_append(*list, line);
     if (grown) *list = grown;
     return grown != NULL;
 }
 
-static void wipe_headers(struct curl_slist *list) {
+static void wipe_headers(const aira__curl *curl, struct curl_slist *list) {
     for (struct curl_slist *item = list; item; item = item->next) explicit_bzero(item->data, strlen(item->data));
-    curl_slist_free_all(list);
+    curl->slist_free_all(list);
 }
 
 static bool starts_with(const char *text, const char *prefix) {
@@ -34,57 +34,57 @@ static bool starts_with(const char *text, const char *prefix) {
     return *prefix == 0;
 }
 
-static struct curl_slist *make_headers(const aira__try *t) {
+static struct curl_slist *make_headers(const aira__curl *curl, const aira__try *t) {
     const aira_http_request *r = t->request;
     struct curl_slist *list = NULL;
-    bool typed = false, fine = add_header(&list, "Expect:"); /* no waiting for 100 Continue */
+    bool typed = false, fine = add_header(curl, &list, "Expect:"); /* no waiting for 100 Continue */
     for (uint32_t i = 0; fine && i < r->n_headers; i++) {
         typed = typed || starts_with(r->headers[i], "content-type:");
-        fine = add_header(&list, r->headers[i]);
+        fine = add_header(curl, &list, r->headers[i]);
     }
-    if (fine && r->body && !typed) fine = add_header(&list, "Content-Type: application/json");
+    if (fine && r->body && !typed) fine = add_header(curl, &list, "Content-Type: application/json");
     if (fine && t->key->text && r->key_header) {
         size_t size = strlen(r->key_header) + t->key->n + 1;
         char *line = malloc(size);
         if (line) snprintf(line, size, "%s%s", r->key_header, t->key->text);
-        fine = line && add_header(&list, line);
+        fine = line && add_header(curl, &list, line);
         if (line) explicit_bzero(line, size);
         free(line);
     }
     if (fine) return list;
-    wipe_headers(list);
+    wipe_headers(curl, list);
     return NULL;
 }
 
 /* As the curl program does; libcurl alone knows only what it was built with. */
-static void set_authorities(CURL *easy, const char *file) {
+static void set_authorities(const aira__curl *curl, CURL *easy, const char *file) {
     const char *bundle = getenv("CURL_CA_BUNDLE"), *cert = getenv("SSL_CERT_FILE"), *folder = getenv("SSL_CERT_DIR");
     if (!file && bundle && *bundle) file = bundle;
-    if (!file && folder && *folder) curl_easy_setopt(easy, CURLOPT_CAPATH, folder);
+    if (!file && folder && *folder) curl->easy_setopt(easy, CURLOPT_CAPATH, folder);
     if (!file && cert && *cert) file = cert;
-    if (file) curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+    if (file) curl->easy_setopt(easy, CURLOPT_CAINFO, file);
 }
 
-static void set_options(const aira__try *t, CURL *easy, struct curl_slist *headers) {
+static void set_options(const aira__curl *curl, const aira__try *t, CURL *easy, struct curl_slist *headers) {
     const aira_http_request *r = t->request;
     double connect = r->connect_seconds > 0 ? r->connect_seconds : CONNECT_SECONDS;
-    curl_easy_setopt(easy, CURLOPT_URL, r->url);
+    curl->easy_setopt(easy, CURLOPT_URL, r->url);
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    curl->easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* a key goes where it was meant for */
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "aira/" AIRA_VERSION);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect * 1000) + 1);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    if (r->proxy) curl_easy_setopt(easy, CURLOPT_PROXY, r->proxy);
-    set_authorities(easy, r->ca_file);
+    curl->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L); /* a key goes where it was meant for */
+    curl->easy_setopt(easy, CURLOPT_USERAGENT, "aira/" AIRA_VERSION);
+    curl->easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect * 1000) + 1);
+    curl->easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    if (r->proxy) curl->easy_setopt(easy, CURLOPT_PROXY, r->proxy);
+    set_authorities(curl, easy, r->ca_file);
     if (r->body) {
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->n_body);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->body);
+        curl->easy_setopt(easy, CURLOPT_POST, 1L);
+        curl->easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->n_body);
+        curl->easy_setopt(easy, CURLOPT_POSTFIELDS, r->body);
     }
 }
 
@@ -192,18 +192,20 @@ static void judge_transfer(aira__try *t, const aira__transfer *x) {
         snprintf(t->problem, sizeof t->problem, "the answer is longer than %llu bytes",
                  (unsigned long long)x->max_bytes);
     else
-        snprintf(t->problem, sizeof t->problem, "%s", x->detail[0] ? x->detail : curl_easy_strerror(x->code));
+        snprintf(t->problem, sizeof t->problem, "%s", x->detail[0] ? x->detail : x->curl->easy_strerror(x->code));
 }
 
 aira_status aira__try_run(aira__try *t, aira_error *error) {
     aira__transfer x;
     aira__sse sse = {0};
-    struct curl_slist *headers = make_headers(t);
+    const aira__curl *curl = aira__curl_get(error);
+    if (!curl) return AIRA_E_UNSUPPORTED;
+    struct curl_slist *headers = make_headers(curl, t);
     if (!headers) return aira__fail(error, AIRA_E_MEMORY, "out of memory");
     aira_status status = aira__transfer_init(&x, error);
     if (status == AIRA_OK) {
         x.max_bytes = t->request->max_bytes ? t->request->max_bytes : MAX_BYTES;
-        set_options(t, x.easy, headers);
+        set_options(curl, t, x.easy, headers);
         if (t->handler->begin) t->handler->begin(t->handler->context, t->told.number);
         status = aira__transfer_submit(t->io, &x, error);
     }
@@ -229,7 +231,7 @@ aira_status aira__try_run(aira__try *t, aira_error *error) {
     }
     aira__transfer_release(&x);
     aira__sse_release(&sse);
-    wipe_headers(headers);
+    wipe_headers(curl, headers);
     return status;
 }
 

@@ -13,4 +13,4 @@ until [ -s "$work/port" ]; do
     [ $n -lt 200 ] || { echo "FAILED: the server did not start"; exit 1; }
     sleep 0.05
 done
-"$1/tests/llm_cases" "http://127.0.0.1:$(cat "$work/port")/v1"
+"$1/tests/llm_cases" "http://127.0.0.1:$(cat "$work/port")/v1" together
