@@ -86,8 +86,11 @@ static double cpu_seconds(void) {
 static aira__instance *make_agent(const char *dialect, const char *url, const char *model) {
     aira_error error = {0};
     aira__instance *agent = NULL;
+    /* patient where patience is not what is tested: the machine may be busy */
+    double stall = strstr(model, "stall") || !strcmp(model, "silent") ? 1 : 15;
+    double retry_for = strchr(model, '!') ? 2.5 : PATIENCE;
     json_t *canonical = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:i}", "use", dialect, "model", model,
-                                  "base_url", url, "stall_timeout", 1.0, "retry_for", 2.5, "retry_delay", 1.0,
+                                  "base_url", url, "stall_timeout", stall, "retry_for", retry_for, "retry_delay", 1.0,
                                   "temperature", 0.5, "concurrency", 0, "max_tokens", (json_int_t)256, "retries", 100);
     if (aira__instance_create_json(registry, "agent", canonical, &agent, &error) != AIRA_OK) {
         fprintf(stderr, "%s\n", error.text);
