@@ -475,13 +475,41 @@ static void close_run(aira__run *run) {
     free(run->worker);
 }
 
+static aira_status write_usage(aira__run *run, aira_error *error) {
+    char seconds[32];
+    snprintf(seconds, sizeof seconds, "%.3f", aira__run_seconds(run));
+    aira_status status = aira__journal_set_study(run->journal, "seconds", seconds, error);
+    json_t *usage = status == AIRA_OK ? aira__run_budget(run->journal, run->study, error) : NULL;
+    if (status == AIRA_OK) status = usage ? set_json(run->journal, "usage", usage, error) : AIRA_E_MEMORY;
+    json_decref(usage);
+    return status;
+}
+
+/* After the searches: the final scoring, then what becomes of the results. */
+static aira_status conclude(aira__run *run, loop_end ended, aira__run_end *end, aira_error *error) {
+    bool interrupted = false, valid = false;
+    aira_status status = aira__run_final(run, &interrupted, error);
+    aira__progress_end(run);
+    if (status == AIRA_OK) status = write_usage(run, error);
+    if (status == AIRA_OK && interrupted) {
+        *end = AIRA__RUN_INTERRUPTED;
+        return aira__journal_event(run->journal, "interrupt", -1, -1, "stopped on request; resumable", error);
+    }
+    /* Set before the report is written, which tells it; a kill in between is repaired by resume. */
+    if (status == AIRA_OK)
+        status = aira__journal_set_study(run->journal, "state", ended == LOOP_BUDGET ? "stopped" : "done", error);
+    if (status == AIRA_OK) status = aira__run_finish(run, &valid, error);
+    if (status != AIRA_OK || valid) return status;
+    *end = AIRA__RUN_NOTHING;
+    return aira__journal_set_study(run->journal, "state", "failed", NULL);
+}
+
 aira_status aira__run_execute(const char *dir, const aira__run_options *options, aira__run_end *end, json_t **summary,
                               aira_error *error) {
     aira__run run = {.dir = dir, .options = options, .started = aira__now()};
     aira__lock *lock = NULL;
     loop_end ended = LOOP_COMPLETE;
     char reason[1024] = "";
-    bool valid = false;
     *end = AIRA__RUN_DONE;
     if (summary) *summary = NULL;
     if (!aira__is_dir(dir))
@@ -501,15 +529,10 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
         *end = AIRA__RUN_HELD;
         (void)aira__fail(error, AIRA_E_DENIED, "%s", reason);
     } else if (status == AIRA_OK) {
-        const char *state = ended == LOOP_BUDGET ? "stopped" : "done";
-        /* Set before the report is written, which tells it; a kill in between is repaired by resume. */
-        status = aira__journal_set_study(run.journal, "state", state, error);
-        if (status == AIRA_OK) status = aira__run_finish(&run, &valid, error);
-        if (status == AIRA_OK && !valid) *end = AIRA__RUN_NOTHING;
-        if (status == AIRA_OK && !valid) status = aira__journal_set_study(run.journal, "state", "failed", NULL);
+        status = conclude(&run, ended, end, error);
     }
-    if (status == AIRA_OK && ended != LOOP_INTERRUPTED && ended != LOOP_HELD && summary &&
-        !(*summary = aira__run_summary(run.journal, dir, error)))
+    bool ended_well = *end == AIRA__RUN_DONE || *end == AIRA__RUN_NOTHING;
+    if (status == AIRA_OK && ended_well && summary && !(*summary = aira__run_summary(run.journal, dir, error)))
         status = AIRA_E_MEMORY;
     close_run(&run);
     aira__lock_release(lock);

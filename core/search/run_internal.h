@@ -139,6 +139,11 @@ aira_status aira__limits_look(aira__run *, aira__limit *, char *sentence, size_t
 aira_status aira__analysis_begin(aira__run *, aira__slot *, bool *asked, aira_error *);
 aira_status aira__analysis_answered(aira__run *, aira__slot *, const char *text, aira_error *); /* text NULL: failed */
 
+/* final.c: the test split is opened, once; *interrupted: resumable. */
+aira_status aira__run_final(aira__run *, bool *interrupted, aira_error *);
+/* gain.c: "final" of docs/contract.md 2 for what was opened; a new reference, or NULL. */
+json_t *aira__final_summary(const aira__queue *, const json_t *plan, bool higher, aira_error *);
+
 /* finish.c: selection, aggregation, extrapolation, report. *valid: some candidate was. */
 aira_status aira__run_finish(aira__run *, bool *valid, aira_error *);
 

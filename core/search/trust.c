@@ -67,7 +67,11 @@ static void read_baselines(aira__node *node, json_t *study, aira__diagnostics *d
     for (int i = 0; node && i < node->n_items; i++) {
         aira__node *item = node->items[i];
         char *form = read_architecture(item, study, d);
-        if (strlen(item->key) > 60) aira__diagnose(d, item, "a baseline's name has at most 60 characters");
+        if (strlen(item->key) > 60 || !strcmp(item->key, "winner") || !strncmp(item->key, "search ", 7) ||
+            !strncmp(item->key, "first of ", 9))
+            aira__diagnose(d, item,
+                           "a baseline's name has at most 60 characters and is not the name of a result: `winner`, "
+                           "`search 1`, `first of search 1`");
         aira__node_mark_used(item);
         if (form) put(baselines, item->key, json_string(form), d);
         free(form);

@@ -13,10 +13,12 @@ for study in configs/studies/*.yaml; do
     python3 - "$work/$name.json" <<'PYTHON' || fail "$study: not what the contract says"
 import json, os, sys
 r = json.load(open(sys.argv[1]))
-keys = {"report", "run_dir", "state", "nodes", "evaluations", "best", "submitted", "aggregated", "extrapolated", "budget"}
+keys = {"report", "run_dir", "state", "nodes", "evaluations", "best", "submitted", "final", "aggregated", "extrapolated", "budget"}
 assert set(r) == keys, set(r) ^ keys
 assert r["state"] == "done" and os.path.exists(r["report"])
-assert set(r["best"]) == set(r["submitted"]) == {"architecture", "score", "node", "search"}
+assert set(r["best"]) == set(r["submitted"]) == {"architecture", "score", "node", "search", "standing", "seeds", "spread", "interval"}
+assert set(r["final"]) == {"seeds", "of", "opened", "test", "gain"} and len(r["final"]["gain"]) == 1
+assert set(r["final"]["gain"][0]) == {"of", "over", "searched", "gain", "interval", "level", "covers_zero", "seeds"}
 assert all(set(a) == {"by", "architecture", "support", "cluster_size"} for a in r["aggregated"]), r["aggregated"]
 assert all(os.path.exists(e["model"]) for e in r["extrapolated"])
 assert set(r["budget"]) == {"candidates", "evaluations", "seconds", "device_seconds", "flops", "tokens", "money_usd", "limits", "searches"}
