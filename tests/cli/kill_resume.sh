@@ -18,10 +18,12 @@ for row in db.execute("SELECT * FROM node"): print(row)
 for row in db.execute("SELECT search, idx, duplicate_of, note, cause, seeds, spread, standing, view FROM node_row ORDER BY search, idx"): print(row)
 for row in db.execute("SELECT hash, seed, purpose, status, search_score, selection_score, test_score, curve FROM evaluation ORDER BY hash, seed, purpose"): print(row)
 for row in db.execute("SELECT search, idx, text FROM event WHERE kind = 'standing' ORDER BY search, idx"): print(row)
+for row in db.execute("SELECT text FROM event WHERE kind = 'test_opened'"): print(row)
 for row in db.execute("SELECT search, idx, attempt, request_hash, answer, state FROM call ORDER BY search, idx, attempt"): print(row)
 for kind, name, value in db.execute("SELECT kind, name, value FROM result ORDER BY kind, name"):
     value = json.loads(value)
     value.pop("model", None)
+    if kind == "final": value["opened"].pop("time")
     print(kind, name, json.dumps(value, sort_keys=True))
 PYTHON
 }
@@ -32,6 +34,7 @@ calm=$((($(date +%s%N) - began) / 1000000)) # ms
 tree "$work/calm" >"$work/calm.tree"
 grep -q "'good'" "$work/calm.tree" || fail "the undisturbed run has no good node"
 grep -q "'confirm'" "$work/calm.tree" || fail "no contender was trained on further seeds"
+[ "$(grep -c '^..final scoring of study' "$work/calm.tree")" = 1 ] || fail "the test split was not opened once"
 "$aira" replay "$work/calm" >"$work/replay" || fail "replay differs: $(cat "$work/replay")"
 
 "$aira" run "$study" executor.workers=1 executor.batch=3 --run-dir "$work/slow" >"$work/slow.log" 2>&1 ||
@@ -71,6 +74,7 @@ import json, sys
 def result(path):
     value = json.load(open(path))
     for key in ("report", "run_dir"): value.pop(key)
+    value["final"]["opened"].pop("time")
     for account in [value["budget"]] + value["budget"]["searches"]:
         for key in ("seconds", "device_seconds"): account.pop(key)
     for e in value["extrapolated"]: e.pop("model")
