@@ -2,7 +2,8 @@
  *
  * A player is an agent with its settings under a scaffold with its settings; its searches, over seeds and run
  * directories, are its games. A reference is a player with one known score on one task. Tasks are told apart by their
- * hash, so runs of other tasks may be mixed: players meet on the tasks that both have played.
+ * hash, so runs of other tasks may be mixed: players meet on the tasks that both have played. References are what the
+ * caller names (published scores) and the baselines of the runs' final scoring.
  *
  * Scores. A search counts by the final test score of what it submitted, where every valid search of its task has one,
  * else by the selection score for all of them; each task says which. A search that submitted nothing is invalid.

@@ -32,7 +32,7 @@ static void choose_scores(compare_data *d) {
     }
     for (int i = 0; i < d->n_runs; i++) {
         compare_run *run = &d->runs[i];
-        if (!is_reference(d, run)) run->score = d->tasks[run->task].final ? run->test : run->selection;
+        run->score = d->tasks[run->task].final ? run->test : run->selection;
     }
 }
 

@@ -121,7 +121,6 @@ typedef struct walk {
     compare_run *run;
     bool higher, memory;
     double evaluations, best;
-    char *hash;        /* of the node with the best selection score, of the submission at the end */
     int64_t submitted; /* node that the run chose, -1: it did not say */
     double selection;  /* best so far */
 } walk;
@@ -152,12 +151,10 @@ static aira_status walk_node(void *context, const aira__journal_node *node, aira
     bool chosen = w->submitted >= 0 ? node->idx == w->submitted
                                     : better(w->higher, node->selection_score, w->selection);
     if (good && chosen && node->hash) {
-        free(w->hash);
         free(w->run->architecture);
         w->selection = node->selection_score;
-        w->hash = strdup(node->hash);
         w->run->architecture = strdup(node->architecture ? node->architecture : "");
-        w->memory = w->memory || !w->hash || !w->run->architecture;
+        w->memory = w->memory || !w->run->architecture;
     }
     return w->memory ? no_memory(error) : AIRA_OK;
 }
@@ -178,22 +175,9 @@ static aira_status read_run(aira__journal *j, const compare_task *task, compare_
     if (status == AIRA_OK && !isnan(w.best)) add_point(&w);
     if (status == AIRA_OK && w.memory) status = no_memory(error);
     run->selection = w.selection;
-    if (status == AIRA_OK && w.hash) {
-        sqlite3_stmt *s = NULL;
-        if (sqlite3_prepare_v2(aira__journal_db(j),
-                               "SELECT avg(test_score) FROM evaluation WHERE hash = ? AND task_hash = ? AND purpose = "
-                               "'final' AND status = 'ok'",
-                               -1, &s, NULL) == SQLITE_OK &&
-            sqlite3_bind_text(s, 1, w.hash, -1, SQLITE_STATIC) == SQLITE_OK &&
-            sqlite3_bind_text(s, 2, task->hash, -1, SQLITE_STATIC) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW &&
-            sqlite3_column_type(s, 0) != SQLITE_NULL)
-            run->test = sqlite3_column_double(s, 0);
-        sqlite3_finalize(s);
-    }
     if (status == AIRA_OK && !read_costs(aira__journal_db(j), task->hash, run))
         status = aira__fail(error, AIRA_E_CORRUPT, "%s/journal.db cannot be read: %s", run->dir,
                             sqlite3_errmsg(aira__journal_db(j)));
-    free(w.hash);
     return status;
 }
 
@@ -227,29 +211,46 @@ static aira_status visit_search(void *context, const aira__journal_search *row, 
     return AIRA_OK;
 }
 
-static aira_status read_reference(compare_data *d, int task, const char *name, double score, aira_error *error) {
+/* selection, test: the same for a score that was published. */
+static aira_status read_reference(compare_data *d, int task, const char *name, double selection, double test,
+                                  aira_error *error) {
     int player = player_of(d, name, "", "", true);
     compare_run *run = player >= 0 ? add(&d->runs, &d->n_runs, sizeof *run) : NULL;
     if (run == NULL) return no_memory(error);
     *run = (compare_run){
-        .player = player, .task = task, .dir = "", .selection = NAN, .test = NAN, .score = score, .ended = true};
+        .player = player, .task = task, .dir = "", .selection = selection, .test = test, .score = NAN, .ended = true};
     return AIRA_OK;
 }
 
-/* References that the study names: baselines with a score of their own. */
-static aira_status read_baselines(compare_data *d, int task, const json_t *study, aira_error *error) {
-    const json_t *baseline;
+static double mean_of(const json_t *scored, const char *split) {
+    return aira__json_real(json_object_get(scored, split), "mean", NAN);
+}
+
+static bool has_reference(const compare_data *d, int task, const char *name) {
+    for (int i = 0; i < d->n_runs; i++)
+        if (d->runs[i].task == task && d->players[d->runs[i].player].reference &&
+            !strcmp(d->players[d->runs[i].player].name, name))
+            return true;
+    return false;
+}
+
+/* What the run's final scoring says (docs/contract.md 2, F): test scores of submissions, and baselines as references.
+ */
+static aira_status read_final(compare_data *d, aira__journal *j, int task, int first, aira_error *error) {
+    char *text = aira__journal_get_result(j, "final", "summary", error);
+    json_t *summary = text ? json_loads(text, 0, NULL) : NULL, *scored;
     size_t i;
     aira_status status = AIRA_OK;
-    json_array_foreach(json_object_get(study, "baselines"), i, baseline) {
-        const char *name = aira__json_string(baseline, "name", "baseline");
-        double score = aira__json_real(baseline, "score", NAN);
-        bool known = isnan(score);
-        for (int k = 0; k < d->n_runs && !known; k++)
-            known = d->runs[k].task == task && d->players[d->runs[k].player].reference &&
-                    !strcmp(d->players[d->runs[k].player].name, name);
-        if (!known && status == AIRA_OK) status = read_reference(d, task, name, score, error);
+    free(text);
+    json_array_foreach(json_object_get(summary, "test"), i, scored) {
+        const char *role = aira__json_string(scored, "role", ""), *name = aira__json_string(scored, "name", role);
+        bool ours = !strcmp(role, "winner") || !strcmp(role, "submission");
+        for (int k = first; ours && k < d->n_runs; k++)
+            if (d->runs[k].search == aira__json_int(scored, "search", 0)) d->runs[k].test = mean_of(scored, "test");
+        if (strcmp(role, "baseline") != 0 || has_reference(d, task, name) || status != AIRA_OK) continue;
+        status = read_reference(d, task, name, mean_of(scored, "selection"), mean_of(scored, "test"), error);
     }
+    json_decref(summary);
     return status;
 }
 
@@ -269,7 +270,7 @@ static aira_status read_dir(compare_data *d, const char *dir, aira_error *error)
     if (status == AIRA_OK) status = aira__journal_each_search(v.j, visit_search, &v, error);
     for (int i = first; status == AIRA_OK && i < d->n_runs; i++)
         status = read_run(v.j, &d->tasks[v.task], &d->runs[i], error);
-    if (status == AIRA_OK) status = read_baselines(d, v.task, study, error);
+    if (status == AIRA_OK) status = read_final(d, v.j, v.task, first, error);
     char number[32];
     snprintf(number, sizeof number, "%d", v.running);
     if (v.running) note(d, "%s: %s searches had not ended; they count as they stood", dir, number);
@@ -288,11 +289,11 @@ static aira_status read_option(compare_data *d, const char *text, aira_error *er
         return aira__fail(error, AIRA_E_CONFIG, "--reference is NAME=SCORE, not '%s'", text);
     if (d->n_tasks != 1)
         return aira__fail(error, AIRA_E_CONFIG,
-                          "--reference %s: the runs are of %d tasks, and a score belongs to one; give such references "
-                          "as `baselines` of the studies",
+                          "--reference %s: the runs are of %d tasks, and a score belongs to one; compare one task at a "
+                          "time",
                           text, d->n_tasks);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text < 199 ? equals - text : 199), text);
-    return read_reference(d, 0, name, score, error);
+    return read_reference(d, 0, name, score, score, error);
 }
 
 aira_status aira__compare_read(const char *const *dirs, int n_dirs, const char *const *references, int n_references,

@@ -221,6 +221,16 @@ static aira_status repeat_proposal(const replay *r, aira__tree *tree, uint32_t i
     return status;
 }
 
+static aira__outcome outcome_of(const recorded_node *n) {
+    return (aira__outcome){!strcmp(n->status, "good") ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
+                           n->hash[0] ? n->hash : NULL,
+                           n->architecture,
+                           n->note,
+                           n->cause,
+                           n->search_score,
+                           n->selection_score};
+}
+
 /* The decision is compared; the recorded outcome is taken over. */
 static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *action, aira_error *error) {
     int64_t at = aira__tree_add(tree, action->operator_code, action->parent, action->other_parent);
@@ -243,15 +253,8 @@ static aira_status repeat_node(replay *r, aira__tree *tree, const aira_action *a
     bool pending = !strcmp(n->status, "pending");
     if (!pending && strcmp(hash, n->hash))
         differ(r, idx, "candidate was %.12s, is now %.12s", n->hash[0] ? n->hash : "none", hash[0] ? hash : "none");
-    aira__outcome outcome = {!strcmp(n->status, "good") ? AIRA_NODE_GOOD : AIRA_NODE_BUGGY,
-                             n->hash[0] ? n->hash : NULL,
-                             n->architecture,
-                             n->note,
-                             n->cause,
-                             n->search_score,
-                             n->selection_score};
+    aira__outcome outcome = outcome_of(n), first;
     if (pending) return AIRA_OK;
-    aira__outcome first;
     if (!aira__standing_first(tree, &outcome, find_score, r, &first) && n->hash[0])
         differ(r, idx, "has no evaluation in the journal%s%s", "", "");
     return aira__tree_finish(tree, idx, &first, error);
@@ -282,6 +285,41 @@ static aira_status repeat_commit(replay *r, aira__tree *tree, aira_error *error)
         same = same && now->search_score == n->search_score && now->n_seeds == n->n_seeds;
     if (!same) differ(r, idx, "its score and standing do not follow from its evaluations%s%s", "", "");
     return AIRA_OK;
+}
+
+/* Nodes that a fork took over: they were decided in the run that search.origin ("DIR search:idx") names, perhaps by
+   another scaffold. */
+static uint32_t taken_over(const replay *r) {
+    sqlite3_stmt *s = NULL;
+    long long idx = -1;
+    if (sqlite3_prepare_v2(aira__journal_db(r->journal), "SELECT origin FROM search WHERE id = ?", -1, &s, NULL) ==
+            SQLITE_OK &&
+        sqlite3_bind_int64(s, 1, r->search) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+        const char *origin = (const char *)sqlite3_column_text(s, 0), *colon = origin ? strrchr(origin, ':') : NULL;
+        if (colon) idx = strtoll(colon + 1, NULL, 10);
+    }
+    sqlite3_finalize(s);
+    return idx < 0 || idx >= r->n_nodes ? 0 : (uint32_t)idx + 1;
+}
+
+/* As a resumed run puts its nodes back: nothing is decided, nothing compared. */
+static aira_status take_over(replay *r, aira__tree *tree, aira_error *error) {
+    aira_status status = AIRA_OK;
+    uint32_t n_taken = taken_over(r);
+    for (uint32_t i = 0; status == AIRA_OK && i < n_taken; i++) {
+        const recorded_node *n = &r->nodes[i];
+        int64_t code = aira__operator_code(n->operator_name);
+        aira__outcome recorded = outcome_of(n), first;
+        bool complete = true;
+        if (code < 0 || aira__tree_add(tree, (uint32_t)code, n->parent, n->other_parent) < 0) return no_memory(error);
+        (void)aira__standing_first(tree, &recorded, find_score, r, &first);
+        status = aira__tree_finish(tree, i, &first, error);
+        if (status == AIRA_OK && aira__standing_contends(tree))
+            status = aira__standing_fill(tree, find_score, r, &complete, error);
+        if (!complete) aira__standing_keep(tree, i, &recorded, n->n_seeds, n->spread, n->standing);
+        if (status == AIRA_OK) (void)aira__tree_commit(tree);
+    }
+    return status;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : a < b ? a : b; }
@@ -346,6 +384,7 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
                                             error);
     if (status == AIRA_OK)
         status = aira__tree_shape(&tree, (uint32_t)r->asking.n_layers, r->tokens, (uint32_t)r->n_tokens, error);
+    if (status == AIRA_OK) status = take_over(r, &tree, error);
     if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
     aira__instance_destroy(scaffold);
     aira__asking_release(&r->asking);

@@ -201,6 +201,14 @@ static void read_searches(reader *r, aira__node *node) {
     for (int i = 0; i < node->n_items; i++) read_search(r, node->items[i]);
 }
 
+json_t *aira__study_searches(aira__registry *registry, aira__node *list, aira__diagnostics *d) {
+    reader r = {.registry = registry, .d = d, .study = json_object()};
+    read_searches(&r, list);
+    json_t *searches = json_incref(json_object_get(r.study, "searches"));
+    json_decref(r.study);
+    return searches;
+}
+
 /* Two searches of one agent, scaffold and seed would be the same search twice. */
 static void check_distinct(reader *r, aira__node *place) {
     const json_t *searches = json_object_get(r->study, "searches");
