@@ -11,6 +11,7 @@
 
 #include "core/base/json.h"
 #include "core/cli/cli.h"
+#include "core/cli/execute.h"
 #include "core/search/recording.h"
 #include "core/search/run.h"
 #include "core/search/study.h"
@@ -50,12 +51,13 @@ static int print_result(aira__cli *cli, json_t *summary) {
     return 0;
 }
 
-static int execute(aira__cli *cli, const char *dir) {
+int aira__cli_execute(aira__cli *cli, const char *dir, json_t **out) {
     aira_error error = {0};
     aira__registry *registry = aira__cli_registry(cli, &error);
     aira__recording *recording = NULL;
     aira__run_end end = AIRA__RUN_DONE;
     json_t *summary = NULL;
+    if (out) *out = NULL;
     if (!registry || aira__recording_offer(registry, &recording, &error) != AIRA_OK) return aira__cli_fail(cli, &error);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
@@ -74,7 +76,9 @@ static int execute(aira__cli *cli, const char *dir) {
         exit_status = aira__cli_fail_text(cli, AIRA_E_FAILED, "stopped on request; continue with `aira resume %s`",
                                           dir);
     } else {
-        exit_status = print_result(cli, summary);
+        if (out) *out = json_incref(summary);
+        exit_status = out ? 0 : print_result(cli, json_incref(summary));
+        json_decref(summary);
         if (end == AIRA__RUN_NOTHING) exit_status = aira__cli_fail(cli, &error);
     }
     aira__registry_offer(registry, AIRA_SERVICE_RECORDING, NULL);
@@ -133,7 +137,7 @@ int aira__cmd_run(aira__cli *cli, int argc, char **argv) {
     else if (aira__run_create(registry, study, dir, &error) != AIRA_OK)
         status = aira__cli_fail(cli, &error);
     else
-        status = execute(cli, dir);
+        status = aira__cli_execute(cli, dir, NULL);
     json_decref(study);
     free(made_up);
     return status;
@@ -148,5 +152,5 @@ int aira__cmd_resume(aira__cli *cli, int argc, char **argv) {
                                  .max_names = 1};
     aira__cli_arguments arguments;
     int status = aira__cli_parse(cli, &spec, argc, argv, &arguments);
-    return status >= 0 ? status : execute(cli, arguments.names[0]);
+    return status >= 0 ? status : aira__cli_execute(cli, arguments.names[0], NULL);
 }

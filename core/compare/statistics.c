@@ -126,3 +126,28 @@ static int rising(const void *a, const void *b) {
 void aira__sort_reals(double *values, int n) {
     if (n > 1) qsort(values, (size_t)n, sizeof *values, rising);
 }
+
+/* ranks[i]: 1 + how many are below, plus half of the others that tie. */
+static void rank(const double *values, int n, double *ranks) {
+    for (int i = 0; i < n; i++) {
+        ranks[i] = 1;
+        for (int k = 0; k < n; k++) ranks[i] += values[k] < values[i] ? 1 : k != i && values[k] == values[i] ? 0.5 : 0;
+    }
+}
+
+aira_status aira__rank_correlation(const double *a, const double *b, int n, double *out, aira_error *error) {
+    double *ranks = calloc(2 * (size_t)n + 1, sizeof *ranks), mean = (n + 1) / 2.0, sums[3] = {0, 0, 0};
+    *out = NAN;
+    if (ranks == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for ranks");
+    rank(a, n, ranks);
+    rank(b, n, ranks + n);
+    for (int i = 0; i < n; i++) {
+        double x = ranks[i] - mean, y = ranks[n + i] - mean;
+        sums[0] += x * y;
+        sums[1] += x * x;
+        sums[2] += y * y;
+    }
+    if (sums[1] > 0 && sums[2] > 0) *out = sums[0] / sqrt(sums[1] * sums[2]);
+    free(ranks);
+    return AIRA_OK;
+}

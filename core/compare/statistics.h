@@ -35,6 +35,9 @@ aira_status aira__bradley_terry(const double *wins, int n, double *ratings, aira
 
 /* The p-th percentile (0..100) of n >= 1 values in rising order, linear between ranks (numpy's default). */
 double aira__percentile(const double *sorted, int n, double p);
+/* Spearman's: the correlation of ranks, ties sharing their mean rank. NAN for n < 2 or where all of one side tie. */
+aira_status aira__rank_correlation(const double *a, const double *b, int n, double *out, aira_error *);
+
 /* Sorts in rising order. */
 void aira__sort_reals(double *values, int n);
 

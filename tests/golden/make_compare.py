@@ -74,6 +74,19 @@ for up, worst, best, optimum in scales:
         s = worst + part * (best - worst)
         cases.append([up, worst, best, optimum, s, normalised(s, worst, best, optimum), max(0.0, (s - worst) / (best - worst))])
 
+a = rng.integers(0, 12, 25).astype(float)  # with ties
+b = a + rng.normal(0, 4, 25)
+b[3] = b[7]
+
+
+def ranks(x):
+    order = numpy.sort(x)
+    return (numpy.searchsorted(order, x, "left") + numpy.searchsorted(order, x, "right") + 1) / 2
+
+
+spearman = float(numpy.corrcoef(ranks(a), ranks(b))[0, 1])
+
 print(json.dumps({"made_by": f"numpy {numpy.__version__}, torch {torch.__version__}", "scores": scores, "higher": higher,
                   "ratings": ratings, "values": list(values), "percentiles": [[p, float(numpy.percentile(values, p))] for p in at],
-                  "normalised": cases}, indent=1))
+                  "normalised": cases,
+                  "ranked": {"a": list(a), "b": list(b), "spearman": spearman}}, indent=1))

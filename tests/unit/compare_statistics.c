@@ -98,6 +98,23 @@ Test(compare, percentiles_are_numpys) {
     json_decref(g);
 }
 
+Test(compare, rank_correlation_is_numpys) {
+    json_t *g = golden();
+    const json_t *ranked = json_object_get(g, "ranked");
+    double a[25], b[25], same[3] = {2, 2, 2}, got;
+    for (size_t i = 0; i < 25; i++) {
+        a[i] = real_at(json_object_get(ranked, "a"), i);
+        b[i] = real_at(json_object_get(ranked, "b"), i);
+    }
+    cr_assert_eq(aira__rank_correlation(a, b, 25, &got, NULL), AIRA_OK);
+    cr_expect_float_eq(got, aira__json_real(ranked, "spearman", 9), 1e-12);
+    cr_assert_eq(aira__rank_correlation(a, a, 25, &got, NULL), AIRA_OK);
+    cr_expect_float_eq(got, 1, 1e-12);
+    cr_assert_eq(aira__rank_correlation(same, a, 3, &got, NULL), AIRA_OK);
+    cr_expect(isnan(got), "all tie");
+    json_decref(g);
+}
+
 Test(compare, normalised_scores) {
     json_t *g = golden(), *row;
     size_t i;
