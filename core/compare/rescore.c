@@ -93,11 +93,12 @@ static json_t *study_file(const aira__rescore_options *o, const json_t *study, c
     json_object_set(executor, "batch", json_object_get(study, "batch"));
     snprintf(name, sizeof name, "rescore-%.60s", aira__json_string(study, "study", "run"));
     snprintf(label, sizeof label, "rescore of %.250s", o->from);
-    return json_pack("{s:s, s:{s:s}, s:[{s:{s:s, s:o}, s:{s:s, s:I}, s:[I], s:I, s:s}], s:o, s:o}", "study", name,
-                     "task", "file", task, "searches", "agent", "use", "list", "architectures", architectures,
-                     "scaffold", "use", "one_shot", "drafts", (json_int_t)n, "seeds", (json_int_t)o->seed, "parallel",
-                     (json_int_t)(n < MOST_PARALLEL ? n : MOST_PARALLEL), "label", label, "device",
-                     written(json_object_get(study, "device")), "executor", executor);
+    return json_pack("{s:s, s:{s:s}, s:[{s:{s:s, s:o}, s:{s:s, s:I}, s:[I], s:I, s:s}], s:o, s:o, s:{s:i}, s:{s:i}}",
+                     "study", name, "task", "file", task, "searches", "agent", "use", "list", "architectures",
+                     architectures, "scaffold", "use", "one_shot", "drafts", (json_int_t)n, "seeds",
+                     (json_int_t)o->seed, "parallel", (json_int_t)(n < MOST_PARALLEL ? n : MOST_PARALLEL), "label",
+                     label, "device", written(json_object_get(study, "device")), "executor", executor, "confirm",
+                     "seeds", 1, "final", "seeds", 0);
 }
 
 /* Every candidate must be one of the other task's. */

@@ -75,11 +75,13 @@ assert cost["nodes"] == run.execute("SELECT count(*) FROM node WHERE search <= 2
 assert cost["calls"] == run.execute("SELECT count(*) FROM call WHERE search <= 2").fetchone()[0]
 wanted = run.execute("SELECT count(*) FROM evaluation WHERE purpose = 'search' AND (hash, seed) IN "
                      "(SELECT hash, seed FROM node_row WHERE search <= 2)").fetchone()[0]
+wanted += run.execute("SELECT count(*) FROM evaluation WHERE purpose <> 'search' AND search IN (1, 2)").fetchone()[0]
 assert cost["evaluations"] == wanted, (cost, wanted)
 for r in c["runs"]:
     if r["run_dir"]:
-        best = run.execute("SELECT max(selection_score) FROM node WHERE search = ? AND status = 'good'", (r["search"],)).fetchone()[0]
-        assert r["score"] == r["selection_score"] == best, r
+        value = run.execute("SELECT value FROM result WHERE kind = 'submitted' AND name = ?", ("%06d" % r["search"],)).fetchone()[0]
+        assert r["score"] == r["selection_score"] == json.loads(value)["score"], (r, value)
+        assert r["architecture"] == json.loads(value)["architecture"]
 rows = list(csv.DictReader(open(f"{work}/c.csv")))
 assert len(rows) == 6 and {r["player"] for r in rows} == set(players)
 page = open(f"{work}/c.html").read()

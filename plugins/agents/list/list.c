@@ -43,7 +43,7 @@ static void destroy(void *self) {
 static aira_status complete(void *self, const aira_agent_request *request, const aira_sink *sink) {
     const instance *me = self;
     static const char before[] = "From the list.\n\n```yaml\nlayers: \"", after[] = "\"\n```\n";
-    const aira_usage usage = {sizeof usage, 0, 0, 0, 0, 0, 0};
+    const aira_usage usage = {.size = sizeof usage}; /* it costs nothing */
     const char *const *architectures = me->config.architectures.items;
     if (AIRA_HAS(aira_sink, sink, usage)) sink->usage(sink, &usage);
     if (request->node < 0 || (uint64_t)request->node >= me->config.architectures.n) {
