@@ -302,6 +302,23 @@ static uint32_t taken_over(const replay *r) {
     return idx < 0 || idx >= r->n_nodes ? 0 : (uint32_t)idx + 1;
 }
 
+/* What the answers of a taken-over node taught, for the prompts of later ones. */
+static aira_status take_prose(replay *r, uint32_t idx, aira_error *error) {
+    char *plan = NULL, *analysis = NULL;
+    for (; r->at_call < r->n_calls && r->calls[r->at_call].idx <= (int64_t)idx; r->at_call++) {
+        const recorded_call *c = &r->calls[r->at_call];
+        char **into = c->analysis ? &analysis : &plan;
+        free(*into);
+        *into = !strcmp(c->state, "answered") && c->answer[0] ? aira__journal_get_text(r->journal, c->answer, error)
+                                                              : NULL;
+    }
+    aira_status status = keep_prose(r, idx, plan, false, error);
+    if (status == AIRA_OK && analysis) status = keep_prose(r, idx, analysis, true, error);
+    free(plan);
+    free(analysis);
+    return status;
+}
+
 /* As a resumed run puts its nodes back: nothing is decided, nothing compared. */
 static aira_status take_over(replay *r, aira__tree *tree, aira_error *error) {
     aira_status status = AIRA_OK;
@@ -312,8 +329,9 @@ static aira_status take_over(replay *r, aira__tree *tree, aira_error *error) {
         aira__outcome recorded = outcome_of(n), first;
         bool complete = true;
         if (code < 0 || aira__tree_add(tree, (uint32_t)code, n->parent, n->other_parent) < 0) return no_memory(error);
+        status = take_prose(r, i, error);
         (void)aira__standing_first(tree, &recorded, find_score, r, &first);
-        status = aira__tree_finish(tree, i, &first, error);
+        if (status == AIRA_OK) status = aira__tree_finish(tree, i, &first, error);
         if (status == AIRA_OK && aira__standing_contends(tree))
             status = aira__standing_fill(tree, find_score, r, &complete, error);
         if (!complete) aira__standing_keep(tree, i, &recorded, n->n_seeds, n->spread, n->standing);
