@@ -9,13 +9,14 @@
 int aira__cmd_report(aira__cli *cli, int argc, char **argv);
 
 int aira__cmd_report(aira__cli *cli, int argc, char **argv) {
-    const aira__cli_spec spec = {"DIR",
-                                 "writes report.html, nodes.csv and report.json into a run directory, from its "
-                                 "journal.\nA run that is still going on is reported as it stands.",
-                                 NULL,
-                                 0,
-                                 .min_names = 1,
-                                 .max_names = 1};
+    const aira__cli_spec spec = {
+        "DIR",
+        "writes report.html, nodes.csv, calls.csv and report.json into a run directory, from its "
+        "journal.\nA run that is still going on is reported as it stands.",
+        NULL,
+        0,
+        .min_names = 1,
+        .max_names = 1};
     aira__cli_arguments arguments;
     aira_error error = {AIRA_OK, ""};
     int code = aira__cli_parse(cli, &spec, argc, argv, &arguments);

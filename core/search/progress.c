@@ -1,8 +1,12 @@
-/* core/search/progress.c - what a running study shows on standard error.
+/* core/search/progress.c - showing a running study; see progress.h.
  *
- * On a terminal one line is redrawn a few times a second; elsewhere every committed node is a line. NO_COLOR and
- * TERM=dumb need no care: no colour is used, and a dumb terminal gets lines.
+ * The frame is rewritten in place: up by the rows that it takes, each line cleared to its end, and what is below it
+ * cleared too. A window that became narrower has folded the lines that were wider, so the rows are counted anew from
+ * their widths at each redraw; that is all the care that SIGWINCH needs. TERM=dumb and pipes get lines, NO_COLOR a
+ * frame without emphasis.
  */
+#include "core/search/progress.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,35 +19,57 @@
 #include "core/base/json.h"
 #include "core/search/run_internal.h"
 
-#define REDRAW_SECONDS 0.2
+#define REDRAW_SECONDS 0.5
+
+static bool speaks_utf8(void) {
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (int i = 0; i < 3; i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value) return strstr(value, "UTF-8") || strstr(value, "utf8") || strstr(value, "UTF8");
+    }
+    return false;
+}
+
+static void count_node(aira__run *run, const aira__search *s, uint32_t idx) {
+    const aira__tree_node *n = &s->tree.nodes[idx];
+    aira__progress_count(&run->progress.counts, n->operator_code, n->status == AIRA_NODE_GOOD, n->duplicate_of >= 0,
+                         n->search_score, s->id, idx, n->architecture, aira__now());
+}
 
 void aira__progress_begin(aira__run *run) {
-    const char *term = getenv("TERM");
-    run->progress = (aira__progress){.quiet = run->options->quiet,
-                                     .tty = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0};
+    const char *term = getenv("TERM"), *plain = getenv("NO_COLOR");
+    aira__progress *p = &run->progress;
+    *p = (aira__progress){.quiet = run->options->quiet,
+                          .tty = isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0,
+                          .utf8 = speaks_utf8(),
+                          .colour = !(plain && *plain),
+                          .began = aira__now(),
+                          .before = run->ledger.study};
+    p->counts.higher_is_better = run->asking.higher_is_better;
+    for (int i = 0; p->tty && i < run->n_searches; i++) /* of earlier sessions; once */
+        for (uint32_t k = 0; k < run->searches[i].tree.committed; k++) count_node(run, &run->searches[i], k);
 }
 
-static void clear_line(aira__run *run) {
-    if (run->progress.line_open) fputs("\r\033[K", stderr);
-    run->progress.line_open = false;
+/* Rows that the frame on the screen takes in a window of so many columns. */
+static int rows_of(const aira__progress *p, int columns) {
+    int rows = 0;
+    for (int i = 0; i < p->drawn; i++) rows += p->widths[i] > columns ? (p->widths[i] + columns - 1) / columns : 1;
+    return rows;
 }
 
-/* The best committed node of all searches by search score. */
-static const aira__tree_node *best_of_all(const aira__run *run) {
-    const aira__tree_node *best = NULL;
-    for (int i = 0; i < run->n_searches; i++) {
-        int64_t idx = aira__tree_best(&run->searches[i].tree, false);
-        if (idx < 0) continue;
-        const aira__tree_node *node = &run->searches[i].tree.nodes[idx];
-        bool better = !best || (run->asking.higher_is_better ? node->search_score > best->search_score
-                                                             : node->search_score < best->search_score);
-        if (better) best = node;
-    }
-    return best;
+static void window(int *columns, int *rows) {
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
+    *columns = known && size.ws_col > 0 ? size.ws_col : 100;
+    *rows = known && size.ws_row > 0 ? size.ws_row : 24;
 }
 
 void aira__progress_node(aira__run *run, const aira__search *s, uint32_t idx) {
-    if (run->progress.quiet || run->progress.tty) return;
+    if (run->progress.quiet) return;
+    if (run->progress.tty) {
+        count_node(run, s, idx);
+        return;
+    }
     const aira__tree_node *node = &s->tree.nodes[idx];
     char outcome[256];
     if (node->status == AIRA_NODE_GOOD)
@@ -56,32 +82,90 @@ void aira__progress_node(aira__run *run, const aira__search *s, uint32_t idx) {
             aira__operator_name(node->operator_code), node->architecture ? node->architecture : "-", outcome);
 }
 
-void aira__progress_tick(aira__run *run) {
-    double now = aira__now();
-    if (run->progress.quiet || !run->progress.tty || now - run->progress.last < REDRAW_SECONDS) return;
-    run->progress.last = now;
-    int64_t nodes = 0, done = 0;
-    int running = 0, waiting = 0;
-    for (int i = 0; i < run->n_searches; i++) {
-        nodes += run->searches[i].tree.committed;
-        done += run->searches[i].done;
-    }
-    aira__queue_counts(run->queue, &running, &waiting);
-    char limit[32] = "", best[160] = "none yet", line[512];
-    if (run->budget.candidates >= 0) snprintf(limit, sizeof limit, "/%" PRId64, run->budget.candidates);
-    const aira__tree_node *node = best_of_all(run);
-    if (node) snprintf(best, sizeof best, "%.4g  %s", node->search_score, node->architecture ? node->architecture : "");
-    double seconds = aira__run_seconds(run);
-    snprintf(line, sizeof line,
-             "%s  %02d:%02d:%02d  nodes %" PRId64 "%s  searches %" PRId64 "/%d  training %d (+%d)  "
-             "asking %d  best %s",
-             aira__json_string(run->study, "study", "study"), (int)seconds / 3600, (int)seconds / 60 % 60,
-             (int)seconds % 60, nodes, limit, done, run->n_searches, running, waiting, run->asking_now, best);
-    struct winsize size;
-    int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col - 1 : 119;
-    fprintf(stderr, "\r\033[K%.*s", width, line);
-    fflush(stderr);
-    run->progress.line_open = true;
+static void show_search(const aira__run *run, int i, aira__progress_search *out) {
+    const aira__search *s = &run->searches[i];
+    int64_t best = aira__tree_best(&s->tree, false), limit = s->quota_candidates;
+    if (limit < 0 || (s->own_candidates >= 0 && s->own_candidates < limit)) limit = s->own_candidates;
+    *out = (aira__progress_search){.label = s->label,
+                                   .id = s->id,
+                                   .seed = s->tree.seed,
+                                   .nodes = s->tree.committed,
+                                   .limit = limit,
+                                   .best = best < 0 ? NAN : s->tree.nodes[best].search_score,
+                                   .architecture = best < 0 ? NULL : s->tree.nodes[best].architecture,
+                                   .state = s->done   ? "done"
+                                            : s->held ? "held"
+                                                      : "running"};
 }
 
-void aira__progress_end(aira__run *run) { clear_line(run); }
+/* The searches that are at work come first where there is no room for all. */
+static void show_searches(const aira__run *run, aira__progress_view *v) {
+    bool all = run->n_searches <= AIRA__PROGRESS_SEARCHES;
+    for (int i = 0; i < run->n_searches; i++) v->n_done += run->searches[i].done;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < run->n_searches && v->n_shown < AIRA__PROGRESS_SEARCHES; i++)
+            if (all ? pass == 0 : run->searches[i].done == (pass == 1)) show_search(run, i, &v->searches[v->n_shown++]);
+}
+
+/* Display width of a line: characters, not bytes. */
+static int width_of(const char *line, const char *end) {
+    int n = 0;
+    for (; line < end; line++) n += ((unsigned char)*line & 0xc0) != 0x80;
+    return n;
+}
+
+static void draw(aira__progress *p, const char *text, int columns) {
+    aira__buf out = {0};
+    int up = rows_of(p, columns);
+    if (up > 0) aira__buf_printf(&out, "\r\033[%dA", up);
+    p->drawn = 0;
+    for (const char *line = text, *end; *line && p->drawn < AIRA__FRAME_LINES; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) break;
+        bool strong = p->colour && p->drawn < 2;
+        aira__buf_text(&out, strong ? "\033[1m" : "");
+        aira__buf_add(&out, line, (size_t)(end - line));
+        aira__buf_text(&out, strong ? "\033[0m\033[K\n" : "\033[K\n");
+        p->widths[p->drawn++] = width_of(line, end);
+    }
+    aira__buf_text(&out, "\033[J");
+    if (out.data && !out.failed) fwrite(out.data, 1, out.size, stderr);
+    fflush(stderr);
+    aira__buf_free(&out);
+}
+
+void aira__progress_tick(aira__run *run) {
+    double now = aira__now();
+    aira__progress *p = &run->progress;
+    if (p->quiet || !p->tty || now - p->last < REDRAW_SECONDS) return;
+    p->last = now;
+    aira__progress_view v = {.study = aira__json_string(run->study, "study", "study"),
+                             .counts = &p->counts,
+                             .budget = &run->budget,
+                             .usage = &run->ledger.study,
+                             .before = &p->before,
+                             .seconds = aira__run_seconds(run),
+                             .session = now - p->began,
+                             .best_age = now - p->counts.when,
+                             .asking = run->asking_now,
+                             .n_searches = run->n_searches};
+    int columns, rows;
+    aira__queue_counts(run->queue, &v.running, &v.waiting);
+    show_searches(run, &v);
+    window(&columns, &rows);
+    aira__buf frame = {0};
+    /* The last row is the cursor's, and the last column would fold the line on some terminals. */
+    aira__progress_frame(&v, columns > 1 ? columns - 1 : 1, rows > 2 ? rows - 1 : 1, p->utf8, &frame);
+    if (frame.data && !frame.failed) draw(p, frame.data, columns);
+    aira__buf_free(&frame);
+}
+
+void aira__progress_end(aira__run *run) {
+    aira__progress *p = &run->progress;
+    int columns, rows;
+    if (p->drawn == 0) return;
+    window(&columns, &rows);
+    fprintf(stderr, "\r\033[%dA\033[J", rows_of(p, columns));
+    fflush(stderr);
+    p->drawn = 0;
+}

@@ -6,6 +6,7 @@
 #include "core/search/budget.h"
 #include "core/search/ledger.h"
 #include "core/search/pool.h"
+#include "core/search/progress.h"
 #include "core/search/question.h"
 #include "core/search/queue.h"
 #include "core/search/run.h"
@@ -58,11 +59,6 @@ typedef struct aira__search {
     bool moved; /* something happened since it was last looked at */
     aira__budget own;
 } aira__search;
-
-typedef struct aira__progress {
-    bool tty, quiet, line_open;
-    double last;
-} aira__progress;
 
 typedef struct aira__run {
     const char *dir;
