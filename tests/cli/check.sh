@@ -11,7 +11,7 @@ complain() {
 }
 
 for id in attention mlp swiglu mamba mamba2 linear_attention mad_lm mad_autoencoder llama adamw sgd n0 n1 n2 n_all \
-    greedy one_shot random exhaustive evolution mcts cpu mutate local; do
+    greedy one_shot random exhaustive evolution mcts bayes cpu mutate local; do
     out=$("$aira" check "$id" 2>&1) || complain "$id: $out"
 done
 for config in '{heads: 4, kv_heads: 2, window: 5, qk_norm: true, bias: false}' '{heads: 2, rope: false}'; do
