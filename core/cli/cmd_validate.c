@@ -1,20 +1,21 @@
-/* core/cli/cmd_validate.c - `aira validate FILE...`: all mistakes of study, task and model files; runs nothing.
+/* core/cli/cmd_validate.c - `aira validate FILE...`: all mistakes of study, task, model and price files; runs nothing.
  *
- * A file says what it is by its top key (study, task, model); the same reader that a run uses then takes it. Every file
- * is read, whatever the others hold.
+ * A file says what it is by its top key (study, task, model, prices); the same reader that a run uses then takes it.
+ * Every file is read, whatever the others hold.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/cli/cli.h"
+#include "core/search/price.h"
 #include "core/search/study.h"
 #include "core/train/model_file.h"
 #include "core/train/task.h"
 
 int aira__cmd_validate(aira__cli *cli, int argc, char **argv);
 
-static const char *const kinds[] = {"study", "task", "model", NULL};
+static const char *const kinds[] = {"study", "task", "model", "prices", NULL};
 
 /* What the file says it is; NULL with diagnostics. */
 static const char *kind_of(const char *path, const char *const *overrides, int n_overrides,
@@ -26,7 +27,8 @@ static const char *kind_of(const char *path, const char *const *overrides, int n
     for (int i = 0; kinds[i] != NULL && kind == NULL; i++)
         if (aira__map_get(root, kinds[i]) != NULL) kind = kinds[i];
     if (kind == NULL)
-        aira__diagnose(diagnostics, root, "no key says what this is; add study:, task: or model: with its name");
+        aira__diagnose(diagnostics, root,
+                       "no key says what this is; add study:, task: or model: with its name, or prices:");
     aira__document_destroy(document);
     return kind;
 }
@@ -40,6 +42,8 @@ static const char *validate_file(aira__registry *registry, const char *path, con
     if (strcmp(kind, "task") == 0) {
         aira__task *task = aira__task_load_file(registry, path, overrides, n, check_data, diagnostics);
         if (task != NULL) aira__task_destroy(task);
+    } else if (strcmp(kind, "prices") == 0) {
+        json_decref(aira__prices_load(path, diagnostics));
     } else if (strcmp(kind, "model") == 0) {
         aira__model_file *model = aira__model_file_load(registry, path, overrides, n, check_data, diagnostics);
         if (model != NULL) aira__model_file_destroy(model);
@@ -71,10 +75,10 @@ static json_t *result_json(const aira__cli_arguments *arguments, const aira__dia
 
 int aira__cmd_validate(aira__cli *cli, int argc, char **argv) {
     bool check_data = false;
-    const aira__cli_option options[] = {
-        {"data", NULL, "missing data files are mistakes too", AIRA__CLI_SWITCH, &check_data, false}};
+    const aira__cli_option options[] = {{"data", NULL, "missing data files and keys of model servers are mistakes too",
+                                         AIRA__CLI_SWITCH, &check_data, false}};
     const aira__cli_spec spec = {.arguments = "FILE... [key=value...]",
-                                 .summary = "Reports all mistakes in study, task and model files; runs nothing.",
+                                 .summary = "Reports all mistakes in study, task, model and price files; runs nothing.",
                                  .options = options,
                                  .n_options = 1,
                                  .min_names = 1,
