@@ -11,6 +11,8 @@
  */
 #include "mad.h"
 
+static const char *const label_names[] = {[MAD_LABELS_TASK] = "task", [MAD_LABELS_RANDOM] = "random", NULL};
+
 static const aira_field fields[] = {
     {"task", "which of the six tasks", AIRA_T_CHOICE, AIRA_REQUIRED, (uint32_t)offsetof(mad_config, task), 0, 0, 0, 0,
      NULL, mad_task_names},
@@ -27,6 +29,8 @@ static const aira_field fields[] = {
     AIRA_F_INT(mad_config, value_motif, 0, 0, MAD_MOTIF_MAX, "fuzzy recall: tokens of the largest value; 0: baseline"),
     {"map_seed", "memorization: seed of the map from keys to values", AIRA_T_SEED, 0,
      (uint32_t)offsetof(mad_config, map_seed), 0, 12345, 0, 0, NULL, NULL},
+    {"labels", "task: its own; random: every target is a draw, so that nothing can be learnt (null studies)",
+     AIRA_T_CHOICE, 0, (uint32_t)offsetof(mad_config, labels), MAD_LABELS_TASK, 0, 0, 0, NULL, label_names},
 };
 static const aira_schema schema = AIRA_SCHEMA(mad_config, fields);
 
@@ -76,8 +80,17 @@ static aira_status describe(void *self, aira_dataset_info *info) {
     info->n_rows[AIRA_SPLIT_TRAIN] = m->config.train_rows;
     info->batch = 128;
     info->best = 1;
-    info->worst = mad_guess(m);
+    info->worst = m->config.labels == MAD_LABELS_RANDOM ? 1.0 / (double)m->config.vocab : mad_guess(m);
     return AIRA_OK;
+}
+
+/* Replaces the targets of a row by draws that depend on seed, split and index alone. */
+static void draw_labels(const mad *m, uint64_t seed, uint64_t stream, int64_t length, int32_t *targets) {
+    aira_rng r = aira_rng_make(aira_key(seed, "mad.labels"), stream);
+    for (int64_t i = 0; i < length; i++) {
+        int32_t label = (int32_t)aira_rng_below(&r, (uint32_t)m->config.vocab);
+        if (targets[i] != AIRA_IGNORE) targets[i] = label;
+    }
 }
 
 static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_t *indices, uint32_t n, int32_t *inputs,
@@ -96,8 +109,10 @@ static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_
             status = host->fail(host, AIRA_E_FAILED, "a row index is beyond the rows of its split");
             continue;
         }
-        aira_rng r = aira_rng_make(key, (uint64_t)split << 60 | indices[i]);
+        uint64_t stream = (uint64_t)split << 60 | indices[i];
+        aira_rng r = aira_rng_make(key, stream);
         tasks[m->config.task].row(m, &r, split != AIRA_SPLIT_TRAIN, scratch, inputs + i * length, targets + i * length);
+        if (m->config.labels == MAD_LABELS_RANDOM) draw_labels(m, seed, stream, length, targets + i * length);
     }
     host->release(host, scratch);
     return status;

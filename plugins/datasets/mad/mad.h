@@ -16,9 +16,11 @@
 
 enum { MAD_RECALL, MAD_NOISY_RECALL, MAD_FUZZY_RECALL, MAD_MEMORIZATION, MAD_COMPRESSION, MAD_COPYING, MAD_TASKS };
 
+enum { MAD_LABELS_TASK, MAD_LABELS_RANDOM };
+
 /* The keys of the YAML mapping. Zero: the task's baseline. */
 typedef struct mad_config {
-    int32_t task, reserved;
+    int32_t task, labels;
     int64_t vocab, length, train_rows, test_rows;
     int64_t noise_vocab;
     double noise;
