@@ -49,14 +49,15 @@ static void report(doctor *d, const char *name, const char *state, const char *f
 /* Runs a program with its output thrown away; its exit status, -1 if it could not be started, 128 + signal if killed.
  */
 static int run_quietly(const char *const *argv) {
-    extern char **environ;
+    char path[4096], *environment[] = {path, NULL}; /* nothing else: there may be keys */
+    snprintf(path, sizeof path, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
     posix_spawn_file_actions_t actions;
     if (posix_spawn_file_actions_init(&actions) != 0) return -1;
     pid_t pid;
     int status = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     for (int fd = 1; fd <= 2 && status == 0; fd++)
         status = posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_WRONLY, 0);
-    if (status == 0) status = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    if (status == 0) status = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     if (status != 0) return -1;
     while (waitpid(pid, &status, 0) < 0)

@@ -30,6 +30,6 @@ static void load(void) {
 const aira__curl *aira__curl_get(aira_error *error) {
     (void)pthread_once(&once, load);
     if (!problem[0]) return &table;
-    (void)aira__fail(error, AIRA_E_UNSUPPORTED, "libcurl cannot be used, so no model server can be asked: %s", problem);
+    (void)aira__fail(error, AIRA_E_DENIED, "libcurl cannot be used, so no model server can be asked: %s", problem);
     return NULL;
 }

@@ -61,7 +61,7 @@ static bool pause_for(exchange *x, double seconds) {
 /* "scheme://host:port"; what cannot be asked is refused. */
 static aira_status read_url(exchange *x, aira_error *error) {
     const aira__curl *curl = aira__curl_get(error);
-    if (!curl) return AIRA_E_UNSUPPORTED;
+    if (!curl) return AIRA_E_DENIED;
     CURLU *url = curl->url();
     char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
     aira_status status = AIRA_OK;

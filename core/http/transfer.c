@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "core/base/clock.h"
@@ -50,6 +51,13 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     pthread_cond_signal(&t->news);
     pthread_mutex_unlock(&t->lock);
     return taken ? length : 0;
+}
+
+/* No child process gets a connection. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *a) {
+    (void)context;
+    (void)purpose;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
 /* ---- the thread ---- */
@@ -167,7 +175,7 @@ void aira__io_destroy(aira__io *io) {
 aira_status aira__transfer_init(aira__transfer *t, aira_error *error) {
     memset(t, 0, sizeof *t);
     t->curl = aira__curl_get(error);
-    if (!t->curl) return AIRA_E_UNSUPPORTED;
+    if (!t->curl) return AIRA_E_DENIED;
     if (!(t->easy = t->curl->easy_init())) return aira__fail(error, AIRA_E_MEMORY, "libcurl could not be set up");
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -178,6 +186,7 @@ aira_status aira__transfer_init(aira__transfer *t, aira_error *error) {
     t->curl->easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     t->curl->easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->detail);
     t->curl->easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+    t->curl->easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     t->curl->easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
     t->curl->easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
     t->curl->easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);

@@ -199,7 +199,7 @@ aira_status aira__try_run(aira__try *t, aira_error *error) {
     aira__transfer x;
     aira__sse sse = {0};
     const aira__curl *curl = aira__curl_get(error);
-    if (!curl) return AIRA_E_UNSUPPORTED;
+    if (!curl) return AIRA_E_DENIED;
     struct curl_slist *headers = make_headers(curl, t);
     if (!headers) return aira__fail(error, AIRA_E_MEMORY, "out of memory");
     aira_status status = aira__transfer_init(&x, error);

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """A model server that behaves as badly as it is told to, for both dialects. Standard library only; loopback only.
 
-    server.py [--key KEY] [--log FILE]      prints its port, serves until standard input ends
+    server.py [--key KEY] [--log FILE] [--tls CERTIFICATE]      prints its port, serves until standard input ends
 
 The model's name chooses the behaviour: `drop` does it to the first request of each question and answers the second,
 `drop!` does it every time. A question is told from others by its last message. With --key every request must carry
 that key; the refusal quotes the key that came, as some servers do. FILE gets one JSON line per request.
+CERTIFICATE is a PEM file with its key in it. Asked as a proxy, it answers in the place of the server that was meant.
 """
 import argparse
 import email.utils
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -293,8 +295,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key")
     parser.add_argument("--log")
+    parser.add_argument("--tls")
     arguments = parser.parse_args()
     server = Server(("127.0.0.1", 0), Handler)
+    if arguments.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(arguments.tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
     sys.stdin.read()

@@ -37,8 +37,8 @@ static const expected cases[] = {
     {"onlyreasoning", AIRA_OK, 1, "reasoning only", 0, 1},
     {"temperature", AIRA_OK, 2, "parameter temperature left out", 0, 3},
     {"huge", AIRA_OK, 1, NULL, 0, 3},
-    {"stall", AIRA_OK, 2, "stalled", 1, 3},
-    {"silent", AIRA_OK, 2, "stalled", 1, 3},
+    {"stall", AIRA_OK, 0, "stalled", 1, 3},
+    {"silent", AIRA_OK, 0, "stalled", 1, 3},
     {"drop", AIRA_OK, 2, "broke off after 12 bytes", 0.3, 3},
     {"refuse", AIRA_OK, 0, NULL, 0, 3}, /* libcurl itself repeats it on a connection that was used before */
     {"cut", AIRA_OK, 2, "broke off after 12 bytes", 0.3, 3},

@@ -309,6 +309,9 @@ static inline aira_status llm_create(const aira_host *host, const llm_config *co
     if (memchr(base, '@', n))
         return llm_fail(a, AIRA_E_CONFIG,
                         "base_url holds no user and no key; name the key's variable with api_key_env");
+    if (config->proxy && strchr(config->proxy, '@'))
+        return llm_fail(a, AIRA_E_CONFIG,
+                        "proxy holds no user and password; give those to the environment, as https_proxy");
     if (n + strlen(path) >= sizeof a->url) return llm_fail(a, AIRA_E_CONFIG, "base_url is too long");
     snprintf(a->url, sizeof a->url, "%.*s%s", (int)n, base, path);
     if (!config->base_url && !config->api_key_env && !config->api_key_file)
