@@ -147,16 +147,13 @@ static void trust(aira__buf *b, const report_data *d) {
     if (d->submitted >= 0) named_node(b, d, "submitted", d->submitted);
     text(b, "</tbody></table></div>");
     optimism(b, d);
-    bool test = false;
-    for (int i = 0; i < d->n_evaluations && !test; i++) test = !isnan(d->evaluations[i].test_score);
+    int tested = 0;
+    for (int i = 0; i < d->n_ranked; i++) tested += !isnan(report_test_score(d, d->nodes[d->ranked[i]].hash));
     text(b, "<div class=\"pair\">");
     report_optimism_chart(b, d, false);
-    if (test)
-        report_optimism_chart(b, d, true);
-    else
-        report_size_chart(b, d);
+    if (tested > 2) report_optimism_chart(b, d, true);
+    report_size_chart(b, d);
     text(b, "</div>");
-    if (test) report_size_chart(b, d);
     text(b, "<h3>Noise between seeds</h3>");
     report_seeds_chart(b, d);
     openings(b, d);

@@ -23,19 +23,24 @@ static void interval(aira__buf *b, const json_t *of, bool sign) {
     text(b, "]</small>");
 }
 
-static void badge(aira__buf *b, const report_node *n, const char *claim) {
-    if (strcmp(claim, "better") == 0)
-        text(b, "<span class=\"badge yes\">✓ better, on fresh seeds</span>");
-    else if (strcmp(claim, "not shown") == 0)
-        text(b, "<span class=\"badge no\">○ not shown to be better</span>");
-    else if (strcmp(n->standing, "confirmed") == 0)
+static void badge(aira__buf *b, const report_node *n, const json_t *verdict) {
+    const char *claim = report_string_in(verdict, "claim");
+    const char *over = report_string_in(json_object_get(verdict, "gain"), "over");
+    if (strcmp(claim, "better") == 0 || strcmp(claim, "not shown") == 0) {
+        bool better = strcmp(claim, "better") == 0;
+        text(b, better ? "<span class=\"badge yes\">✓ better than "
+                       : "<span class=\"badge no\">○ not shown to be better "
+                         "than ");
+        report_escape(b, over);
+        text(b, better ? ", on fresh seeds</span>" : "</span>");
+    } else if (strcmp(n->standing, "confirmed") == 0)
         text(b, "<span class=\"badge part\">◐ confirmed by further seeds, not scored on fresh ones</span>");
     else
         text(b, "<span class=\"badge no\">○ provisional</span>");
 }
 
 /* Score figures: on fresh seeds where there are some, and as searched. */
-static void scores(aira__buf *b, const report_data *d, const json_t *verdict) {
+static void scores(aira__buf *b, const json_t *verdict) {
     const json_t *searched = json_object_get(verdict, "as_searched"), *fresh = json_object_get(verdict, "fresh"),
                  *gain = json_object_get(verdict, "gain"), *test = json_object_get(fresh, "test");
     char name[160];
@@ -58,11 +63,12 @@ static void scores(aira__buf *b, const report_data *d, const json_t *verdict) {
     open_figure(b);
     report_fixed(b, report_number_in(searched, "selection"), 4, false);
     close_figure(b, "selection split, as searched");
-    open_figure(b);
-    report_fixed(b, report_number_in(searched, "search"), 4, false);
-    text(b, "</b><span>search split, ");
-    report_escape(b, d->metric);
-    text(b, "</span></div></div>");
+    if (!json_is_object(test)) {
+        open_figure(b);
+        report_fixed(b, report_number_in(searched, "search"), 4, false);
+        close_figure(b, "search split, as searched");
+    }
+    text(b, "</div>");
 }
 
 static void fresh_sentences(aira__buf *b, const json_t *verdict) {
@@ -81,6 +87,8 @@ static void fresh_sentences(aira__buf *b, const json_t *verdict) {
             aira__buf_printf(b, "; its %.0f %% interval <b>%s zero</b>%s", 100 * report_number_in(gain, "level"),
                              json_is_true(covers) ? "covers" : "does not cover",
                              json_is_true(covers) ? ": this may be luck." : ".");
+        if (strcmp(report_string_in(verdict, "over_role"), "reference") == 0)
+            text(b, " The reference is the search's own first candidate; baselines in the study file would say more.");
         text(b, "</li>");
     }
     if (!isnan(searched) && !isnan(again)) {
@@ -187,12 +195,12 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
     text(b, "</p>");
     if (n->n_layers) report_strip(b, d, n->layers, n->n_layers, NULL);
     text(b, "<p>");
-    badge(b, n, report_string_in(verdict, "claim"));
+    badge(b, n, verdict);
     text(b, " <span class=\"dim\">found by ");
     report_escape(b, d->groups[d->searches[n->search].group].name);
     aira__buf_printf(b, ", search %lld, node %lld, seed %lld</span></p>", (long long)d->searches[n->search].id,
                      (long long)n->idx, (long long)d->searches[n->search].seed);
-    scores(b, d, verdict);
+    scores(b, verdict);
     text(b, "<h3>How sure</h3><ul>");
     fresh_sentences(b, verdict);
     if (!d->final)
@@ -200,7 +208,15 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
                 "flatter it.</li>");
     seeds_sentences(b, d, verdict);
     text(b, "</ul>");
-    report_final_chart(b, d);
+    if (d->final) {
+        report_final_chart(b, d);
+        text(
+            b,
+            "<p class=\"legend\"><span><svg width=\"26\" height=\"12\"><path class=\"whisker\" d=\"M1 "
+            "6h24\"/><circle class=\"fresh\" cx=\"13\" cy=\"6\" r=\"4.5\"/></svg>test split on fresh seeds: mean, 95 % "
+            "interval</span><span><svg width=\"12\" height=\"12\"><circle class=\"searched\" cx=\"6\" cy=\"6\" "
+            "r=\"4.5\"/></svg>selection split, as searched</span></p>");
+    }
     text(b, "<h3>At what cost</h3>");
     costs(b, d);
     reproduce(b, verdict);

@@ -124,8 +124,9 @@ json_t *report_verdict(const report_data *d) {
                                  "selection", aira__json_number(n->selection_score), "seeds", s.n, "mean",
                                  aira__json_number(s.mean), "spread", aira__json_number(s.deviation), "interval",
                                  interval(s.mean, s.margin));
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:O?, s:O?, s:i, s:o}", "claim", claim, "winner",
-                     report_node_fact(d, winner), "architecture", n->architecture, "standing", n->standing,
-                     "as_searched", searched, "fresh", fresh, "gain", gain, "equals", equals(d, n), "reproduce",
-                     reproduce(d, n));
+    const char *role = report_string_in(scored(d, report_string_in(gain, "over")), "role");
+    return json_pack("{s:s, s:s?, s:o, s:s, s:s, s:o, s:O?, s:O?, s:i, s:o}", "claim", claim, "over_role",
+                     *role ? role : NULL, "winner", report_node_fact(d, winner), "architecture", n->architecture,
+                     "standing", n->standing, "as_searched", searched, "fresh", fresh, "gain", gain, "equals",
+                     equals(d, n), "reproduce", reproduce(d, n));
 }

@@ -21,8 +21,9 @@
 #include "core/compose/notation.h"
 #include "core/search/journal.h"
 
-#define SYNTHETIC_HOSTILE \
-    "</script><script>alert(1)</script><!-- \" ' & <img src=x onerror=alert(2)> \x1b[31m \xff\xfe \xed\xa0\x80 =1+1"
+/* Prompts are made by the program and always UTF-8; all else may be anything. */
+#define SYNTHETIC_HOSTILE_TEXT "</script><script>alert(1)</script><!-- \" ' & <img src=x onerror=alert(2)> \x1b[31m"
+#define SYNTHETIC_HOSTILE SYNTHETIC_HOSTILE_TEXT " \xff\xfe \xed\xa0\x80 =1+1"
 
 static const char *const synthetic_tokens[] = {"mA", "M", "Mb"};
 
@@ -50,8 +51,12 @@ static void synthetic_call(synthetic *s, int64_t search, int64_t idx, const char
     aira_error error = {0};
     char prompt[65], reply[65], body[512];
     snprintf(body, sizeof body, "Propose %d layers from mA, M, Mb.\nNode %lld of search %lld.\n%s", s->depth,
-             (long long)idx, (long long)search, s->hostile ? SYNTHETIC_HOSTILE : "Best so far: see below.");
-    synthetic_ok(aira__journal_put_text(s->j, body, prompt, &error), &error);
+             (long long)idx, (long long)search, s->hostile ? SYNTHETIC_HOSTILE_TEXT : "Best so far: see below.");
+    json_t *messages = json_pack("[{s:s, s:s}, {s:s, s:o}]", "role", "system", "content",
+                                 "You design networks.\n\nAnswer with one block:\n- `mA`: attention\n- `M`: mlp\n",
+                                 "role", "user", "content", json_stringn_nocheck(body, strlen(body)));
+    synthetic_ok(aira__journal_put_prompt(s->j, messages, prompt, &error), &error);
+    json_decref(messages);
     synthetic_ok(aira__journal_put_text(s->j, answer, reply, &error), &error);
     aira__journal_call call = {.search = search,
                                .idx = idx,
