@@ -251,6 +251,16 @@ const uint32_t *cpu_chain_tensors(const cpu_chain *chain, uint32_t *n) {
     return chain->tensors;
 }
 
+uint32_t cpu_chain_uses(const cpu_chain *chain, uint32_t k) {
+    uint32_t uses = 0;
+    for (uint32_t v = 0; v < chain->n_values; v++) {
+        if (chain->values[v].view == (int)k) uses |= chain->values[v].loaded ? CPU_READS : CPU_WRITES;
+    }
+    return uses;
+}
+
+const aira_shape *cpu_chain_shape(const cpu_chain *chain) { return &chain->shape; }
+
 /* cpu_convert, with the instruction set's loops where it has them. */
 static void convert(const cpu_chain *chain, void *to, uint32_t to_dtype, const void *from, uint32_t from_dtype,
                     int64_t n) {
@@ -313,6 +323,7 @@ static void walk(const cpu_chain *chain, char *to, const chain_value *value, con
 typedef struct chain_job {
     const cpu_call *call;
     const cpu_chain *chain;
+    int64_t n; /* elements to run */
 } chain_job;
 
 static void load_operands(const cpu_chain *chain, const cpu_view *views, char **at, int instruction, int64_t start,
@@ -383,8 +394,8 @@ static void run_task(void *opaque, int64_t task, cpu_worker *worker) {
         }
         for (int64_t t = 0; t < TILES_PER_TASK; t++) {
             int64_t start = (task * TILES_PER_TASK + t) * TILE;
-            if (start >= chain->n) break;
-            int64_t n = chain->n - start < TILE ? chain->n - start : TILE;
+            if (start >= job->n) break;
+            int64_t n = job->n - start < TILE ? job->n - start : TILE;
             run_tile(job, at, start, n, buffers + (size_t)chain->n_buffers * bytes);
         }
     }
@@ -392,7 +403,8 @@ static void run_task(void *opaque, int64_t task, cpu_worker *worker) {
 }
 
 void cpu_chain_run(const cpu_call *call) {
-    chain_job job = {call, call->state};
+    chain_job job = {.call = call, .chain = call->state};
     int64_t per_task = (int64_t)TILE * TILES_PER_TASK;
-    cpu_parallel(call->worker, (job.chain->n + per_task - 1) / per_task, run_task, &job);
+    job.n = call->all_units ? job.chain->n / call->all_units * call->units : job.chain->n;
+    cpu_parallel(call->worker, (job.n + per_task - 1) / per_task, run_task, &job);
 }

@@ -74,10 +74,20 @@ typedef struct cpu_call {
     const aira_plan_step *step;
     const cpu_view *in, *out;
     uint32_t n_in, n_out;
-    const void *state; /* what the kernel's compile made, or NULL */
+    const void *state;    /* what the kernel's compile made, or NULL */
+    const void *prepared; /* what cpu_prepare made once for the calls of all blocks, or NULL */
     uint64_t seed;
+    int64_t units, all_units; /* chains: the part of the leading axis that the views show; all_units 0: all of it */
+    bool alone;               /* one of many blocks: no use in cutting it into tasks */
 } cpu_call;
 typedef void (*cpu_kernel)(const cpu_call *call);
+
+/* What a kernel can make once and use in every block: packed weights, tables. The call shows the whole step; what is
+   not the same for all blocks must not be looked at. */
+typedef struct cpu_prepare {
+    size_t (*bytes)(const cpu_call *call); /* 0: nothing to make */
+    void (*fill)(const cpu_call *call, void *to);
+} cpu_prepare;
 
 /* Which instructions may be used; chosen at create from configuration and CPUID. */
 typedef enum { CPU_ISA_REFERENCE, CPU_ISA_AVX2, CPU_ISA_AVX512, CPU_ISA_AMX } cpu_isa;
@@ -99,6 +109,11 @@ cpu_chain *cpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
 void cpu_chain_destroy(cpu_chain *chain);
 /* The tensors outside the chain that it reads or writes: ids, n of them; views of a call come in this order. */
 const uint32_t *cpu_chain_tensors(const cpu_chain *chain, uint32_t *n);
-void cpu_chain_run(const cpu_call *call); /* state: the chain; in: views of cpu_chain_tensors */
+/* What the chain does with its k-th tensor: CPU_READS, CPU_WRITES or both. */
+#define CPU_READS 1u
+#define CPU_WRITES 2u
+uint32_t cpu_chain_uses(const cpu_chain *chain, uint32_t k);
+const aira_shape *cpu_chain_shape(const cpu_chain *chain); /* its iteration space */
+void cpu_chain_run(const cpu_call *call);                  /* state: the chain; in: views of cpu_chain_tensors */
 
 #endif

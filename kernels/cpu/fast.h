@@ -16,6 +16,7 @@ typedef struct cpu_fast {
     void (*to_bf16)(uint16_t *to, const float *from, int64_t n);
     /* The kernel of an op, NULL: none. */
     cpu_kernel (*kernel)(uint32_t op);
+    const cpu_prepare *(*prepare)(uint32_t op); /* NULL: the op's kernel has nothing to prepare */
 } cpu_fast;
 
 /* NULL for CPU_ISA_REFERENCE. */
@@ -23,6 +24,7 @@ const cpu_fast *cpu_fast_of(cpu_isa isa);
 
 /* The kernel for products of two bf16 matrices (fast_bf16.c) where the set and this processor have one, else NULL. */
 cpu_kernel cpu_bf16_matmul(cpu_isa isa);
+extern const cpu_prepare cpu_bf16_prepare;   /* for both */
 void cpu_matmul_tiles(const cpu_call *call); /* AMX */
 void cpu_matmul_dots(const cpu_call *call);  /* AVX512-BF16 */
 

@@ -27,7 +27,8 @@ typedef struct product {
     int64_t m, n, k, batches;
     int64_t rows, columns, depth; /* of one task */
     int64_t row_tasks, column_tasks, splits;
-    float *partial; /* [splits][batches, m, n] where splits > 1 */
+    const uint32_t *packed; /* all of b, made by packed_fill; NULL: tasks pack */
+    float *partial;         /* [splits][batches, m, n] where splits > 1 */
 } product;
 
 /* --- packing ------------------------------------------------------------------------------------------------------ */
@@ -212,16 +213,17 @@ static void run_task(void *opaque, int64_t task, cpu_worker *worker) {
     int64_t pairs = (depth + 2 * WORDS - 1) / (2 * WORDS) * WORDS, panels = (columns + BLOCK - 1) / BLOCK;
     const uint16_t *a = p->a + batch * p->m * p->k, *b = p->b + (p->b_shared ? 0 : batch * p->k * p->n);
     cpu_mark mark = cpu_scratch_mark(worker);
-    uint32_t *packed = cpu_alloc(worker, (size_t)(panels * pairs * BLOCK) * sizeof *packed);
+    uint32_t *own = cpu_alloc(worker, p->packed ? 1 : (size_t)(panels * pairs * BLOCK) * sizeof *own);
     uint32_t *lines = cpu_alloc(worker, (size_t)(BLOCK * (pairs + WORDS)) * sizeof *lines);
-    if (packed && lines) {
+    if (own && lines) {
         float *to = p->splits > 1               ? p->partial + split * p->batches * p->m * p->n + at
                     : p->out->dtype == AIRA_F32 ? (float *)(void *)p->out->data + at
                                                 : NULL;
         uint16_t *half = (uint16_t *)(void *)p->out->data + at;
-        for (int64_t j = 0; j < panels; j++) {
+        const uint32_t *packed = p->packed ? p->packed + n0 * pairs : own;
+        for (int64_t j = 0; j < panels && !p->packed; j++) {
             int64_t width = columns - j * BLOCK < BLOCK ? columns - j * BLOCK : BLOCK;
-            pack_panel(p, b, k0, depth, pairs, n0 + j * BLOCK, width, packed + j * pairs * BLOCK);
+            pack_panel(p, b, k0, depth, pairs, n0 + j * BLOCK, width, own + j * pairs * BLOCK);
         }
         if (p->tiles) configure();
         for (int64_t r = 0; r < rows; r += BLOCK) {
@@ -251,13 +253,13 @@ static void add_partials(void *opaque, int64_t task, cpu_worker *worker) {
 }
 
 /* Tasks from shapes alone. */
-static void plan_tasks(product *p) {
+static void plan_tasks(product *p, bool alone) {
     p->columns = PANEL_ELEMENTS / (p->k < 2048 ? p->k + 1 : 2048) / BLOCK * BLOCK;
     if (p->columns < BLOCK) p->columns = BLOCK;
     if (p->columns > 2048) p->columns = 2048;
     p->column_tasks = (p->n + p->columns - 1) / p->columns;
     p->rows = 1024;
-    while (p->rows > 64 && p->k < 2048 && p->m > p->rows / 2 &&
+    while (!alone && p->rows > 64 && p->k < 2048 && p->m > p->rows / 2 &&
            p->batches * ((p->m + p->rows - 1) / p->rows) * p->column_tasks < TASKS) {
         p->rows /= 2;
     }
@@ -265,16 +267,16 @@ static void plan_tasks(product *p) {
     int64_t tasks = p->batches * p->row_tasks * p->column_tasks;
     p->splits = 1;
     p->depth = p->k;
-    if (tasks < TASKS && p->k >= 2048) {
+    if (!alone && tasks < TASKS && p->k >= 2048) {
         p->splits = TASKS / tasks < p->k / 1024 ? TASKS / tasks : p->k / 1024;
         p->depth = (p->k + p->splits - 1) / p->splits;
         p->splits = (p->k + p->depth - 1) / p->depth;
     }
 }
 
-static void multiply(const cpu_call *call, bool tiles) {
+static product product_of(const cpu_call *call) {
     const cpu_view *a = &call->in[0], *b = &call->in[1], *out = &call->out[0];
-    product p = {.out = out, .trans_a = call->step->i[0] != 0, .trans_b = call->step->i[1] != 0, .tiles = tiles};
+    product p = {.out = out, .trans_a = call->step->i[0] != 0, .trans_b = call->step->i[1] != 0};
     uint32_t rank = out->shape.rank;
     p.a = (const uint16_t *)(const void *)a->data;
     p.b = (const uint16_t *)(const void *)b->data;
@@ -287,8 +289,34 @@ static void multiply(const cpu_call *call, bool tiles) {
         p.m *= p.batches;
         p.batches = 1;
     }
+    p.packed = call->prepared;
+    return p;
+}
+
+static int64_t pairs_of(int64_t depth) { return (depth + 2 * WORDS - 1) / (2 * WORDS) * WORDS; }
+
+static size_t packed_bytes(const cpu_call *call) {
+    product p = product_of(call);
+    return p.b_shared ? (size_t)((p.n + BLOCK - 1) / BLOCK * pairs_of(p.k) * BLOCK) * sizeof(uint32_t) : 0;
+}
+
+static void packed_fill(const cpu_call *call, void *to) {
+    product p = product_of(call);
+    int64_t pairs = pairs_of(p.k);
+    for (int64_t n0 = 0; n0 < p.n; n0 += BLOCK) {
+        int64_t width = p.n - n0 < BLOCK ? p.n - n0 : BLOCK;
+        pack_panel(&p, p.b, 0, p.k, pairs, n0, width, (uint32_t *)to + n0 * pairs);
+    }
+}
+
+const cpu_prepare cpu_bf16_prepare = {packed_bytes, packed_fill};
+
+static void multiply(const cpu_call *call, bool tiles) {
+    product p = product_of(call);
+    const cpu_view *out = &call->out[0];
+    p.tiles = tiles;
     if (out->n == 0) return;
-    plan_tasks(&p);
+    plan_tasks(&p, call->alone);
     if (p.splits > 1) {
         p.partial = cpu_alloc(call->worker, (size_t)(p.splits * out->n) * sizeof *p.partial);
         if (!p.partial) return;

@@ -40,6 +40,8 @@ void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
 FAST_TABLE(FAST_DECLARE)
 #undef FAST_DECLARE
 
+extern const cpu_prepare FAST(fast_matmul_prepare), FAST(fast_rope_prepare);
+
 /* Elements start .. start+n-1 of a tensor as floats: in place if they are, else converted into spare (n floats). */
 static inline const float *fast_in(const cpu_view *view, int64_t start, int64_t n, float *spare) {
     if (view->dtype == AIRA_F32) return (const float *)(const void *)view->data + start;

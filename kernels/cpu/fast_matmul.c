@@ -31,7 +31,8 @@ typedef struct product {
     bool b_shared;
     int64_t rows, columns, depth; /* of one task */
     int64_t row_tasks, column_tasks, splits;
-    float *partial; /* [splits][batches, m, n] where splits > 1 */
+    const float *packed; /* all of b, made by pack_whole; NULL: tasks pack */
+    float *partial;      /* [splits][batches, m, n] where splits > 1 */
 } product;
 
 /* --- packing ------------------------------------------------------------------------------------------------------ */
@@ -60,6 +61,15 @@ static void pack_b(const product *p, int64_t base, int64_t k0, int64_t kn, int64
         } else {
             for (int64_t k = 0; k < kn; k++) copy_row(to + k * NR, p->b, base + (k0 + k) * p->n + n0 + j0, width);
         }
+    }
+}
+
+static int64_t padded(int64_t n) { return (n + NR - 1) / NR * NR; }
+
+/* All of a shared b: inner blocks of KB one after the other, each as panels. */
+static void pack_whole(const product *p, float *to) {
+    for (int64_t k0 = 0; k0 < p->k; k0 += KB) {
+        pack_b(p, 0, k0, p->k - k0 < KB ? p->k - k0 : KB, 0, p->n, to + k0 * padded(p->n));
     }
 }
 
@@ -157,13 +167,18 @@ static void multiply_block(const product *p, int64_t batch, int64_t m0, int64_t 
     int64_t a_base = batch * p->m * p->k, b_base = p->b_shared ? 0 : batch * p->k * p->n;
     for (int64_t done = 0; done < depth; done += KB) {
         int64_t kn = depth - done < KB ? depth - done : KB;
-        pack_b(p, b_base, k0 + done, kn, n0, columns, b);
+        const float *panels = b;
+        if (p->packed) {
+            panels = p->packed + (k0 + done) * padded(p->n) + n0 * kn;
+        } else {
+            pack_b(p, b_base, k0 + done, kn, n0, columns, b);
+        }
         for (int64_t r = 0; r < rows; r += MR) {
             int64_t some = rows - r < MR ? rows - r : MR;
             copy_a(p, a_base, m0 + r, some, k0 + done, kn, a);
             for (int64_t j = 0; j < columns; j += NR) {
                 int64_t width = columns - j < NR ? columns - j : NR;
-                tile(p, a, b + j * kn, kn, out, r, j, some, width, done > 0);
+                tile(p, a, panels + j * kn, kn, out, r, j, some, width, done > 0);
             }
         }
     }
@@ -179,7 +194,8 @@ static void run_task(void *opaque, int64_t task, cpu_worker *worker) {
     int64_t depth = p->k - k0 < p->depth ? p->k - k0 : p->depth, at = (batch * p->m + m0) * p->n + n0;
     cpu_mark mark = cpu_scratch_mark(worker);
     int64_t kn = depth < KB ? depth : KB, panels = (columns + NR - 1) / NR;
-    float *a = cpu_alloc(worker, MR * ROW * sizeof *a), *b = cpu_alloc(worker, (size_t)(panels * NR * kn) * sizeof *b);
+    float *a = cpu_alloc(worker, MR * ROW * sizeof *a),
+          *b = cpu_alloc(worker, p->packed ? 1 : (size_t)(panels * NR * kn) * sizeof *b);
     bool half = p->out->dtype == AIRA_BF16 && p->splits == 1;
     bool gather = half && depth > KB; /* several inner blocks: summed in fp32 first */
     float *sums = gather ? cpu_alloc(worker, (size_t)(rows * columns) * sizeof *sums) : NULL;
@@ -219,14 +235,14 @@ static void add_partials(void *opaque, int64_t task, cpu_worker *worker) {
 }
 
 /* Tasks from shapes alone. */
-static void plan_tasks(product *p) {
+static void plan_tasks(product *p, bool alone) {
     int64_t kn = p->k < KB ? p->k : KB, tasks;
     p->columns = PANEL_FLOATS / (kn > 0 ? kn : 1) / NR * NR;
     if (p->columns < NR) p->columns = NR;
     if (p->columns > 2048) p->columns = 2048;
     p->column_tasks = (p->n + p->columns - 1) / p->columns;
     p->rows = 1024 / MR * MR;
-    while (p->rows > 64 && p->batches * ((p->m + p->rows - 1) / p->rows) * p->column_tasks < TASKS &&
+    while (!alone && p->rows > 64 && p->batches * ((p->m + p->rows - 1) / p->rows) * p->column_tasks < TASKS &&
            p->m > p->rows / 2 && p->k < 2048) {
         p->rows = p->rows / 2 / MR * MR;
     }
@@ -234,7 +250,7 @@ static void plan_tasks(product *p) {
     tasks = p->batches * p->row_tasks * p->column_tasks;
     p->splits = 1;
     p->depth = p->k;
-    if (tasks < TASKS && p->k >= 2048) {
+    if (!alone && tasks < TASKS && p->k >= 2048) {
         p->splits = TASKS / tasks;
         if (p->splits > p->k / 1024) p->splits = p->k / 1024;
         p->depth = (p->k + p->splits - 1) / p->splits;
@@ -242,7 +258,7 @@ static void plan_tasks(product *p) {
     }
 }
 
-void FAST(fast_matmul)(const cpu_call *call) {
+static product product_of(const cpu_call *call) {
     const cpu_view *a = &call->in[0], *b = &call->in[1], *out = &call->out[0];
     product p = {.a = a, .b = b, .out = out, .trans_a = call->step->i[0] != 0, .trans_b = call->step->i[1] != 0};
     uint32_t rank = out->shape.rank;
@@ -255,8 +271,27 @@ void FAST(fast_matmul)(const cpu_call *call) {
         p.m *= p.batches;
         p.batches = 1;
     }
+    p.packed = call->prepared;
+    return p;
+}
+
+static size_t packed_bytes(const cpu_call *call) {
+    product p = product_of(call);
+    return p.b_shared ? (size_t)(p.k * padded(p.n)) * sizeof(float) : 0;
+}
+
+static void packed_fill(const cpu_call *call, void *to) {
+    product p = product_of(call);
+    pack_whole(&p, to);
+}
+
+const cpu_prepare FAST(fast_matmul_prepare) = {packed_bytes, packed_fill};
+
+void FAST(fast_matmul)(const cpu_call *call) {
+    product p = product_of(call);
+    const cpu_view *out = &call->out[0];
     if (out->n == 0) return;
-    plan_tasks(&p);
+    plan_tasks(&p, call->alone);
     if (p.splits > 1) {
         p.partial = cpu_alloc(call->worker, (size_t)(p.splits * out->n) * sizeof *p.partial);
         if (!p.partial) return;

@@ -144,7 +144,8 @@ void FAST(fast_scatter_add)(const cpu_call *call) {
 
 typedef struct rope_job {
     const cpu_call *call;
-    float *table; /* [T][n_rot/2][cos, sin], positions 0 .. T-1; NULL: positions are an operand */
+    float *table;        /* being made */
+    const float *angles; /* [T][n_rot/2][cos, sin], positions 0 .. T-1; NULL: positions are an operand */
     int64_t t_n, width, heads, half, n_rot;
     bool interleaved;
     double base, sign;
@@ -189,18 +190,18 @@ static void rope_task(void *opaque, int64_t task, cpu_worker *worker) {
     const cpu_view *x = &job->call->in[0], *out = &job->call->out[0];
     int64_t n = job->heads * job->width, rows = x->shape.dims[0] * job->t_n;
     cpu_mark mark = cpu_scratch_mark(worker);
-    float *spare = cpu_alloc(worker, (size_t)(2 * n + 2 * job->half) * sizeof *spare), *angles = spare + 2 * n;
+    float *spare = cpu_alloc(worker, (size_t)(2 * n + 2 * job->half) * sizeof *spare), *own = spare + 2 * n;
     for (int64_t r = task * ROPE_ROWS; spare && r < (task + 1) * ROPE_ROWS && r < rows; r++) {
         const float *from = fast_in(x, r * n, n, spare);
         float *to = fast_out(out, r * n, spare + n);
-        if (!job->table) rope_angles(job, (double)((const int32_t *)(const void *)job->call->in[1].data)[r], angles);
-        rotate(job, from, job->table ? job->table + 2 * (r % job->t_n) * job->half : angles, to);
+        if (!job->angles) rope_angles(job, (double)((const int32_t *)(const void *)job->call->in[1].data)[r], own);
+        rotate(job, from, job->angles ? job->angles + 2 * (r % job->t_n) * job->half : own, to);
         fast_give(out, r * n, n, to);
     }
     cpu_release(worker, mark);
 }
 
-void FAST(fast_rope)(const cpu_call *call) {
+static rope_job rope_of(const cpu_call *call) {
     const aira_shape *shape = &call->in[0].shape;
     rope_job job = {.call = call, .t_n = shape->dims[1], .heads = shape->dims[2], .width = shape->dims[3]};
     job.n_rot = call->step->i[0] ? call->step->i[0] : job.width;
@@ -208,10 +209,29 @@ void FAST(fast_rope)(const cpu_call *call) {
     job.interleaved = call->step->i[1] != 0;
     job.sign = call->step->i[2] ? -1 : 1;
     job.base = call->step->f[0];
-    if (call->n_in < 2) {
-        job.table = cpu_alloc(call->worker, (size_t)(2 * job.t_n * job.half + 1) * sizeof(float));
+    return job;
+}
+
+static size_t rope_bytes(const cpu_call *call) {
+    rope_job job = rope_of(call);
+    return call->n_in < 2 ? (size_t)(2 * job.t_n * job.half + 1) * sizeof(float) : 0;
+}
+
+static void rope_fill(const cpu_call *call, void *to) {
+    rope_job job = rope_of(call);
+    job.table = to;
+    cpu_parallel(call->worker, job.t_n, rope_table_task, &job);
+}
+
+const cpu_prepare FAST(fast_rope_prepare) = {rope_bytes, rope_fill};
+
+void FAST(fast_rope)(const cpu_call *call) {
+    rope_job job = rope_of(call);
+    job.angles = call->prepared;
+    if (call->n_in < 2 && !job.angles) {
+        job.angles = job.table = cpu_alloc(call->worker, rope_bytes(call));
         if (!job.table) return;
-        cpu_parallel(call->worker, job.t_n, rope_table_task, &job);
+        rope_fill(call, job.table);
     }
-    cpu_parallel(call->worker, (shape->dims[0] * job.t_n + ROPE_ROWS - 1) / ROPE_ROWS, rope_task, &job);
+    cpu_parallel(call->worker, (call->in[0].shape.dims[0] * job.t_n + ROPE_ROWS - 1) / ROPE_ROWS, rope_task, &job);
 }
