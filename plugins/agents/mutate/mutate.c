@@ -3,7 +3,8 @@
  * It needs no network and costs nothing, so it is the baseline that an LLM must beat, and what the quickstart uses.
  *   draft, debug: every layer uniform over the alphabet;
  *   improve: one of: one other token, two other tokens, two positions swapped, the sequence rotated by one;
- *   crossover: a prefix of one parent, the rest of the other.
+ *   crossover: a prefix of one parent, the rest of the other;
+ *   analyse: a sentence, because chance learns nothing.
  * Architectures that the request lists are avoided for `tries` proposals; then the last one is given all the same.
  * Chance is request->seed alone, so the answer is a pure function of the request.
  */
@@ -123,11 +124,10 @@ static const char *propose(const aira_agent_request *request, aira_rng *rng, uin
     return "a fresh random sequence";
 }
 
-static int seen(const aira_agent_request *request, const uint16_t *layers, uint16_t *other) {
+/* Requests hold run-length notation as write_layers makes it, so texts are compared: a long search has many. */
+static int seen(const aira_agent_request *request, const char *notation) {
     for (uint32_t i = 0; i < request->n_nodes; i++)
-        if (read_layers(request, request->nodes[i].architecture, other) &&
-            !memcmp(layers, other, request->n_layers * sizeof *layers))
-            return 1;
+        if (request->nodes[i].architecture && !strcmp(request->nodes[i].architecture, notation)) return 1;
     return 0;
 }
 
@@ -150,6 +150,16 @@ static void destroy(void *self) {
     if (made) made->host->release(made->host, made);
 }
 
+/* An answer, which costs nothing. */
+static aira_status say(const aira_sink *sink, const char *text) {
+    aira_status status = sink->text(sink, text, strlen(text));
+    if (status == AIRA_OK && AIRA_HAS(aira_sink, sink, usage)) {
+        aira_usage usage = {.size = sizeof usage};
+        sink->usage(sink, &usage);
+    }
+    return status;
+}
+
 static aira_status complete(void *self, const aira_agent_request *request, const aira_sink *sink) {
     const instance *made = self;
     const aira_host *host = made->host;
@@ -157,34 +167,26 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     if (n == 0 || n > MAX_LAYERS || request->n_tokens == 0)
         return host->fail(host, AIRA_E_UNSUPPORTED,
                           "agent mutate: it proposes sequences of tokens, and this task asks for none");
-    size_t text_size = (size_t)n * 72 + 256;
+    if (!strcmp(request->operator_name, "analyse")) return say(sink, "Chance does not look at results.\n");
+    size_t size = (size_t)n * 72 + 256;
     uint16_t *layers = host->alloc(host, 2 * (uint64_t)n * sizeof *layers);
-    char *text = host->alloc(host, text_size);
-    aira_status status = AIRA_E_MEMORY;
-    if (!layers || !text) {
-        status = host->fail(host, AIRA_E_MEMORY, "agent mutate: out of memory");
-        goto done;
-    }
+    char *notation = host->alloc(host, 2 * size), *text = notation + size;
+    aira_status status = AIRA_OK;
+    if (!layers || !notation) status = host->fail(host, AIRA_E_MEMORY, "agent mutate: out of memory");
     aira_rng rng = aira_rng_make(aira_key(request->seed, "mutate"), 0);
     const char *what = "";
-    for (int64_t i = 0; i < made->config.tries; i++) {
+    for (int64_t i = 0; status == AIRA_OK && i < made->config.tries; i++) {
         what = propose(request, &rng, layers, layers + n);
-        if (!seen(request, layers, layers + n)) break;
+        if (!write_layers(request, layers, notation, size - 128))
+            status = host->fail(host, AIRA_E_UNSUPPORTED, "agent mutate: the architecture is too long to write");
+        if (!seen(request, notation)) break;
     }
-    int head = snprintf(text, text_size, "I propose %s.\n\n```yaml\nlayers: \"", what);
-    if (head < 0 || !write_layers(request, layers, text + head, text_size - (size_t)head - 8)) {
-        status = host->fail(host, AIRA_E_UNSUPPORTED, "agent mutate: the architecture is too long to write");
-        goto done;
+    if (status == AIRA_OK) {
+        snprintf(text, size, "I propose %s.\n\n```yaml\nlayers: \"%s\"\n```\n", what, notation);
+        status = say(sink, text);
     }
-    strcat(text, "\"\n```\n");
-    status = sink->text(sink, text, strlen(text));
-    if (status == AIRA_OK && AIRA_HAS(aira_sink, sink, usage)) {
-        aira_usage usage = {.size = sizeof usage};
-        sink->usage(sink, &usage);
-    }
-done:
     host->release(host, layers);
-    host->release(host, text);
+    host->release(host, notation);
     return status;
 }
 

@@ -125,3 +125,33 @@ Test(mutate, gives_something_when_all_is_seen) {
     request.n_nodes = 81;
     propose(&request, layers, NULL);
 }
+
+Test(mutate, crosses_a_prefix_with_the_rest_of_another) {
+    const aira_seen_node nodes[] = {{0, -1, "draft", "4mA", "good", 0.5, NULL},
+                                    {1, -1, "draft", "4M", "good", 0.1, NULL}};
+    int cuts[5] = {0};
+    for (uint64_t seed = 0; seed < 600; seed++) {
+        uint16_t layers[4];
+        aira_agent_request request = request_for("crossover", seed);
+        request.nodes = nodes;
+        request.n_nodes = 2;
+        request.parent = 0;
+        request.other_parent = 1;
+        propose(&request, layers, NULL);
+        int cut = 0;
+        while (cut < 4 && layers[cut] == 0) cut++;
+        for (int i = cut; i < 4; i++) cr_assert_eq(layers[i], 1, "seed %d", (int)seed);
+        cr_assert(cut >= 1 && cut <= 3, "both parents give something");
+        cuts[cut]++;
+    }
+    for (int cut = 1; cut <= 3; cut++) cr_assert_gt(cuts[cut], 140, "cut %d: %d times", cut, cuts[cut]);
+}
+
+Test(mutate, analyses_in_a_sentence) {
+    told t = {""};
+    aira_sink sink = {sizeof sink, 0, &t, hear, ignore_usage, never};
+    aira_agent_request request = request_for("analyse", 1);
+    const aira_agent *table = agent->plugin->table;
+    cr_assert_eq(table->complete(agent->self, &request, &sink), AIRA_OK);
+    cr_assert(t.text[0] && !strstr(t.text, "layers"));
+}

@@ -24,7 +24,7 @@ static const aira_schema schema = AIRA_SCHEMA(exhaustive, fields);
 /* A permutation of 0 .. 2^(2 half) - 1. */
 static uint64_t feistel(uint64_t key, uint32_t half, uint64_t x) {
     uint64_t mask = ((uint64_t)1 << half) - 1, left = x >> half, right = x & mask;
-    for (uint64_t round = 0; round < 4; round++) {
+    for (uint64_t round = 0; round < 12; round++) {
         uint32_t words[4];
         aira_philox(key, round, right, words);
         uint64_t mixed = left ^ (((uint64_t)words[0] << 32 | words[1]) & mask);
