@@ -170,9 +170,9 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     if (!strcmp(request->operator_name, "analyse")) return say(sink, "Chance does not look at results.\n");
     size_t size = (size_t)n * 72 + 256;
     uint16_t *layers = host->alloc(host, 2 * (uint64_t)n * sizeof *layers);
-    char *notation = host->alloc(host, 2 * size), *text = notation + size;
+    char *notation = host->alloc(host, size), *text = host->alloc(host, size);
     aira_status status = AIRA_OK;
-    if (!layers || !notation) status = host->fail(host, AIRA_E_MEMORY, "agent mutate: out of memory");
+    if (!layers || !notation || !text) status = host->fail(host, AIRA_E_MEMORY, "agent mutate: out of memory");
     aira_rng rng = aira_rng_make(aira_key(request->seed, "mutate"), 0);
     const char *what = "";
     for (int64_t i = 0; status == AIRA_OK && i < made->config.tries; i++) {
@@ -187,6 +187,7 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     }
     host->release(host, layers);
     host->release(host, notation);
+    host->release(host, text);
     return status;
 }
 

@@ -149,7 +149,7 @@ Test(mutate, crosses_a_prefix_with_the_rest_of_another) {
 
 Test(mutate, analyses_in_a_sentence) {
     told t = {""};
-    aira_sink sink = {sizeof sink, 0, &t, hear, ignore_usage, never};
+    aira_sink sink = {.size = sizeof sink, .core = &t, .text = hear, .usage = ignore_usage, .cancelled = never};
     aira_agent_request request = request_for("analyse", 1);
     const aira_agent *table = agent->plugin->table;
     cr_assert_eq(table->complete(agent->self, &request, &sink), AIRA_OK);
