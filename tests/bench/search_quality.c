@@ -1,0 +1,446 @@
+/* tests/bench/search_quality.c - how fast each search policy finds what is known to be there.
+ *
+ *     build/bench/bench_search_quality [--table FILE] [--out FOLDER] [--replays N]
+ *
+ * All architectures of a small space are known under several seeds (configs/tables/space64.csv). Every policy searches
+ * it N times (default 1,000), in memory, through the search's own tree and the real plugins; agents are called
+ * directly. Replay r draws for every architecture one of its seeds' scores by hash(r, architecture), the same for all
+ * policies.
+ *
+ * Regret after e evaluations: the highest mean score of the space, less the mean score of the architecture that looked
+ * best so far. Policies are compared with random search replay by replay; intervals are 95 % of 2,000 bootstrap samples
+ * of replays. Writes search-quality.html and .csv and prints the table in Markdown.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aira/agent.h"
+#include "aira/rng.h"
+#include "core/base/buf.h"
+#include "core/base/clock.h"
+#include "core/base/fs.h"
+#include "core/compose/notation.h"
+#include "core/plugin/registry.h"
+#include "core/report/internal.h"
+#include "core/report/plot.h"
+#include "core/search/answer.h"
+#include "core/search/question.h"
+#include "core/search/tree.h"
+
+enum { EVALUATIONS = 48, NODES = 500, LAYERS = 16, SPACE = 4096, SEEDS = 16, SAMPLES = 2000, MARKS = 3, THREADS = 2 };
+static const int marks[MARKS] = {8, 16, 32};
+
+typedef struct method {
+    const char *name, *scaffold, *agent; /* YAML; agent NULL: the scaffold proposes */
+} method;
+static const method methods[] = {
+    {"random", "random", NULL},
+    {"greedy + mutate", "greedy", "mutate"},
+    {"evolution + mutate", "evolution", "mutate"},
+    {"evolution (regularised) + mutate", "{use: evolution, preset: regularised}", "mutate"},
+    {"mcts + mutate", "mcts", "mutate"},
+    {"mcts (textbook) + mutate", "{use: mcts, preset: textbook}", "mutate"},
+    {"bayes", "bayes", NULL},
+};
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+static void need(aira_status status, const aira_error *error) {
+    if (status == AIRA_OK) return;
+    fprintf(stderr, "%s\n", error->text);
+    exit(1);
+}
+
+/* ---- the known space ---- */
+
+typedef struct space {
+    const char *tokens[2];
+    uint32_t n_layers, n; /* 2 ^ n_layers architectures */
+    double score[SPACE][SEEDS], mean[SPACE], best;
+    uint32_t n_seeds[SPACE];
+} space;
+
+static uint32_t number_of(const space *s, const uint16_t *layers) {
+    uint32_t number = 0;
+    for (uint32_t i = 0; i < s->n_layers; i++) number = 2 * number + layers[i];
+    return number;
+}
+
+static void read_space(const char *path, space *s) {
+    char *text = NULL, *state = NULL;
+    size_t size = 0;
+    aira_error error = {0};
+    *s = (space){.tokens = {"mA", "M"}, .best = -INFINITY};
+    need(aira__file_read(path, 1 << 24, &text, &size, &error), &error);
+    for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+        char architecture[256];
+        unsigned long seed;
+        double score;
+        uint16_t layers[LAYERS];
+        int n = 0;
+        if (*line == '#' || sscanf(line, "%255[^,],%lu,%lf", architecture, &seed, &score) != 3) continue;
+        need(aira__notation_parse(architecture, s->tokens, 2, layers, 12, &n, &error), &error);
+        s->n_layers = (uint32_t)n;
+        uint32_t at = number_of(s, layers);
+        if (s->n_seeds[at] < SEEDS) s->score[at][s->n_seeds[at]++] = score;
+    }
+    free(text);
+    s->n = 1u << s->n_layers;
+    for (uint32_t i = 0; i < s->n; i++) {
+        for (uint32_t k = 0; k < s->n_seeds[i]; k++) s->mean[i] += s->score[i][k] / s->n_seeds[i];
+        if (!s->n_seeds[i]) {
+            fprintf(stderr, "%s does not hold the whole space\n", path);
+            exit(1);
+        }
+        s->best = fmax(s->best, s->mean[i]);
+    }
+}
+
+static double draw_score(const space *s, uint64_t replay, uint32_t architecture) {
+    aira_rng rng = aira_rng_make(aira_key(replay, "search_quality"), architecture);
+    return s->score[architecture][aira_rng_below(&rng, s->n_seeds[architecture])];
+}
+
+/* ---- one search ---- */
+
+typedef struct player {
+    const space *s;
+    aira__instance *scaffold, *agent;
+    aira_seen_node seen[NODES];
+} player;
+
+static aira_status hear(const aira_sink *sink, const char *bytes, uint64_t n) {
+    return aira__buf_add(sink->core, bytes, n) ? AIRA_OK : AIRA_E_MEMORY;
+}
+static void hear_usage(const aira_sink *sink, const aira_usage *usage) {
+    (void)sink;
+    (void)usage;
+}
+static int32_t never(const aira_sink *sink) {
+    (void)sink;
+    return 0;
+}
+
+static void ask(player *p, const aira__tree *tree, uint32_t idx, uint16_t *layers) {
+    const aira__tree_node *node = &tree->nodes[idx];
+    const aira_agent *table = p->agent->plugin->table;
+    aira__buf text = {0};
+    aira_error error = {0};
+    aira_sink sink = {.size = sizeof sink, .core = &text, .text = hear, .usage = hear_usage, .cancelled = never};
+    aira_agent_request request = {.size = sizeof request,
+                                  .operator_name = aira__operator_name(node->operator_code),
+                                  .state_json = "{}",
+                                  .seed = aira__request_seed(tree->seed, idx, 0),
+                                  .n_layers = p->s->n_layers,
+                                  .n_tokens = 2,
+                                  .tokens = p->s->tokens,
+                                  .parent = node->parent,
+                                  .other_parent = node->other_parent,
+                                  .n_nodes = idx,
+                                  .higher_is_better = 1,
+                                  .nodes = p->seen,
+                                  .node = idx,
+                                  .request_hash = ""};
+    need(table->complete(p->agent->self, &request, &sink), &(aira_error){.text = "the agent failed"});
+    need(aira__answer_parse(text.data, p->s->tokens, 2, (int)p->s->n_layers, layers, &error), &error);
+    aira__buf_free(&text);
+}
+
+/* The node's candidate gets its score at once: nothing is pending. */
+static void settle(player *p, aira__tree *tree, uint32_t idx, const uint16_t *layers, uint64_t replay) {
+    uint32_t at = number_of(p->s, layers);
+    double score = draw_score(p->s, replay, at);
+    char hash[16], *architecture = aira__notation_format(layers, (int)p->s->n_layers, p->s->tokens);
+    aira_error error = {0};
+    snprintf(hash, sizeof hash, "%u", at);
+    aira__outcome outcome = {AIRA_NODE_GOOD, hash, architecture, NULL, NULL, score, score};
+    need(aira__tree_finish(tree, idx, &outcome, &error), &error);
+    free(architecture);
+    const aira__tree_node *node = aira__tree_commit(tree);
+    p->seen[idx] = (aira_seen_node){.idx = idx,
+                                    .parent = node->parent,
+                                    .operator_name = aira__operator_name(node->operator_code),
+                                    .architecture = node->architecture,
+                                    .status = node->duplicate_of >= 0 ? "duplicate" : "good",
+                                    .score = score};
+}
+
+/* regret[e - 1] after e evaluations. */
+static void search(player *p, uint64_t replay, float regret[EVALUATIONS]) {
+    aira__tree tree;
+    aira_error error = {0};
+    int64_t known = 0;
+    double latest = NAN;
+    aira__tree_init(&tree, replay, 1, true);
+    need(aira__tree_shape(&tree, p->s->n_layers, p->s->tokens, 2, &error), &error);
+    while (known < EVALUATIONS && tree.n < NODES) {
+        aira__step step;
+        uint16_t layers[LAYERS];
+        need(aira__tree_step(&tree, p->scaffold->plugin->table, p->scaffold->self, NODES, EVALUATIONS, &step, &error),
+             &error);
+        if (step.kind == AIRA__STEP_STOP) break;
+        int64_t idx = aira__tree_add(&tree, step.action.operator_code, step.action.parent, step.action.other_parent);
+        if (step.kind == AIRA__STEP_PROPOSE) {
+            memcpy(layers, step.action.layers, p->s->n_layers * sizeof *layers);
+            need(aira__tree_propose(&tree, (uint32_t)idx, layers, &error), &error);
+        } else {
+            ask(p, &tree, (uint32_t)idx, layers);
+        }
+        settle(p, &tree, (uint32_t)idx, layers, replay);
+        latest = p->s->best - p->s->mean[number_of(p->s, tree.nodes[aira__tree_best(&tree, false)].layers)];
+        while (known < aira__tree_evaluations(&tree)) regret[known++] = (float)latest;
+    }
+    while (known < EVALUATIONS) regret[known++] = (float)latest; /* it found nothing new any more */
+    aira__tree_release(&tree);
+}
+
+/* ---- all replays ---- */
+
+typedef float curve[EVALUATIONS];
+typedef struct part {
+    const space *s;
+    const method *m;
+    aira__registry *registry;
+    curve *curves;
+    int first, n;
+} part;
+
+static aira__instance *make(aira__registry *registry, const char *kind, const char *yaml) {
+    aira__diagnostics *d = aira__diagnostics_create();
+    aira__document *document = aira__document_parse(yaml, kind, d);
+    aira__instance *made = aira__instance_create(registry, kind, aira__document_root(document), NULL, d);
+    if (!made) {
+        fprintf(stderr, "%s", aira__diagnostics_text(d));
+        exit(1);
+    }
+    aira__document_destroy(document);
+    aira__diagnostics_destroy(d);
+    return made;
+}
+
+static void *play(void *context) {
+    part *work = context;
+    player *p = calloc(1, sizeof *p);
+    if (!p) exit(1);
+    p->s = work->s;
+    p->scaffold = make(work->registry, "scaffold", work->m->scaffold);
+    p->agent = work->m->agent ? make(work->registry, "agent", work->m->agent) : NULL;
+    for (int r = 0; r < work->n; r++) search(p, (uint64_t)(work->first + r), work->curves[work->first + r]);
+    aira__instance_destroy(p->scaffold);
+    aira__instance_destroy(p->agent);
+    free(p);
+    return NULL;
+}
+
+static void play_all(const space *s, const method *m, aira__registry *registry, curve *curves, int replays) {
+    pthread_t threads[THREADS];
+    part parts[THREADS];
+    aira__instance_destroy(make(registry, "scaffold", m->scaffold)); /* loads the plugins, before there are threads */
+    if (m->agent) aira__instance_destroy(make(registry, "agent", m->agent));
+    for (int t = 0; t < THREADS; t++) {
+        int first = replays * t / THREADS;
+        parts[t] = (part){s, m, registry, curves, first, replays * (t + 1) / THREADS - first};
+        if (pthread_create(&threads[t], NULL, play, &parts[t]) != 0) exit(1);
+    }
+    for (int t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
+}
+
+/* ---- figures ---- */
+
+typedef struct figure {
+    double mean, low, high; /* of the difference to random: negative is better */
+} figure;
+
+typedef struct figures {
+    double mean[EVALUATIONS], error[EVALUATIONS]; /* regret, 1.96 standard errors */
+    double at[MARKS];
+    figure difference[MARKS];
+    double seconds;
+} figures;
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static figure bootstrap(curve *a, curve *b, int replays, int at) {
+    static double means[SAMPLES];
+    aira_rng rng = aira_rng_make(aira_key(1, "bootstrap"), (uint64_t)at);
+    figure f = {0, 0, 0};
+    for (int r = 0; r < replays; r++) f.mean += (a[r][at] - b[r][at]) / replays;
+    for (int k = 0; k < SAMPLES; k++) {
+        means[k] = 0;
+        for (int r = 0; r < replays; r++) {
+            uint32_t i = aira_rng_below(&rng, (uint32_t)replays);
+            means[k] += (a[i][at] - b[i][at]) / replays;
+        }
+    }
+    qsort(means, SAMPLES, sizeof *means, by_value);
+    f.low = means[(int)(0.025 * SAMPLES)];
+    f.high = means[(int)(0.975 * SAMPLES) - 1];
+    return f;
+}
+
+static void summarise(curve *curves, curve *random, int replays, figures *f) {
+    for (int e = 0; e < EVALUATIONS; e++) {
+        double sum = 0, squares = 0;
+        for (int r = 0; r < replays; r++) sum += curves[r][e];
+        f->mean[e] = sum / replays;
+        for (int r = 0; r < replays; r++) squares += pow(curves[r][e] - f->mean[e], 2);
+        f->error[e] = 1.96 * sqrt(squares / replays / replays);
+    }
+    for (int k = 0; k < MARKS; k++) {
+        f->at[k] = f->mean[marks[k] - 1];
+        f->difference[k] = bootstrap(curves, random, replays, marks[k] - 1);
+    }
+}
+
+static const char *verdict(const figure *f) {
+    return f->high < 0 ? "beats random" : f->low > 0 ? "is worse than random" : "does not beat random";
+}
+
+/* ---- output ---- */
+
+static void add_csv(aira__buf *b, const figures *all) {
+    aira__buf_text(b, "method,evaluations,regret,regret_error,difference,low,high,verdict\n");
+    for (int m = 0; m < METHODS; m++)
+        for (int e = 0; e < EVALUATIONS; e++) {
+            aira__buf_printf(b, "%s,%d,%.6f,%.6f,", methods[m].name, e + 1, all[m].mean[e], all[m].error[e]);
+            const figure *f = NULL;
+            for (int k = 0; k < MARKS; k++)
+                if (marks[k] == e + 1 && m) f = &all[m].difference[k];
+            if (f) aira__buf_printf(b, "%.6f,%.6f,%.6f,%s", f->mean, f->low, f->high, verdict(f));
+            aira__buf_text(b, f ? "\n" : ",,,\n");
+        }
+}
+
+static void add_chart(aira__buf *b, const figures *all) {
+    report_plot p = {1, EVALUATIONS, 0, NAN, 56, 12, 720, 380};
+    for (int m = 0; m < METHODS; m++) report_widen(&p.y0, &p.y1, all[m].mean[2] + all[m].error[2]);
+    report_plot_open(b, &p, "regret", "evaluations", "regret");
+    for (int m = 0; m < METHODS; m++)
+        for (int pass = 0; pass < 2; pass++) { /* the band, then the line */
+            aira__buf_printf(b, "<path class=\"%s\" d=\"", pass ? "line" : "band");
+            for (int k = 2; k < (pass ? EVALUATIONS : 2 * EVALUATIONS - 2); k++) {
+                int e = k < EVALUATIONS ? k : 2 * EVALUATIONS - 1 - k;
+                double shift = pass ? 0 : k < EVALUATIONS ? all[m].error[e] : -all[m].error[e];
+                aira__buf_printf(b, "%s%.1f %.1f", k == 2 ? "M" : "L", report_plot_x(&p, e + 1),
+                                 report_plot_y(&p, fmin(all[m].mean[e] + shift, p.y1)));
+            }
+            aira__buf_printf(b,
+                             pass ? "\" fill=\"none\" stroke=\"hsl(%d 65%% 45%%)\" stroke-width=\"1.8\"/>"
+                                  : "Z\" fill=\"hsl(%d 65%% 45%%)\" opacity=\".16\"/>",
+                             m * 360 / METHODS);
+        }
+    report_plot_close(b);
+}
+
+static void add_page(aira__buf *b, const space *s, const figures *all, int replays, const char *table) {
+    aira__buf_text(
+        b, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>aira: search quality</title>"
+           "<style>\n");
+    aira__buf_text(b, report_page_css);
+    aira__buf_text(
+        b, "</style></head><body>\n<h1>Search quality</h1>\n<p>Regret after a number of evaluations: the highest "
+           "mean score of the space, less the mean score of the architecture that looked best so far. ");
+    aira__buf_printf(b,
+                     "%d replays of each policy on a space of %u architectures whose scores are known under %u seeds; "
+                     "highest mean %.4f. Every replay draws one of the seeds for each architecture, the same for all "
+                     "policies. Bands: 95 %% of the mean. Table: <code>",
+                     replays, s->n, s->n_seeds[0], s->best);
+    report_escape(b, table);
+    aira__buf_text(b, "</code></p>\n");
+    add_chart(b, all);
+    aira__buf_text(b, "<h2>Against random</h2><p>Paired differences in regret, 95 % bootstrap intervals; below zero is "
+                      "better than random.</p>\n<table><tr><th class=\"l\">policy</th>");
+    for (int k = 0; k < MARKS; k++)
+        aira__buf_printf(b, "<th>regret at %d</th><th>difference</th><th class=\"l\"></th>", marks[k]);
+    aira__buf_text(b, "</tr>\n");
+    for (int m = 0; m < METHODS; m++) {
+        aira__buf_printf(b, "<tr><td class=\"l\"><b style=\"color:hsl(%d 65%% 45%%)\">&#9632;</b> %s</td>",
+                         m * 360 / METHODS, methods[m].name);
+        for (int k = 0; k < MARKS; k++) {
+            const figure *f = &all[m].difference[k];
+            aira__buf_printf(b, "<td>%.4f</td>", all[m].at[k]);
+            if (m)
+                aira__buf_printf(b, "<td>%+.4f [%+.4f, %+.4f]</td><td class=\"l\">%s</td>", f->mean, f->low, f->high,
+                                 verdict(f));
+            else
+                aira__buf_text(b, "<td></td><td></td>");
+        }
+        aira__buf_text(b, "</tr>\n");
+    }
+    aira__buf_text(b, "</table>\n<h2>In words</h2><ul>\n");
+    for (int m = 1; m < METHODS; m++)
+        for (int k = 0; k < MARKS; k++)
+            aira__buf_printf(b, "<li>%s %s at %d evaluations.</li>\n", methods[m].name, verdict(&all[m].difference[k]),
+                             marks[k]);
+    aira__buf_text(b, "</ul></body></html>\n");
+}
+
+static void write_file(const char *folder, const char *name, aira__buf *b) {
+    aira_error error = {0};
+    char *path = aira__path_join(folder, name);
+    if (!path || b->failed) exit(1);
+    need(aira__file_write_atomic(path, b->data, b->size, &error), &error);
+    printf("%s\n", path);
+    free(path);
+    aira__buf_free(b);
+}
+
+static void print_table(const figures *all) {
+    printf("| policy | regret at 8 | difference to random | at 16 | difference | at 32 | difference | ms per search |\n"
+           "|---|---|---|---|---|---|---|---|\n");
+    for (int m = 0; m < METHODS; m++) {
+        printf("| %s |", methods[m].name);
+        for (int k = 0; k < MARKS; k++) {
+            const figure *f = &all[m].difference[k];
+            printf(" %.4f |", all[m].at[k]);
+            if (m)
+                printf(" %+.4f [%+.4f, %+.4f]%s |", f->mean, f->low, f->high,
+                       f->high < 0  ? ""
+                       : f->low > 0 ? ", worse"
+                                    : ", no better");
+            else
+                printf(" |");
+        }
+        printf(" %.1f |\n", 1000 * all[m].seconds);
+    }
+}
+
+int main(int argc, char **argv) {
+    const char *table = "configs/tables/space64.csv", *out = ".";
+    int replays = 1000;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--table")) table = argv[i + 1];
+        if (!strcmp(argv[i], "--out")) out = argv[i + 1];
+        if (!strcmp(argv[i], "--replays")) replays = atoi(argv[i + 1]);
+    }
+    static space s;
+    static figures all[METHODS];
+    aira__registry *registry = NULL;
+    aira_error error = {0};
+    read_space(table, &s);
+    need(aira__registry_create(NULL, &registry, &error), &error);
+    curve *random = calloc((size_t)replays, sizeof *random), *curves = calloc((size_t)replays, sizeof *curves);
+    if (!random || !curves || replays < 2) return fprintf(stderr, "no memory, or fewer than two replays\n"), 1;
+    for (int m = 0; m < METHODS; m++) {
+        double begin = aira__now();
+        play_all(&s, &methods[m], registry, m ? curves : random, replays);
+        all[m].seconds = (aira__now() - begin) * THREADS / replays;
+        summarise(m ? curves : random, random, replays, &all[m]);
+    }
+    aira__buf page = {0}, csv = {0};
+    add_page(&page, &s, all, replays, table);
+    add_csv(&csv, all);
+    print_table(all);
+    write_file(out, "search-quality.html", &page);
+    write_file(out, "search-quality.csv", &csv);
+    free(random);
+    free(curves);
+    aira__registry_destroy(registry);
+    return 0;
+}
