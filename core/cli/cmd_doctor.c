@@ -20,8 +20,11 @@
 #include <yaml.h>
 
 #include "core/base/fs.h"
+#include "core/base/json.h"
 #include "core/cli/cli.h"
 #include "core/http/curl.h"
+#include "core/http/key.h"
+#include "core/search/study.h"
 
 int aira__cmd_doctor(aira__cli *cli, int argc, char **argv);
 
@@ -214,14 +217,41 @@ static void check_folder(doctor *d, const char *path) {
         report(d, "run-dir", gib < 0.1 ? "bad" : "ok", "'%s' is on a local file system, %.1f GiB free", path, gib);
 }
 
+/* Each key of a study's agents once: is it there. Never what it is. */
+static void check_keys(doctor *d, aira__cli *cli, const char *path) {
+    aira_error error = {0};
+    aira__registry *registry = aira__cli_registry(cli, &error);
+    aira__diagnostics *mistakes = aira__diagnostics_create();
+    json_t *seen = json_object(), *search;
+    size_t i;
+    json_t *study = registry && mistakes ? aira__study_load(registry, path, NULL, 0, NULL, false, mistakes) : NULL;
+    if (!study)
+        report(d, "study", "bad", "%.900s", mistakes && registry ? aira__diagnostics_text(mistakes) : error.text);
+    json_array_foreach(json_object_get(study, "searches"), i, search) {
+        for (int who = 0; who < 2; who++) {
+            const json_t *agent = json_object_get(search, who ? "analyst" : "agent");
+            const char *name = aira__json_string(agent, "api_key_env", aira__json_string(agent, "api_key_file", NULL));
+            if (!name || json_object_get(seen, name)) continue;
+            d->failed = json_object_set_new(seen, name, json_true()) != 0 || d->failed;
+            bool there = aira__key_check(agent, &error) == AIRA_OK;
+            report(d, "key", there ? "ok" : "bad", "%s%s", there ? name : error.text, there ? " is set" : "");
+        }
+    }
+    json_decref(study);
+    json_decref(seen);
+    aira__diagnostics_destroy(mistakes);
+}
+
 int aira__cmd_doctor(aira__cli *cli, int argc, char **argv) {
     const char *run_dir = ".";
     const aira__cli_option options[] = {
         {"run-dir", "D", "folder where runs are to be kept", AIRA__CLI_TEXT, &run_dir, false}};
-    const aira__cli_spec spec = {.arguments = "[--run-dir D]",
-                                 .summary = "What this machine offers, what is off, and why.",
-                                 .options = options,
-                                 .n_options = 1};
+    const aira__cli_spec spec = {
+        .arguments = "[STUDY.yaml] [--run-dir D]",
+        .summary = "What this machine offers, what is off, and why; for a study also whether its keys are set.",
+        .options = options,
+        .n_options = 1,
+        .max_names = 1};
     aira__cli_arguments arguments;
     int status = aira__cli_parse(cli, &spec, argc, argv, &arguments);
     if (status >= 0) return status;
@@ -232,6 +262,7 @@ int aira__cmd_doctor(aira__cli *cli, int argc, char **argv) {
     check_sandbox(&d);
     check_plugins(&d, cli);
     check_folder(&d, run_dir);
+    if (arguments.n_names == 1) check_keys(&d, cli, arguments.names[0]);
     status = d.bad ? 1 : 0;
     if (d.failed) status = aira__cli_fail_text(cli, AIRA_E_MEMORY, "out of memory");
     if (!cli->json || d.failed)

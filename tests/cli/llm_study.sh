@@ -55,6 +55,9 @@ expect 2 "study.yaml:4:13: error: agent openai: the variable AIRA_TEST_KEY" "$ai
 has "agent anthropic"
 expect 2 "the variable AIRA_TEST_KEY" "$aira" run "$work/study.yaml" --run-dir "$work/unset"
 [ ! -e "$work/unset" ] || fail "a study without its key left a run directory"
+expect 1 "key        bad" "$aira" doctor "$work/study.yaml"
+expect 0 "AIRA_TEST_KEY is set" env AIRA_TEST_KEY=$key "$aira" doctor "$work/study.yaml"
+case $output in *"$key"*) fail "doctor tells the key" ;; esac
 expect 2 "not a key" "$aira" validate "$work/study.yaml" searches.0.agent.api_key_env=$key
 case $output in *"$key"*) fail "a key given as a name is repeated: $output" ;; esac
 expect 2 "wants a key" "$aira" validate "$work/study.yaml" 'searches.0.agent={use: openai, model: x}'
