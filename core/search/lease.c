@@ -111,9 +111,10 @@ static aira_status settle(aira__queue *q, aira__item *item, bool ok, const char 
         snprintf(not_finite, sizeof not_finite, "the %s score is not a finite number", splits[i]);
         sentence = not_finite;
     }
-    double search = ok ? aira__json_real(scores, "search", NAN) : NAN;
+    bool of_final = item->purpose == AIRA__FOR_FINAL; /* a score that was not asked for is not looked at */
+    double search = ok && !of_final ? aira__json_real(scores, "search", NAN) : NAN;
     double selection = ok ? aira__json_real(scores, "selection", NAN) : NAN;
-    double test = ok ? aira__json_real(scores, "test", NAN) : NAN;
+    double test = ok && of_final ? aira__json_real(scores, "test", NAN) : NAN;
     double flops = aira__json_real(result, "flops", NAN), seconds = aira__json_real(result, "seconds", NAN);
     bool added = false;
     aira__journal_evaluation row = {.hash = item->hash,
