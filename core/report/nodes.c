@@ -181,6 +181,7 @@ static void link_nodes(report_data *d) {
     for (int i = 0; i < d->n_nodes; i++) {
         report_node *n = &d->nodes[i];
         n->parent = same_search(d, n, n->parent);
+        if (n->parent >= i) n->parent = -1; /* a damaged journal; ancestors end */
         n->other_parent = same_search(d, n, n->other_parent);
         n->duplicate_of = same_search(d, n, n->duplicate_of);
     }

@@ -149,8 +149,8 @@ static void trees(aira__buf *b, const report_data *d) {
                          "<circle class=\"%s\" cx=\"6\" cy=\"6\" r=\"5\"/></svg>%s</label>",
                          kinds[i][0], kinds[i][0], kinds[i][1]);
     text(b, "<span><svg width=\"14\" height=\"14\"><circle class=\"won\" cx=\"7\" cy=\"7\" "
-            "r=\"5\"/></svg>submitted</span><label class=\"screen\"><input type=\"checkbox\" id=\"wide\">wide, to "
-            "scroll</label></p>");
+            "r=\"5\"/></svg>submitted</span><label class=\"screen\"><input type=\"checkbox\" id=\"ancestry\">by "
+            "ancestry</label><label class=\"screen\"><input type=\"checkbox\" id=\"wide\">wide, to scroll</label></p>");
     for (int s = 0; s < d->n_searches; s++) {
         const report_search *search = &d->searches[s];
         if (search->n == 0) continue;

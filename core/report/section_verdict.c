@@ -40,7 +40,7 @@ static void badge(aira__buf *b, const report_node *n, const json_t *verdict) {
 }
 
 /* Score figures: on fresh seeds where there are some, and as searched. */
-static void scores(aira__buf *b, const json_t *verdict) {
+static void scores(aira__buf *b, const report_data *d, const json_t *verdict) {
     const json_t *searched = json_object_get(verdict, "as_searched"), *fresh = json_object_get(verdict, "fresh"),
                  *gain = json_object_get(verdict, "gain"), *test = json_object_get(fresh, "test");
     char name[160];
@@ -49,8 +49,11 @@ static void scores(aira__buf *b, const json_t *verdict) {
         open_figure(b);
         report_fixed(b, report_number_in(test, "mean"), 4, false);
         interval(b, test, false);
-        snprintf(name, sizeof name, "test split, %.0f fresh seeds", report_number_in(fresh, "seeds"));
-        close_figure(b, name);
+        snprintf(name, sizeof name, "%.60s on the test split, %.0f fresh seeds", d->metric,
+                 report_number_in(fresh, "seeds"));
+        text(b, "</b><span>");
+        report_escape(b, name);
+        text(b, "</span></div>");
     }
     if (json_is_object(gain)) {
         open_figure(b);
@@ -66,7 +69,9 @@ static void scores(aira__buf *b, const json_t *verdict) {
     if (!json_is_object(test)) {
         open_figure(b);
         report_fixed(b, report_number_in(searched, "search"), 4, false);
-        close_figure(b, "search split, as searched");
+        text(b, "</b><span>");
+        report_escape(b, d->metric);
+        text(b, ", search split</span></div>");
     }
     text(b, "</div>");
 }
@@ -200,7 +205,7 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
     report_escape(b, d->groups[d->searches[n->search].group].name);
     aira__buf_printf(b, ", search %lld, node %lld, seed %lld</span></p>", (long long)d->searches[n->search].id,
                      (long long)n->idx, (long long)d->searches[n->search].seed);
-    scores(b, verdict);
+    scores(b, d, verdict);
     text(b, "<h3>How sure</h3><ul>");
     fresh_sentences(b, verdict);
     if (!d->final)

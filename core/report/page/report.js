@@ -7,7 +7,8 @@
   var SVG = 'http://www.w3.org/2000/svg';
   var panel = document.getElementById('node');
   if (!COUNT || !panel) return;
-  var kinds = ['good', 'again', 'buggy', 'pending'], hidden = {}, drawn = {}, children = null, wide = false, shown = -1;
+  var kinds = ['good', 'again', 'buggy', 'pending'], hidden = {}, drawn = {}, children = null;
+  var wide = false, ancestry = false, shown = -1;
 
   function element(tag, text, name) {
     var e = document.createElement(tag);
@@ -344,17 +345,51 @@
     if (!sorted.length) return [0, 1];
     return [sorted[0], sorted[sorted.length - 1] > sorted[0] ? sorted[sorted.length - 1] : sorted[0] + 1e-3];
   }
+  // Place of every node: by order and score, or by ancestry: children below their parent, side by side.
+  function byScore(t) {
+    for (var k = 0; k < t.n; k++) {
+      var v = N.score[t.first + k];
+      t.px[k] = t.x(k);
+      t.py[k] = v == null ? t.bottom - 8 : t.y(v);
+    }
+  }
+  function byAncestry(t) {
+    var depth = [], low = [], high = [], leaves = 0, deepest = 1, i, k;
+    // Parents come before their children, so one pass up and one pass down do; leaves stand in the order of a walk.
+    for (k = 0; k < t.n; k++) {
+      depth[k] = N.parent[t.first + k] < t.first ? 0 : depth[N.parent[t.first + k] - t.first] + 1;
+      deepest = Math.max(deepest, depth[k]);
+    }
+    var stack = [];
+    for (k = t.n - 1; k >= 0; k--) if (!depth[k]) stack.push(t.first + k);
+    while (stack.length) {
+      i = stack.pop();
+      var list = childrenOf(i);
+      for (k = list.length - 1; k >= 0; k--) stack.push(list[k]);
+      if (!list.length) low[i - t.first] = high[i - t.first] = leaves++;
+    }
+    for (k = t.n - 1; k >= 0; k--) {
+      var parent = N.parent[t.first + k] - t.first;
+      if (low[k] == null || parent < 0) continue;
+      low[parent] = low[parent] == null ? low[k] : Math.min(low[parent], low[k]);
+      high[parent] = high[parent] == null ? high[k] : Math.max(high[parent], high[k]);
+    }
+    for (k = 0; k < t.n; k++) {
+      t.px[k] = t.left + 8 + (leaves > 1 ? ((low[k] || 0) + (high[k] || 0)) / 2 / (leaves - 1) : 0.5) * (t.width - 16);
+      t.py[k] = t.top + 4 + depth[k] / deepest * (t.height - 12);
+    }
+  }
   function layout(search) {
     var first = DATA.searches[search][1], n = DATA.searches[search][2];
     var between = scoreRange(N.score.slice(first, first + n)), margin = 0.06 * (between[1] - between[0]);
-    var t = {first: first, n: n, left: 52, top: 26, height: 250, width: wide ? Math.min(12000, Math.max(860, n * 5)) : 860, y1: between[1] + margin, y0: between[0] - margin};
+    var t = {first: first, n: n, left: ancestry ? 8 : 52, top: 26, height: 250, y1: between[1] + margin, y0: between[0] - margin, px: [], py: []};
+    t.width = (wide ? Math.min(12000, Math.max(860, n * 5)) : 860) + 52 - t.left;
     t.bottom = t.top + t.height;
     t.radius = n > 2000 ? 2 : n > 400 ? 2.6 : n > 120 ? 3.6 : 4.5;
     t.x = function (k) { return t.left + 8 + (n > 1 ? k / (n - 1) : 0.5) * (t.width - 16); };
     t.y = function (v) { return t.top + (t.y1 - v) / (t.y1 - t.y0) * (t.height - 26); };
-    t.at = function (i) {
-      return [t.x(i - first), N.score[i] == null ? t.bottom - 8 : t.y(N.score[i])];
-    };
+    t.at = function (i) { return [t.px[i - first], t.py[i - first]]; };
+    (ancestry ? byAncestry : byScore)(t);
     return t;
   }
   function draw(details) {
@@ -363,7 +398,7 @@
     var t = layout(search), paths = {good: '', again: '', buggy: '', pending: ''}, links = '';
     var s = shape('svg', {'class': 'plot tree', width: t.left + t.width + 14, height: t.bottom + 40,
       viewBox: '0 0 ' + (t.left + t.width + 14) + ' ' + (t.bottom + 40), role: 'img', 'aria-label': 'search tree'});
-    ticks(s, t);
+    if (!ancestry) ticks(s, t);
     for (var i = t.first; i < t.first + t.n; i++) {
       var at = t.at(i), where = at[0].toFixed(1) + ' ' + at[1].toFixed(1);
       paths[kindOf(i)] += 'M' + where + 'h0';
@@ -371,7 +406,7 @@
       var from = t.at(N.parent[i]);
       links += 'M' + from[0].toFixed(1) + ' ' + from[1].toFixed(1) + 'L' + where;
     }
-    s.appendChild(shape('path', {'class': 'axis', d: 'M' + t.left + ' ' + t.bottom + 'h' + t.width}));
+    if (!ancestry) s.appendChild(shape('path', {'class': 'axis', d: 'M' + t.left + ' ' + t.bottom + 'h' + t.width}));
     s.appendChild(shape('path', {'class': t.n > 300 ? 'link many' : 'link', d: links}));
     t.trail = s.appendChild(shape('path', {'class': 'trail'}));
     t.paths = {};
@@ -400,17 +435,15 @@
       t.title.textContent = i < 0 ? '' : 'node ' + N.idx[i] + ': ' + DATA.operators[N.operator[i]] + ', ' + fixed(N.score[i]) + '  ' + architectureOf(i);
     });
   }
-  // The nearest visible node within so many pixels. Its neighbours in order are its neighbours in the picture.
+  // The nearest visible node within so many pixels.
   function nearest(t, event, reach) {
     var p = t.svg.createSVGPoint(), best = -1, least = reach * reach;
     p.x = event.clientX;
     p.y = event.clientY;
     p = p.matrixTransform(t.svg.getScreenCTM().inverse());
-    var per = t.n > 1 ? (t.width - 16) / (t.n - 1) : t.width, middle = Math.round((p.x - t.left - 8) / per);
-    var from = Math.max(0, middle - Math.ceil(reach / per)), to = Math.min(t.n - 1, middle + Math.ceil(reach / per));
-    for (var k = t.n === 1 ? 0 : from; k <= to; k++) {
-      var i = t.first + k, at = t.at(i), d = (at[0] - p.x) * (at[0] - p.x) + (at[1] - p.y) * (at[1] - p.y);
-      if (d < least && !hidden[kindOf(i)]) { least = d; best = i; }
+    for (var k = 0; k < t.n; k++) {
+      var x = t.px[k] - p.x, y = t.py[k] - p.y, d = x * x + y * y;
+      if (d < least && !hidden[kindOf(t.first + k)]) { least = d; best = t.first + k; }
     }
     return best;
   }
@@ -427,15 +460,18 @@
     if (details.open) draw(details);
     details.addEventListener('toggle', function () { if (details.open) draw(details); });
   });
-  document.getElementById('wide').addEventListener('change', function () {
-    wide = this.checked;
+  function redraw() {
+    wide = document.getElementById('wide').checked;
+    ancestry = document.getElementById('ancestry').checked;
     for (var k in drawn) {
       var details = drawn[k].svg.closest('details');
       drawn[k].svg.parentNode.remove();
       delete drawn[k];
       if (details.open) draw(details);
     }
-  });
+  }
+  document.getElementById('wide').addEventListener('change', redraw);
+  document.getElementById('ancestry').addEventListener('change', redraw);
   document.querySelectorAll('#kinds input[data-kind]').forEach(function (box) {
     box.addEventListener('change', function () {
       hidden[box.dataset.kind] = !box.checked;
