@@ -193,6 +193,7 @@ static void add_node(report_data *d, json_t *data, json_t *columns, int index) {
     add(columns, "status", word(json_object_get(data, "statuses"), n->status));
     add(columns, "cause", word(json_object_get(data, "causes"), n->cause));
     add(columns, "standing", word(json_object_get(data, "standings"), n->standing));
+    add(columns, "decision", word(json_object_get(data, "decisions"), n->decision));
     add(columns, "layers", layers_text(d, n));
     add(columns, "score", rounded(n->search_score));
     add(columns, "selection", rounded(n->selection_score));
@@ -203,6 +204,7 @@ static void add_node(report_data *d, json_t *data, json_t *columns, int index) {
     add(columns, "parameters", rounded(e && e->parameters >= 0 ? (double)e->parameters : NAN));
     add(columns, "flops", rounded(e ? e->flops : NAN));
     add(columns, "seconds", rounded(e ? e->seconds : NAN));
+    if (*n->test) set_at(json_object_get(data, "tests"), index, d, n->test, NOTE_BYTES);
     if (*n->note) set_at(json_object_get(data, "notes"), index, d, n->note, NOTE_BYTES);
     if (!n->n_layers && *n->architecture)
         set_at(json_object_get(data, "architectures"), index, d, n->architecture, NOTE_BYTES);
@@ -210,10 +212,10 @@ static void add_node(report_data *d, json_t *data, json_t *columns, int index) {
 
 json_t *report_node_data(report_data *d) {
     int *order = report_importance(d);
-    json_t *data = json_pack("{s:s, s:b, s:i, s:[], s:[], s:[], s:[], s:[], s:[], s:{}, s:{}, s:{}}", "metric",
-                             d->metric, "higher", d->higher_is_better, "won",
+    json_t *data = json_pack("{s:s, s:b, s:i, s:[], s:[], s:[], s:[], s:[], s:[], s:[], s:{}, s:{}, s:{}, s:{}}",
+                             "metric", d->metric, "higher", d->higher_is_better, "won",
                              d->submitted >= 0 ? d->submitted : d->best, "tokens", "searches", "operators", "statuses",
-                             "causes", "standings", "notes", "architectures", "nodes");
+                             "causes", "standings", "decisions", "notes", "tests", "architectures", "nodes");
     if (!order || !data) {
         free(order);
         json_decref(data);

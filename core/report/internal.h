@@ -47,7 +47,8 @@ typedef struct report_node {
     int64_t idx, seed; /* seed: of the training behind its scores */
     const char *operator_name, *status, *hash, *architecture, *note, *cause, *standing; /* "" if none */
     const char *plan, *analysis;                                                        /* hashes of texts, "" */
-    double search_score, selection_score, spread, created, finished;                    /* NAN */
+    const char *decision, *test; /* the scaffold's reason; what the test of a contender said; "" */
+    double search_score, selection_score, spread, created, finished; /* NAN */
     int64_t seeds;
     double money_usd; /* of its calls; NAN */
     int evaluation;   /* index of the one to show, -1 */

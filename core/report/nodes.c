@@ -167,6 +167,8 @@ static bool read_node(report_data *d, report_query *q, int search) {
                           .standing = report_query_text(q, 17),
                           .plan = report_query_text(q, 18),
                           .analysis = report_query_text(q, 19),
+                          .decision = "",
+                          .test = "",
                           .created = report_query_real(q, 20),
                           .finished = report_query_real(q, 21),
                           .money_usd = NAN};
@@ -187,6 +189,38 @@ static void link_nodes(report_data *d) {
     }
 }
 
+/* First node from `at` on that is not before (search, idx), which come in this order; n_nodes: none. */
+static int seek(const report_data *d, int at, int64_t search, int64_t idx) {
+    while (at < d->n_nodes && (d->searches[d->nodes[at].search].id < search ||
+                               (d->searches[d->nodes[at].search].id == search && d->nodes[at].idx < idx)))
+        at++;
+    return at;
+}
+
+static bool is_node(const report_data *d, int at, int64_t search, int64_t idx) {
+    return at < d->n_nodes && d->searches[d->nodes[at].search].id == search && d->nodes[at].idx == idx;
+}
+
+static aira_status read_reasons(report_data *d, aira_error *error) {
+    report_query q;
+    aira_status status = report_query_open(d,
+                                           "SELECT search, idx, kind = 'standing', text FROM event WHERE kind IN "
+                                           "('decision', 'standing') AND idx IS NOT NULL ORDER BY search, idx, id",
+                                           &q, error);
+    if (status) return status;
+    for (int at = 0; report_query_next(&q);) {
+        int64_t search = report_query_int(&q, 0, 0), idx = report_query_int(&q, 1, 0);
+        at = seek(d, at, search, idx);
+        if (!is_node(d, at, search, idx)) continue;
+        const char *text = report_query_text(&q, 3);
+        if (report_query_int(&q, 2, 0))
+            d->nodes[at].test = text;
+        else
+            d->nodes[at].decision = text;
+    }
+    return report_query_close(&q, error);
+}
+
 static aira_status read_money(report_data *d, aira_error *error) {
     report_query q;
     aira_status status = report_query_open(
@@ -194,11 +228,8 @@ static aira_status read_money(report_data *d, aira_error *error) {
     if (status) return status;
     for (int at = 0; report_query_next(&q);) {
         int64_t search = report_query_int(&q, 0, 0), idx = report_query_int(&q, 1, 0);
-        while (at < d->n_nodes && (d->searches[d->nodes[at].search].id < search ||
-                                   (d->searches[d->nodes[at].search].id == search && d->nodes[at].idx < idx)))
-            at++;
-        if (at < d->n_nodes && d->searches[d->nodes[at].search].id == search && d->nodes[at].idx == idx)
-            d->nodes[at].money_usd = report_query_real(&q, 2);
+        at = seek(d, at, search, idx);
+        if (is_node(d, at, search, idx)) d->nodes[at].money_usd = report_query_real(&q, 2);
     }
     return report_query_close(&q, error);
 }
@@ -229,5 +260,6 @@ aira_status report_read_nodes(report_data *d, aira_error *error) {
     }
     link_nodes(d);
     status = report_query_close(&q, error);
+    if (!status) status = read_reasons(d, error);
     return status ? status : read_money(d, error);
 }

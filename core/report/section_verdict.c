@@ -110,6 +110,13 @@ static void fresh_sentences(aira__buf *b, const json_t *verdict) {
     }
 }
 
+static void contender_sentence(aira__buf *b, const report_node *n) {
+    if (!*n->test) return;
+    text(b, "<li>When it was found, its search tested it: ");
+    report_escape(b, n->test);
+    text(b, ".</li>");
+}
+
 static void seeds_sentences(aira__buf *b, const report_data *d, const json_t *verdict) {
     const json_t *searched = json_object_get(verdict, "as_searched");
     int repeated, same = (int)json_integer_value(json_object_get(verdict, "equals"));
@@ -212,6 +219,7 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
         text(b, "<li><b>No final scoring on fresh seeds was made</b>, so the scores above also chose the winner and "
                 "flatter it.</li>");
     seeds_sentences(b, d, verdict);
+    contender_sentence(b, n);
     text(b, "</ul>");
     if (d->final) {
         report_final_chart(b, d);

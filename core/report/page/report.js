@@ -303,6 +303,9 @@
     row.appendChild(button('next →', i + 1 < first + DATA.searches[s][2] ? i + 1 : -1));
     panel.appendChild(row);
     panel.appendChild(facts(i));
+    var why = DATA.decisions[N.decision[i]];
+    if (why) panel.appendChild(element('p', 'Why this operator: ' + why, 'dim'));
+    if (DATA.tests[i]) panel.appendChild(element('p', 'Test as a contender: ' + DATA.tests[i]));
     if (DATA.notes[i]) panel.appendChild(element('pre', DATA.notes[i]));
     var plan = DATA.texts.nodes[i] && DATA.texts.nodes[i].plan;
     if (plan != null) { panel.appendChild(element('h3', 'Plan')); panel.appendChild(element('pre', pooled(plan))); }
