@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/rng.h"
+
 #define MAX_TEXT 65536u /* of an architecture with its runs written out */
 
 static const char *const column_names[] = {"architecture", "seed", "search", "selection", "test", "seconds"};
@@ -162,9 +164,22 @@ char *lookup_read_file(const aira_host *host, const char *path, size_t *size) {
     return NULL;
 }
 
-const lookup_row *lookup_find(const lookup *made, const char *key, uint64_t seed) {
-    const lookup_row *exact = find(made, key, seed, 0);
-    return exact ? exact : find(made, key, 0, 1);
+/* The n-th row of an architecture, the latest line first; n may be too large: *count is how many there are. */
+static const lookup_row *row_of(const lookup *made, const char *key, uint32_t n, uint32_t *count) {
+    const lookup_row *found = NULL;
+    *count = 0;
+    for (uint32_t at = made->buckets[fnv(key, strlen(key)) & (made->n_buckets - 1)]; at; at = made->rows[at - 1].next)
+        if (!strcmp(made->rows[at - 1].key, key) && (*count)++ == n) found = &made->rows[at - 1];
+    return found;
+}
+
+const lookup_row *lookup_find(const lookup *made, const char *key, uint64_t seed, int drawn) {
+    const lookup_row *row = find(made, key, seed, 0);
+    uint32_t n = 0;
+    if (!row) row = find(made, key, 0, 1);
+    if (row || !drawn) return row;
+    (void)row_of(made, key, 0, &n);
+    return n ? row_of(made, key, (uint32_t)(aira_key(seed, key) % n), &n) : NULL;
 }
 
 aira_status lookup_load(const aira_host *host, const char *path, lookup *made) {

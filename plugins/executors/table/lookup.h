@@ -34,8 +34,9 @@ typedef struct lookup {
 /* Errors name file and line. Release also after one. */
 aira_status lookup_load(const aira_host *host, const char *path, lookup *out);
 void lookup_release(lookup *);
-/* key: tokens with one blank between. The row of this seed, else the one for every seed, else NULL. */
-const lookup_row *lookup_find(const lookup *, const char *key, uint64_t seed);
+/* key: tokens with one blank between. The row of this seed, else the one for every seed, else (where drawn) one of the
+   architecture's rows by hash of the seed, else NULL. */
+const lookup_row *lookup_find(const lookup *, const char *key, uint64_t seed, int drawn);
 /* A whole file, host->alloc'ed and NUL-terminated; NULL after host->fail. */
 char *lookup_read_file(const aira_host *host, const char *path, size_t *size);
 

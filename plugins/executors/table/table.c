@@ -20,11 +20,17 @@
 
 typedef struct table {
     const char *path;
+    int32_t seeds;
 } table;
+
+enum { EXACT, DRAWN };
+static const char *const seed_names[] = {"exact", "drawn", NULL};
 
 static const aira_field fields[] = {
     {"path", "CSV file with the columns architecture, seed, search, selection, test, seconds", AIRA_T_PATH,
      AIRA_REQUIRED, (uint32_t)offsetof(table, path), 0, 0, 0, 0, NULL, NULL},
+    AIRA_F_CHOICE(table, seeds, seed_names, EXACT,
+                  "a seed without a row: exact, the evaluation fails; drawn, one of the architecture's rows by hash"),
 };
 static const aira_schema schema = AIRA_SCHEMA(table, fields);
 
@@ -32,6 +38,7 @@ typedef struct instance {
     const aira_host *host;
     const aira_json_service *json;
     lookup rows;
+    int drawn;
 } instance;
 
 typedef struct answers { /* a lease being answered */
@@ -114,7 +121,7 @@ static void scores(const answers *a, int64_t i, const lookup_row *r, char text[2
 /* The result as text, host->alloc'ed; NULL after host->fail. */
 static char *result_text(const answers *a, int64_t i, const char *id, const char *key, uint64_t seed) {
     const instance *made = a->made;
-    const lookup_row *r = lookup_find(&made->rows, key, seed);
+    const lookup_row *r = lookup_find(&made->rows, key, seed, made->drawn);
     char sentence[1200], all[256] = "", seconds[40];
     bool good = r && isfinite(r->value[SEARCH]);
     if (!r)
@@ -238,6 +245,7 @@ static aira_status create(const aira_host *host, const void *config, void **self
     if (!made) return host->fail(host, AIRA_E_MEMORY, "executor table: out of memory");
     made->host = host;
     made->json = json;
+    made->drawn = ((const table *)config)->seeds == DRAWN;
     aira_status status = lookup_load(host, ((const table *)config)->path, &made->rows);
     if (status == AIRA_OK)
         *self = made;

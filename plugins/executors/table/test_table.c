@@ -141,6 +141,36 @@ Test(table, refuses_tables_with_the_place) {
     }
 }
 
+Test(table, draws_a_row_for_a_seed_without_one) {
+    lab l;
+    char name[32];
+    int count[3] = {0};
+    open_lab(&l, "architecture,seed,search\nM,1,0\nM,2,1\nmA,1,7\nM,3,2\n");
+    aira__instance_destroy(l.executor);
+    char path[600];
+    aira_error error = {0};
+    snprintf(path, sizeof path, "%s/table.csv", l.folder.path);
+    json_t *config = json_pack("{s:s, s:s, s:s}", "use", "table", "path", path, "seeds", "drawn"), *all = json_array();
+    cr_assert_eq(aira__instance_create_json(l.registry, "executor", config, &l.executor, &error), AIRA_OK, "%s",
+                 error.text);
+    json_decref(config);
+    for (int k = 1; k < 304; k++) {
+        snprintf(name, sizeof name, "e-%d", k);
+        want(all, name, "M", k);
+    }
+    cr_assert_eq(submit(&l, all, "1"), AIRA_OK);
+    for (int k = 1; k < 304; k++) {
+        snprintf(name, sizeof name, "1/e-%d.json", k);
+        json_t *one = result(&l, name);
+        int score = (int)aira__json_real(json_object_get(one, "scores"), "search", 9);
+        cr_assert(score <= 2 && (k > 3 || score == k - 1), "seed %d: %d", k, score);
+        count[score]++;
+        json_decref(one);
+    }
+    for (int i = 0; i < 3; i++) cr_assert(abs(count[i] - 101) < 40, "row %d: %d times", i, count[i]);
+    close_lab(&l);
+}
+
 Test(table, answers_large_leases) {
     lab l;
     char name[32];
