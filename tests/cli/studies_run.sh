@@ -1,5 +1,6 @@
 #!/bin/sh
-# Every shipped study, cut short by overrides, runs to its end; the command agent's answers are its own.
+# Every shipped study that needs neither key nor data, cut short by overrides, runs to its end (of the small compose
+# studies one: they differ in their tasks alone, which tests/cli/configs.sh reads); the command agent's answers are its own.
 set -eu
 aira=$1/bin/aira
 cd "$2"
@@ -7,8 +8,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED: $*"; exit 1; }
 for study in configs/studies/*.yaml; do
-    name=$(basename "$study" .yaml)
-    "$aira" run "$study" task.proxies.0.recipe.steps=2 task.proxies.0.recipe.eval_rows=128 --run-dir "$work/$name" --json \
+    name=$(basename "$study" .yaml) more=
+    case $name in
+    compose-mad-2-small) more="task.proxies.1.recipe.steps=2 task.proxies.2.recipe.steps=2" ;;
+    compose-*) continue ;;
+    esac
+    # shellcheck disable=SC2086 # a list of words
+    "$aira" run "$study" task.proxies.0.recipe.steps=2 task.proxies.0.recipe.eval_rows=128 $more --run-dir "$work/$name" --json \
         >"$work/$name.json" 2>"$work/$name.log" || fail "$study: $(tail -3 "$work/$name.log")"
     python3 - "$work/$name.json" <<'PYTHON' || fail "$study: not what the contract says"
 import json, os, sys
@@ -17,7 +23,7 @@ keys = {"report", "run_dir", "state", "nodes", "evaluations", "best", "submitted
 assert set(r) == keys, set(r) ^ keys
 assert r["state"] == "done" and os.path.exists(r["report"])
 assert set(r["best"]) == set(r["submitted"]) == {"architecture", "score", "node", "search", "standing", "seeds", "spread", "interval"}
-assert set(r["final"]) == {"seeds", "of", "opened", "test", "gain"} and len(r["final"]["gain"]) == 1
+assert set(r["final"]) == {"seeds", "of", "opened", "test", "gain"} and len(r["final"]["gain"]) >= 1
 assert set(r["final"]["gain"][0]) == {"of", "over", "searched", "gain", "interval", "level", "covers_zero", "seeds"}
 assert all(set(a) == {"by", "architecture", "support", "cluster_size"} for a in r["aggregated"]), r["aggregated"]
 assert all(os.path.exists(e["model"]) for e in r["extrapolated"])
