@@ -12,6 +12,7 @@
 #include "core/base/json.h"
 #include "core/cli/cli.h"
 #include "core/cli/execute.h"
+#include "core/cli/final_text.h"
 #include "core/search/recording.h"
 #include "core/search/run.h"
 #include "core/search/study.h"
@@ -24,14 +25,11 @@ static void on_signal(int number) {
 }
 
 static void print_summary(const json_t *summary) {
-    const json_t *best = json_object_get(summary, "best"), *aggregated = json_object_get(summary, "aggregated"), *item;
+    const json_t *aggregated = json_object_get(summary, "aggregated"), *item;
     size_t i;
     printf("%s: %lld nodes, %lld evaluations\n", aira__json_string(summary, "state", "?"),
            (long long)aira__json_int(summary, "nodes", 0), (long long)aira__json_int(summary, "evaluations", 0));
-    if (json_is_object(best))
-        printf("best        %-24s %.6g (search %lld, node %lld)\n", aira__json_string(best, "architecture", "?"),
-               aira__json_real(best, "score", 0), (long long)aira__json_int(best, "search", 0),
-               (long long)aira__json_int(best, "node", 0));
+    aira__print_scores(summary);
     json_array_foreach(aggregated, i, item)
         printf("%-11s %s\n", aira__json_string(item, "by", "?"), aira__json_string(item, "architecture", "?"));
     json_array_foreach(json_object_get(summary, "extrapolated"), i, item)

@@ -4,6 +4,7 @@
 #include "core/base/fs.h"
 #include "core/base/json.h"
 #include "core/cli/cli.h"
+#include "core/cli/final_text.h"
 #include "core/search/run.h"
 
 static void print_used(const json_t *budget, const char *key) {
@@ -15,14 +16,10 @@ static void print_used(const json_t *budget, const char *key) {
 
 static void print_number(const json_t *budget, const char *key) {
     const json_t *value = json_object_get(budget, key);
-    if (json_is_number(value)) printf("%-12s %.6g\n", key, json_number_value(value));
-}
-
-static void print_best(const char *name, const json_t *best) {
-    if (json_is_object(best))
-        printf("%-12s %s  %.6g  (search %lld, node %lld)\n", name, aira__json_string(best, "architecture", "?"),
-               aira__json_real(best, "score", 0), (long long)aira__json_int(best, "search", 0),
-               (long long)aira__json_int(best, "node", 0));
+    const json_t *limit = json_object_get(json_object_get(budget, "limits"), key);
+    if (json_is_number(value)) printf("%-12s %.6g", key, json_number_value(value));
+    if (json_is_number(value) && json_is_number(limit)) printf(" of %.6g", json_number_value(limit));
+    if (json_is_number(value)) printf("\n");
 }
 
 int aira__cmd_status(aira__cli *cli, int argc, char **argv);
@@ -54,8 +51,7 @@ int aira__cmd_status(aira__cli *cli, int argc, char **argv) {
     print_number(budget, "flops");
     print_number(budget, "tokens");
     print_number(budget, "money_usd");
-    print_best("best", json_object_get(summary, "best"));
-    print_best("submitted", json_object_get(summary, "submitted"));
+    aira__print_scores(summary);
     if (json_is_string(json_object_get(summary, "report")))
         printf("%-12s %s\n", "report", aira__json_string(summary, "report", ""));
     json_decref(summary);

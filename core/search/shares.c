@@ -113,9 +113,35 @@ static aira_status cut(aira__run *run, aira__search *s, const char *reason, aira
     return want_again(run, error);
 }
 
+/* Once it is known what a training costs: is there room for one candidate? Said as soon as it can be. */
+static aira_status look_at_cost(aira__run *run, aira_error *error) {
+    const aira__usage *u = &run->ledger.study;
+    if (run->cost_told || !u->trainings || !(u->device_seconds > 0)) return AIRA_OK;
+    double seeds = run->n_searches ? run->searches[0].tree.seeds : 1;
+    double one = u->device_seconds / (double)u->trainings, flops = u->flops / (double)u->trainings;
+    const struct {
+        const char *name;
+        double needed, limit;
+    } rows[] = {{"wall time (s)", one, run->budget.wall},
+                {"device seconds", one * seeds, run->budget.device_seconds},
+                {"FLOPs", flops * seeds, run->budget.flops}};
+    run->cost_told = true;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char sentence[256];
+        if (rows[i].limit < 0 || !(rows[i].needed > rows[i].limit)) continue;
+        snprintf(sentence, sizeof sentence,
+                 "a first candidate needs %.3g of %s (measured), more than the study's %.3g: nothing can be compared; "
+                 "give more, or make the task smaller",
+                 rows[i].needed, rows[i].name, rows[i].limit);
+        aira__log(AIRA_LOG_WARN, "%s", sentence);
+        return aira__journal_event(run->journal, "budget", -1, -1, sentence, error);
+    }
+    return AIRA_OK;
+}
+
 aira_status aira__limits_look(aira__run *run, aira__limit *limit, char *sentence, size_t size, aira_error *error) {
     double seconds = aira__run_seconds(run);
-    aira_status status = AIRA_OK;
+    aira_status status = look_at_cost(run, error);
     run->ledger.study.seconds = seconds;
     *limit = aira__budget_reached(&run->budget, &run->ledger.study, sentence, size);
     for (int i = 0; status == AIRA_OK && *limit == AIRA__LIMIT_NONE && i < run->n_searches; i++) {

@@ -36,3 +36,22 @@ db = sqlite3.connect(sys.argv[1] + "/run/journal.db")
 assert db.execute("SELECT count(*) FROM event WHERE kind = 'test_opened'").fetchone()[0] == 1, "a resumed run opened the test split again"
 assert json.load(open(sys.argv[1] + "/said.json"))["final"] == json.load(open(sys.argv[1] + "/again.json"))["final"]
 PYTHON
+
+# A worker does not open the test split for anything but the final scoring, whatever a lease says.
+for purpose in search final; do
+    mkdir "$work/$purpose"
+    python3 - "$work" $purpose <<'PYTHON'
+import json, sys
+study = json.load(open(sys.argv[1] + "/run/study.json"))
+one = {"id": "x", "layers": ["M"] * 4, "options": [], "task": study["task"], "seed": 5, "purpose": sys.argv[2], "search": 0, "splits": ["test"]}
+json.dump({"version": 1, "lease": "1", "device": study["device"], "plugin_paths": [], "evaluations": [one], "limits": {"seconds": 0, "memory_bytes": 0}},
+          open(sys.argv[1] + "/" + sys.argv[2] + "/lease.json", "w"))
+PYTHON
+    "$aira" worker "$work/$purpose" || fail "the worker failed as a whole"
+done
+python3 - "$work" <<'PYTHON'
+import json, sys
+refused, done = (json.load(open(sys.argv[1] + "/" + p + "/x.json")) for p in ("search", "final"))
+assert refused["status"] == "failed" and "test split is refused" in refused["error"] and refused["scores"]["test"] is None, refused
+assert done["status"] == "ok" and 0 <= done["scores"]["test"] <= 1, done
+PYTHON
