@@ -145,7 +145,7 @@ static void draw_player(aira__buf *b, const compare_data *d, const report_plot *
         for (int i = 1; i <= n; i++) {
             int k = side == 0 ? i : n + 1 - i;
             if (!aira__compare_anytime(d, player, task, step_of(most, k, n), q)) continue;
-            if (side == 0 && !begun) aira__buf_printf(b, "<path class=\"band t%d\" d=\"", player % COLOURS);
+            if (side == 0 && !begun) aira__buf_printf(b, "<path class=\"band f%d\" d=\"", player % COLOURS);
             aira__buf_printf(b, "%c%.1f %.1f", side == 0 && !begun ? 'M' : 'L',
                              report_plot_x(plot, step_of(most, k, n)), report_plot_y(plot, q[side == 0 ? 2 : 0]));
             begun = true;

@@ -87,21 +87,56 @@ static void budget_row(aira__buf *b, const char *name, double used, const json_t
     text(b, "</td></tr>");
 }
 
+typedef struct used {
+    double candidates, evaluations, wall, device_seconds, flops, tokens, money_usd;
+} used;
+
+/* only_limited: rows without a limit are left out. name: before each, or "". */
+static void budget_rows(aira__buf *b, const char *name, const used *u, const json_t *limits, bool only_limited) {
+    const struct {
+        const char *name, *key;
+        double used;
+        bool seconds;
+    } rows[] = {{"candidates (nodes)", "candidates", u->candidates, false},
+                {"evaluations (trainings for searches)", "evaluations", u->evaluations, false},
+                {"wall time", "wall", u->wall, true},
+                {"device time", "device_seconds", u->device_seconds, true},
+                {"training FLOPs", "flops", u->flops, false},
+                {"agents' tokens, in and out", "tokens", u->tokens, false},
+                {"money, USD", "money", u->money_usd, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char label[128];
+        if (only_limited && isnan(report_number_in(limits, rows[i].key))) continue;
+        snprintf(label, sizeof label, "%s%s", name, rows[i].name);
+        budget_row(b, label, rows[i].used, limits, rows[i].key, rows[i].seconds);
+    }
+}
+
+/* Limits of the study, and those that a search has of its own. */
 static void budget(aira__buf *b, const report_data *d) {
     json_t *config = json_loads(report_study_text(d, "config", "{}"), 0, NULL);
-    const json_t *limits = json_object_get(config, "budget");
-    int paid = 0; /* trainings that searches pay for */
+    used all = {d->n_nodes,        0, d->wall_seconds, d->device_seconds, d->flops, d->calls.input + d->calls.output,
+                d->calls.money_usd};
     for (int i = 0; i < d->n_evaluations; i++)
-        paid += strcmp(d->evaluations[i].purpose, "search") == 0 || strcmp(d->evaluations[i].purpose, "confirm") == 0;
+        all.evaluations += strcmp(d->evaluations[i].purpose, "search") == 0 ||
+                           strcmp(d->evaluations[i].purpose, "confirm") == 0;
     text(b, "<h3>Budget</h3><div class=\"scroll\"><table class=\"narrow\"><thead><tr><th "
             "class=\"l\"></th><th>used</th><th>limit</th><th>share</th><th></th></tr></thead><tbody>");
-    budget_row(b, "candidates (nodes)", d->n_nodes, limits, "candidates", false);
-    budget_row(b, "evaluations (trainings for searches)", paid, limits, "evaluations", false);
-    budget_row(b, "wall time", d->wall_seconds, limits, "wall", true);
-    budget_row(b, "device time", d->device_seconds, limits, "device_seconds", true);
-    budget_row(b, "training FLOPs", d->flops, limits, "flops", false);
-    budget_row(b, "agents' tokens, in and out", d->calls.input + d->calls.output, limits, "tokens", false);
-    budget_row(b, "money, USD", d->calls.money_usd, limits, "money", false);
+    budget_rows(b, "", &all, json_object_get(config, "budget"), false);
+    for (int i = 0; i < d->n_searches; i++) {
+        const report_search *s = &d->searches[i];
+        const json_t *own = json_array_get(json_object_get(config, "searches"), (size_t)(s->id - 1));
+        used u = {s->n,
+                  (double)s->trainings,
+                  d->wall_seconds,
+                  s->device_seconds,
+                  s->flops,
+                  s->calls.input + s->calls.output,
+                  s->calls.money_usd};
+        char name[48];
+        snprintf(name, sizeof name, "search %lld: ", (long long)s->id);
+        budget_rows(b, name, &u, json_object_get(own, "budget"), true);
+    }
     text(b, "</tbody></table></div>\n");
     json_decref(config);
 }

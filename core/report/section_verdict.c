@@ -76,7 +76,7 @@ static void scores(aira__buf *b, const report_data *d, const json_t *verdict) {
     text(b, "</div>");
 }
 
-static void fresh_sentences(aira__buf *b, const json_t *verdict) {
+static void fresh_sentences(aira__buf *b, const report_data *d, const json_t *verdict) {
     const json_t *fresh = json_object_get(verdict, "fresh"), *gain = json_object_get(verdict, "gain");
     const json_t *covers = json_object_get(gain, "covers_zero");
     double searched = report_number_in(json_object_get(fresh, "searched"), "selection"),
@@ -101,7 +101,9 @@ static void fresh_sentences(aira__buf *b, const json_t *verdict) {
         report_fixed(b, searched, 4, false);
         text(b, " on the selection split; the same split on fresh seeds gives ");
         report_fixed(b, again, 4, false);
-        text(b, ". The difference is what choosing by a score flatters.</li>");
+        bool flattered = d->higher_is_better ? searched > again : searched < again;
+        text(b, flattered ? ". The difference is what choosing by a score flatters.</li>"
+                          : ", so this time choosing by it has not flattered it.</li>");
     }
     if (*report_string_in(fresh, "error")) {
         text(b, "<li>A final training failed: ");
@@ -214,7 +216,7 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
                      (long long)n->idx, (long long)d->searches[n->search].seed);
     scores(b, d, verdict);
     text(b, "<h3>How sure</h3><ul>");
-    fresh_sentences(b, verdict);
+    fresh_sentences(b, d, verdict);
     if (!d->final)
         text(b, "<li><b>No final scoring on fresh seeds was made</b>, so the scores above also chose the winner and "
                 "flatter it.</li>");

@@ -95,6 +95,59 @@ Test(report, a_small_study) {
     finish(folder);
 }
 
+/* A final scoring of the winner against a baseline, as docs/contract.md 2 has it. */
+static void put_final(const char *folder, double gain, double low, double high, bool covers) {
+    char path[128], value[2048];
+    aira_error error = {0};
+    aira__journal *j = NULL;
+    const aira__journal_options options = {0};
+    snprintf(path, sizeof path, "%s/journal.db", folder);
+    snprintf(
+        value, sizeof value,
+        "{\"seeds\":[11,12,13],\"of\":\"winner\",\"opened\":null,\"test\":[{\"role\":\"winner\",\"name\":\"winner\","
+        "\"architecture\":\"2mA 2M\",\"search\":1,\"node\":3,\"searched\":{\"search\":0.6,\"selection\":0.5833},"
+        "\"selection\":{\"mean\":0.57,\"spread\":0.01,\"interval\":[0.55,0.59]},\"test\":{\"mean\":0.5678,\"spread\":"
+        "0.01,\"interval\":[0.5432,0.5765]},\"seeds\":3,\"scores\":[],\"error\":null},{\"role\":\"baseline\",\"name\":"
+        "\"<llama>\",\"architecture\":\"4mA\",\"search\":null,\"node\":null,\"searched\":null,\"selection\":null,"
+        "\"test\":{\"mean\":0.5,\"spread\":0.01,\"interval\":[0.48,0.52]},\"seeds\":3,\"scores\":[],\"error\":null}],"
+        "\"gain\":[{\"of\":\"winner\",\"over\":\"<llama>\",\"searched\":null,\"gain\":%g,\"interval\":[%g,%g],"
+        "\"level\":"
+        "0.95,\"covers_zero\":%s,\"seeds\":3}]}",
+        gain, low, high, covers ? "true" : "false");
+    synthetic_ok(aira__journal_open(path, &options, &j, &error), &error);
+    synthetic_ok(aira__journal_set_result(j, "final", "summary", value, &error), &error);
+    synthetic_ok(aira__journal_event(j, "test_opened", -1, -1, "opened once, by name", &error), &error);
+    aira__journal_close(j);
+}
+
+Test(report, claims_follow_the_final_scoring) {
+    static const struct {
+        double gain, low, high;
+        bool covers;
+        const char *claim, *says;
+    } cases[] = {{0.0678, 0.02, 0.11, false, "better", "✓ better than &lt;llama&gt;, on fresh seeds"},
+                 {0.0678, -0.02, 0.15, true, "not shown", "<b>covers zero</b>"},
+                 {-0.0678, -0.11, -0.02, false, "not shown", "not shown to be better than &lt;llama&gt;"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *folder = synthetic_run(24, 2, 4, false);
+        put_final(folder, cases[i].gain, cases[i].low, cases[i].high, cases[i].covers);
+        report(folder);
+        char *html = slurp(folder, "report.html", NULL), *text = slurp(folder, "report.json", NULL);
+        json_t *facts = json_loads(text, 0, NULL), *verdict = json_object_get(facts, "verdict");
+        cr_expect_str_eq(json_string_value(json_object_get(verdict, "claim")), cases[i].claim);
+        cr_expect_eq(json_integer_value(json_object_get(json_object_get(verdict, "winner"), "node")), 3);
+        cr_expect(strstr(html, cases[i].says), "no %s", cases[i].says);
+        cr_expect(strstr(html, "[0.5432, 0.5765]"), "the interval of the test score");
+        cr_expect(strstr(html, "opened once, by name"));
+        cr_expect_null(strstr(html, "No final scoring"));
+        cr_expect_null(strstr(html, "<llama>"));
+        json_decref(facts);
+        free(text);
+        free(html);
+        finish(folder);
+    }
+}
+
 Test(report, script_is_small) { cr_expect_lt(strlen(report_page_js), 40000); }
 
 Test(report, hostile_text_stays_text) {
