@@ -15,11 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_UNITS 16            /* fewer blocks than this would not occupy the threads */
-#define MOST_GROUPS 256           /* partial sums of every group are kept */
-#define BLOCK_BYTES (512u * 1024) /* what a block's busiest step touches: half of a small L2 */
-#define LEAST_BYTES (1u << 20)    /* a run that moves less is not worth it */
-#define PATIENCE 32u              /* steps that may wait in a row before the run is given up */
+#define LEAST_UNITS 16         /* fewer blocks than this would not occupy the threads */
+#define MOST_GROUPS 256        /* partial sums of every group are kept */
+#define BLOCK_BYTES (1u << 20) /* what the busiest step of a block touches */
+#define LEAST_BYTES (1u << 20) /* a run that moves less is not worth it */
+#define PATIENCE 32u           /* steps that may wait in a row before the run is given up */
 #define NONE UINT32_MAX
 #define FOREVER UINT32_MAX
 
@@ -367,9 +367,9 @@ static bool find_run(finder *f, uint32_t first, cpu_run *run) {
     inside = 0;
     for (uint32_t s = first; s < end; s++) inside += f->when[s] == CPU_INSIDE;
     uint64_t moved, bytes = busiest(f, first, end, units, &moved);
-    if (inside < 2 || moved < LEAST_BYTES || bytes > 2 * BLOCK_BYTES) return false;
+    if (inside < 2 || moved < LEAST_BYTES || bytes > BLOCK_BYTES) return false;
     begin_run(run, first, end, units);
-    int64_t per_block = (int64_t)(BLOCK_BYTES / (bytes + 1));
+    int64_t per_block = (int64_t)(BLOCK_BYTES / (bytes > 0 ? bytes : 1));
     if (per_block > units / LEAST_UNITS) per_block = units / LEAST_UNITS;
     if (per_block > run->group) run->per_block = per_block / run->group * run->group;
     run->blocks = (units + run->per_block - 1) / run->per_block;

@@ -7,7 +7,8 @@
 
 #include "blocks.h"
 
-#define MAX_SUMMED 4096 /* elements of a result that is summed over blocks */
+#define MAX_SUMMED 4096   /* elements of a result that is summed over units */
+#define LEAST_SUMMED 1024 /* elements of a unit: less is not worth a sum of its own */
 
 static const struct {
     uint32_t op;
@@ -111,6 +112,8 @@ static bool shares_of(const aira_plan *plan, const cpu_step *step, cpu_share *sh
 }
 
 bool cpu_partition(const aira_plan *plan, const cpu_step *step, cpu_share *shares, int64_t *units) {
+    int64_t largest = 0;
+    bool sums = false;
     *units = 0;
     if (step->step->op == AIRA_OP_CUMSUM && step->step->i[0] == 0) return false;
     if (!shares_of(plan, step, shares)) return false;
@@ -119,11 +122,14 @@ bool cpu_partition(const aira_plan *plan, const cpu_step *step, cpu_share *share
         if (tensor->dtype == AIRA_F64) return false;
         if (shares[k] == CPU_SUMMED) {
             if (!step->fast || tensor->dtype == AIRA_I32 || cpu_elements(&tensor->shape) > MAX_SUMMED) return false;
+            sums = true;
         } else if (shares[k] == CPU_PART) {
             if (tensor->shape.rank == 0 || (*units != 0 && *units != tensor->shape.dims[0])) return false;
             *units = tensor->shape.dims[0];
+            if (cpu_elements(&tensor->shape) > largest) largest = cpu_elements(&tensor->shape);
         }
     }
+    if (sums && largest < LEAST_SUMMED * *units) return false;
     /* ops along the last axis need another one to cut */
     bool rows = step->chain || step->step->op == AIRA_OP_SCATTER_ADD || shares[0] != CPU_PART;
     return *units > 0 && (rows || cpu_tensor(plan, step->in[0])->shape.rank > 1);
