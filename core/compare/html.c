@@ -18,7 +18,7 @@ static void head(aira__buf *b, const compare_data *d) {
             "content=\"width=device-width,initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" "
             "content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>aira comparison</title><style>\n");
     text(b, report_page_css);
-    text(b, ".band { opacity: .16; stroke: none; }\n.whisker { stroke: var(--fg); stroke-width: 1.4; }\n</style></head>"
+    text(b, ".whisker { stroke: var(--fg); stroke-width: 1.4; }\n</style></head>"
             "<body>\n<h1>Comparison</h1><p class=\"dim\">");
     int references = 0, runs = 0;
     for (int p = 0; p < d->n_players; p++) references += d->players[p].reference;
@@ -90,13 +90,12 @@ static void rating_chart(aira__buf *b, const compare_data *d) {
     double margin = fmax(0.05 * (p.x1 - p.x0), 10);
     p.x0 -= margin;
     p.x1 += margin;
-    for (int k = 0; k <= 4; k++) {
-        double x = p.x0 + (p.x1 - p.x0) * k / 4;
+    double step = p.x1 - p.x0 > 2500 ? 1000 : p.x1 - p.x0 > 900 ? 400 : p.x1 - p.x0 > 300 ? 100 : 20;
+    for (double x = ceil(p.x0 / step) * step; x <= p.x1; x += step)
         aira__buf_printf(b,
                          "<path class=\"grid\" d=\"M%.1f %dv%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" "
                          "text-anchor=\"middle\">%.0f</text>",
                          report_plot_x(&p, x), p.top, p.height, report_plot_x(&p, x), p.top + p.height + 16, x);
-    }
     for (int i = 0; i < d->n_players; i++) {
         const compare_interval *r = &d->players[i].rating;
         double y = p.top + 26 * (i + 1);
@@ -137,30 +136,36 @@ static void score_table(aira__buf *b, const compare_data *d, int task) {
 
 static double step_of(double most, int k, int n) { return round(most * k / n); }
 
-static void draw_player(aira__buf *b, const compare_data *d, const report_plot *plot, int player, int task) {
-    double most = aira__compare_most_evaluations(d, player, task), q[3];
+/* One edge of the band, or the median, as a staircase of n steps over `most` evaluations; which: of the quartiles. A
+   run that has ended keeps its best. back: from the end to the beginning. */
+static bool draw_edge(aira__buf *b, const compare_data *d, const report_plot *plot, int player, int task, double most,
+                      int which, bool back, bool begun) {
     int n = most < STEPS_MOST ? (int)most : STEPS_MOST;
-    for (int side = 0; side < 2 && n > 0; side++) { /* the band: upper edge there, lower edge back */
-        bool begun = false;
-        for (int i = 1; i <= n; i++) {
-            int k = side == 0 ? i : n + 1 - i;
-            if (!aira__compare_anytime(d, player, task, step_of(most, k, n), q)) continue;
-            if (side == 0 && !begun) aira__buf_printf(b, "<path class=\"band f%d\" d=\"", player % COLOURS);
-            aira__buf_printf(b, "%c%.1f %.1f", side == 0 && !begun ? 'M' : 'L',
-                             report_plot_x(plot, step_of(most, k, n)), report_plot_y(plot, q[side == 0 ? 2 : 0]));
-            begun = true;
-        }
-        if (side == 1 && begun) text(b, "Z\"/>");
-    }
-    bool begun = false;
-    for (int k = 1; k <= n; k++) {
-        double at = step_of(most, k, n);
-        if (!aira__compare_anytime(d, player, task, at, q)) continue;
-        if (!begun) aira__buf_printf(b, "<path class=\"line c%d\" d=\"M", player % COLOURS);
-        aira__buf_printf(b, begun ? "H%.1fV%.1f" : "%.1f %.1f", report_plot_x(plot, at), report_plot_y(plot, q[1]));
+    double q[3];
+    for (int i = 1; i <= n; i++) {
+        int k = back ? n + 1 - i : i;
+        if (!aira__compare_anytime(d, player, task, step_of(most, k, n), q)) continue;
+        double x0 = report_plot_x(plot, step_of(most, k, n)), x1 = report_plot_x(plot, step_of(most, k + 1, n));
+        double y = report_plot_y(plot, q[which]);
+        if (k == n) x1 = x0;
+        aira__buf_printf(b, begun ? "L%.1f %.1fH%.1f" : "M%.1f %.1fH%.1f", back ? x1 : x0, y, back ? x0 : x1);
         begun = true;
     }
-    if (begun) text(b, "\"/>");
+    return begun;
+}
+
+static void draw_player(aira__buf *b, const compare_data *d, const report_plot *plot, int player, int task) {
+    double most = plot->x1, q[3];
+    if (aira__compare_most_evaluations(d, player, task) < 1) return;
+    if (aira__compare_anytime(d, player, task, most, q) > 1) {
+        aira__buf_printf(b, "<path class=\"band f%d\" d=\"", player % COLOURS);
+        (void)draw_edge(b, d, plot, player, task, most, 2, true,
+                        draw_edge(b, d, plot, player, task, most, 0, false, false));
+        text(b, "Z\"/>");
+    }
+    aira__buf_printf(b, "<path class=\"line c%d\" d=\"", player % COLOURS);
+    (void)draw_edge(b, d, plot, player, task, most, 1, false, false);
+    text(b, "\"/>");
 }
 
 static void anytime_chart(aira__buf *b, const compare_data *d, int task) {
