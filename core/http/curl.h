@@ -10,11 +10,12 @@
 
 #include "core/base/error.h"
 
-#define AIRA__CURL_FUNCTIONS(X)                                                                                       \
-    X(global_init)                                                                                                    \
-    X(version_info) X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_cleanup) X(easy_strerror) X(multi_init)        \
-        X(multi_cleanup) X(multi_add_handle) X(multi_remove_handle) X(multi_perform) X(multi_info_read) X(multi_poll) \
-            X(multi_wakeup) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free)
+/* clang-format off */
+#define AIRA__CURL_FUNCTIONS(X) \
+    X(global_init) X(version_info) X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_cleanup) X(easy_strerror) \
+    X(multi_init) X(multi_cleanup) X(multi_add_handle) X(multi_remove_handle) X(multi_perform) X(multi_info_read) \
+    X(multi_poll) X(multi_wakeup) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free)
+/* clang-format on */
 
 typedef struct aira__curl {
 #define AIRA__CURL_MEMBER(name) __typeof__(curl_##name) *name;

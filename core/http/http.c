@@ -38,7 +38,7 @@ typedef struct exchange {
     double failing;   /* since when; 0: not yet */
     int32_t verdict;
     bool unreachable, stalled, hopeless;
-    double asked_to_wait; /* by the server; below 0: no */
+    double asked_to_wait; /* by the server; 0 or below: no */
 } exchange;
 
 static bool cancelled(const exchange *x) { return x->handler.cancelled && x->handler.cancelled(x->handler.context); }
@@ -152,9 +152,9 @@ static aira_status wait_again(exchange *x, uint32_t retry, aira_error *error) {
     if (x->failing == 0) x->failing = now;
     if (x->unreachable && patience > FIRST_CONTACT_SECONDS && !aira__turn_reached(x->http->limits, &x->turn, false))
         patience = FIRST_CONTACT_SECONDS;
-    double delay = x->asked_to_wait >= 0 ? x->asked_to_wait
-                                         : aira__retry_delay(retry, cap, aira_rng_uniform(&x->chance),
-                                                             x->verdict == AIRA_HTTP_OVERLOADED);
+    double delay = x->asked_to_wait > 0 ? x->asked_to_wait
+                                        : aira__retry_delay(retry, cap, aira_rng_uniform(&x->chance),
+                                                            x->verdict == AIRA_HTTP_OVERLOADED);
     if (x->verdict >= AIRA_HTTP_REFUSED || retry >= x->request.retries || now + delay - x->failing > patience)
         return give_up(x, error);
     if (x->verdict == AIRA_HTTP_LIMITED) aira__turn_pause(x->http->limits, &x->turn, delay);

@@ -150,6 +150,8 @@ class Handler(BaseHTTPRequestHandler):
                        [("Retry-After", email.utils.formatdate(time.time() + 2, usegmt=True))])
         elif case == "429ms":
             self.error(429, "rate_limit_error", "slow down", [("retry-after-ms", "250")])
+        elif case == "429z":
+            self.error(429, "rate_limit_error", "slow down", [("Retry-After", "0")])
         elif case == "500":
             self.error(500, "api_error", "something went wrong")
         elif case == "503html":
@@ -267,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
         with seen_lock:
             count = seen[question] = seen.get(question, 0) + 1
             first16 = self.model.startswith("many") and count == 1 and hash(question) % 4 == 0
-        bad = case in ("stall", "silent", "drop", "refuse", "cut", "429s", "429d", "429ms", "500", "503html", "529", "error",
+        bad = case in ("stall", "silent", "drop", "refuse", "cut", "429s", "429d", "429ms", "429z", "500", "503html", "529", "error",
                        "truncated", "utf8", "html", "quota", "402", "404", "400", "redirect", "flood")
         try:
             if first16:

@@ -45,6 +45,7 @@ static const expected cases[] = {
     {"429s", AIRA_OK, 2, "slow down; again in 1.00 s", 1, 3},
     {"429d", AIRA_OK, 2, "slow down; again in", 0.9, 3},
     {"429ms", AIRA_OK, 2, "again in 0.25 s", 0.25, 3},
+    {"429z", AIRA_OK, 2, "again in 0.", 0.3, 3},
     {"500", AIRA_OK, 2, "something went wrong", 0.3, 3},
     {"503html", AIRA_OK, 2, "status 503", 0.3, 3},
     {"529", AIRA_OK, 2, "Overloaded", 0.3, 3},
