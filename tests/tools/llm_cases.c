@@ -74,7 +74,8 @@ static const expected cases[] = {
 #define PATIENCE 60.0 /* seconds, on a busy machine too */
 
 static atomic_int failures;
-static aira__registry *registry;
+static aira__registry *registry; /* one call at a time */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool together;
 
 static double cpu_seconds(void) {
@@ -93,7 +94,10 @@ static aira__instance *make_agent(const char *dialect, const char *url, const ch
     json_t *canonical = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:i}", "use", dialect, "model", model,
                                   "base_url", url, "stall_timeout", stall, "retry_for", retry_for, "retry_delay", 1.0,
                                   "temperature", 0.5, "concurrency", 0, "max_tokens", (json_int_t)256, "retries", 100);
-    if (aira__instance_create_json(registry, "agent", canonical, &agent, &error) != AIRA_OK) {
+    pthread_mutex_lock(&registry_lock);
+    aira_status status = aira__instance_create_json(registry, "agent", canonical, &agent, &error);
+    pthread_mutex_unlock(&registry_lock);
+    if (status != AIRA_OK) {
         fprintf(stderr, "%s\n", error.text);
         exit(2);
     }
