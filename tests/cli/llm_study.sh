@@ -108,9 +108,12 @@ while run.poll() is None:
         while at not in (0, 1, run.pid):
             at = parents.get(at, 0)
         if at == run.pid:
+            line = read(f"/proc/{pid}/cmdline")
+            if not line or line == read(f"/proc/{run.pid}/cmdline"):
+                continue  # not yet another program
             children.add(pid)
             if key in read(f"/proc/{pid}/environ"):
-                found.add(f"environment of {read(f'/proc/{pid}/cmdline')!r}")
+                found.add(f"environment of {line!r}")
     limits.update(line.split()[4] for line in read(f"/proc/{run.pid}/limits").decode().splitlines() if "core file" in line)
     time.sleep(0.01)
 assert run.returncode == 0, read(sys.argv[3]).decode()
