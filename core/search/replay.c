@@ -393,7 +393,7 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
     aira__memory_init(&r->memory, &tree);
     const json_t *confirm = json_object_get(r->study, "confirm");
     aira__tree_confirm(&tree, (uint32_t)aira__json_int(confirm, "seeds", 1), aira__json_real(confirm, "alpha", 0.05),
-                       (uint32_t)json_array_size(json_object_get(r->study, "searches")));
+                       (uint32_t)aira__json_int(confirm, "searches", 1));
     aira_status status = aira__asking_open(r->study, config, &tree, &r->memory, r->journal, &r->asking, error);
     if (status == AIRA_OK) status = aira__journal_each_node(r->journal, r->search, take_node, r, error);
     if (status == AIRA_OK) status = aira__journal_each_call(r->journal, r->search, take_call, r, error);

@@ -166,7 +166,7 @@ static aira_status open_search(aira__run *run, int i, aira_error *error) {
     aira__tree_init(&s->tree, (uint64_t)aira__json_int(config, "seed", 1),
                     (uint32_t)aira__json_int(config, "parallel", 1), run->asking.higher_is_better);
     aira__tree_confirm(&s->tree, (uint32_t)aira__json_int(confirm, "seeds", 1), aira__json_real(confirm, "alpha", 0.05),
-                       (uint32_t)run->n_studied);
+                       (uint32_t)aira__json_int(confirm, "searches", run->n_studied));
     s->slots = calloc(s->tree.parallel, sizeof *s->slots);
     if (!s->label || !s->slots) return no_memory(error);
     const json_t *agent = json_object_get(config, "agent"); /* null where the scaffold proposes */
@@ -453,6 +453,11 @@ static aira_status open_run(aira__run *run, aira_error *error) {
     if (status == AIRA_OK) status = aira__shares_open(run, error);
     if (status == AIRA_OK) status = aira__journal_each_search(run->journal, take_state, run, error);
     if (status == AIRA_OK) status = aira__pool_create(threads, &run->pool, error);
+    /* What is spent already asks nothing again. */
+    aira__limit limit = AIRA__LIMIT_NONE;
+    char reason[256];
+    if (status == AIRA_OK) status = aira__limits_look(run, &limit, reason, sizeof reason, error);
+    run->spent = limit != AIRA__LIMIT_NONE;
     if (status == AIRA_OK) aira__journal_group(run->journal);
     for (int i = 0; status == AIRA_OK && i < run->n_searches; i++)
         status = aira__search_restore(run, &run->searches[i], error);

@@ -80,6 +80,7 @@ typedef struct aira__run {
     int asking_now;
     bool draining;    /* nothing new starts */
     bool cost_told;   /* what a training costs was compared with the limits */
+    bool spent;       /* a limit of the study was reached before this session */
     bool was_stopped; /* an earlier session ended by a limit of the study */
     aira__slot *to_ask, **to_ask_end;
     double seconds_before, started; /* of earlier sessions; aira__now() */

@@ -462,7 +462,7 @@ aira_status aira__search_restore(aira__run *run, aira__search *s, aira_error *er
     restoring r = {run, s, calloc(s->tree.parallel, sizeof *r.views)};
     if (!r.views) return no_memory(error);
     aira_status status = aira__journal_each_node(run->journal, s->id, restore_node, &r, error);
-    for (uint32_t i = s->tree.committed; status == AIRA_OK && !s->cut && i < s->tree.n; i++)
+    for (uint32_t i = s->tree.committed; status == AIRA_OK && !s->cut && !run->spent && i < s->tree.n; i++)
         status = continue_node(&r, i, error);
     free(r.views);
     return status;

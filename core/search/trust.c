@@ -35,7 +35,11 @@ static void read_confirm(aira__node *node, json_t *study, aira__diagnostics *d) 
                            "above 0, at most 0.5");
         aira__map_finish(node, accepted, d);
     }
-    put(study, "confirm", json_pack("{s:I, s:f}", "seeds", (json_int_t)seeds, "alpha", alpha), d);
+    /* A fork has fewer searches, and goes on with the levels that its nodes were tested at. */
+    put(study, "confirm",
+        json_pack("{s:I, s:f, s:I}", "seeds", (json_int_t)seeds, "alpha", alpha, "searches",
+                  (json_int_t)json_array_size(json_object_get(study, "searches"))),
+        d);
 }
 
 /* The run-length form of an architecture of this task, malloc'ed; NULL with a diagnostic. */

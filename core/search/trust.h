@@ -12,8 +12,8 @@
 
 #include "core/config/config.h"
 
-/* Puts the members confirm {seeds, alpha}, baselines {name: run-length}, final {seeds, of, baselines [names]} into the
-   canonical study, which must know its tokens and layers. All baselines where `final` names none. */
+/* Puts the members confirm {seeds, alpha, searches}, baselines {name: run-length}, final {seeds, of, baselines [names]}
+   into the canonical study, which must know its tokens and layers. All baselines where `final` names none. */
 void aira__trust_read(aira__node *root, json_t *study, aira__diagnostics *);
 
 /* Says which budgets of a canonical study can be seen to be impossible before anything is spent. */
