@@ -214,3 +214,42 @@ void report_final_chart(aira__buf *b, const report_data *d) {
     }
     report_plot_close(b);
 }
+
+/* ----------------------------------------------------------------- rescored */
+
+static point rescored(const report_data *d, const json_t *candidate) {
+    return (point){report_number_in(candidate, "score"), report_seeds_of(d, report_string_in(candidate, "hash")).mean};
+}
+
+void report_rescore_chart(aira__buf *b, const report_data *d, const json_t *from) {
+    report_plot p = {.x0 = NAN, .x1 = NAN, .y0 = NAN, .y1 = NAN, .left = 56, .top = 26, .width = 340, .height = 260};
+    const json_t *list = json_object_get(from, "candidates"), *candidate;
+    char x_name[128], y_name[128];
+    size_t i;
+    int points = 0;
+    json_array_foreach(list, i, candidate) {
+        point at = rescored(d, candidate);
+        if (isnan(at.x) || isnan(at.y)) continue;
+        report_widen(&p.x0, &p.x1, at.x);
+        report_widen(&p.y0, &p.y1, at.y);
+        points++;
+    }
+    if (points < 2) {
+        nothing(b, "Fewer than two candidates have both scores.");
+        return;
+    }
+    double margin = 0.04 * (p.x1 - p.x0);
+    p.x0 -= margin;
+    p.x1 += margin;
+    snprintf(x_name, sizeof x_name, "%.100s there", report_string_in(from, "metric"));
+    snprintf(y_name, sizeof y_name, "%.100s here", d->metric);
+    report_plot_open(b, &p, "scatter", x_name, y_name);
+    aira__buf_text(b, "<path class=\"dots\" d=\"");
+    json_array_foreach(list, i, candidate) {
+        point at = rescored(d, candidate);
+        if (!isnan(at.x) && !isnan(at.y))
+            aira__buf_printf(b, "M%.1f %.1fh0", report_plot_x(&p, at.x), report_plot_y(&p, at.y));
+    }
+    aira__buf_text(b, "\"/>");
+    report_plot_close(b);
+}

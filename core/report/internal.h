@@ -179,6 +179,8 @@ void report_optimism_chart(aira__buf *, const report_data *, bool test); /* sear
 void report_size_chart(aira__buf *, const report_data *);
 void report_seeds_chart(aira__buf *, const report_data *);
 void report_final_chart(aira__buf *, const report_data *);
+/* Old score against new of a rescored run; from: result('rescore', 'from') of docs/contract.md 6. */
+void report_rescore_chart(aira__buf *, const report_data *, const json_t *from);
 
 /* data.c, texts.c: what the page's script needs to show a node */
 json_t *report_node_data(report_data *);

@@ -95,7 +95,29 @@ static void layers(aira__buf *b, const report_data *d) {
     text(b, "</section>\n");
 }
 
+/* What a rescored run says of the one that it was made from. */
+static void rescored(aira__buf *b, const report_data *d) {
+    const json_t *entry, *from = NULL;
+    size_t i;
+    json_array_foreach(d->results, i, entry) {
+        if (strcmp(report_string_in(entry, "kind"), "rescore") == 0) from = json_object_get(entry, "value");
+    }
+    if (!json_is_object(from)) return;
+    report_section(b, "rescored", "Scored again with another task",
+                   "No agent was asked: these are another run's candidates, with their scores there and here.");
+    text(b, "<p>From <code>");
+    report_escape(b, report_string_in(from, "run_dir"));
+    aira__buf_printf(
+        b, "</code>, %zu candidates; there %s was better, here %s is. Pairs and ranks: <code>rescore.csv</code>.</p>",
+        json_array_size(json_object_get(from, "candidates")),
+        json_is_true(json_object_get(from, "higher_is_better")) ? "more" : "less",
+        d->higher_is_better ? "more" : "less");
+    report_rescore_chart(b, d, from);
+    text(b, "</section>\n");
+}
+
 void report_result_sections(aira__buf *b, const report_data *d) {
+    rescored(b, d);
     if (d->best >= 0) progress(b, d);
     if (d->n_ranked > 0) top_candidates(b, d);
     if (d->n_cluster > 0) layers(b, d);
