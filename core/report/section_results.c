@@ -107,11 +107,12 @@ static void rescored(aira__buf *b, const report_data *d) {
                    "No agent was asked: these are another run's candidates, with their scores there and here.");
     text(b, "<p>From <code>");
     report_escape(b, report_string_in(from, "run_dir"));
-    aira__buf_printf(
-        b, "</code>, %zu candidates; there %s was better, here %s is. Pairs and ranks: <code>rescore.csv</code>.</p>",
-        json_array_size(json_object_get(from, "candidates")),
-        json_is_true(json_object_get(from, "higher_is_better")) ? "more" : "less",
-        d->higher_is_better ? "more" : "less");
+    bool there = json_is_true(json_object_get(from, "higher_is_better"));
+    aira__buf_printf(b, "</code>, %zu candidates%s. Pairs and ranks: <code>rescore.csv</code>.</p>",
+                     json_array_size(json_object_get(from, "candidates")),
+                     there == d->higher_is_better ? ""
+                     : there                      ? "; there more was better, here less is"
+                                                  : "; there less was better, here more is");
     report_rescore_chart(b, d, from);
     text(b, "</section>\n");
 }

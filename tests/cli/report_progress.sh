@@ -10,10 +10,10 @@ fail() { echo "FAILED: $*"; exit 1; }
 study=tests/cli/studies/tiny.yaml
 
 # Not a terminal, and a dumb one: the same lines, snapshot but for times and scores.
-TERM=xterm aira run $study --run-dir "$work/plain" >/dev/null 2>"$work/plain.txt"
-TERM=dumb python3 tests/support/terminal.py 100 30 aira run $study --run-dir "$work/dumb" >"$work/dumb.json"
+TERM=xterm aira run $study budget.candidates=5 --run-dir "$work/plain" >/dev/null 2>"$work/plain.txt"
+TERM=dumb python3 tests/support/terminal.py 100 30 aira run $study budget.candidates=5 --run-dir "$work/dumb" >"$work/dumb.json"
 for size in "100 30" "12 4"; do
-    TERM=xterm LANG=C.UTF-8 NO_COLOR= python3 tests/support/terminal.py $size aira run $study --run-dir "$work/tty" \
+    TERM=xterm LANG=C.UTF-8 NO_COLOR= python3 tests/support/terminal.py $size aira run $study budget.candidates=5 --run-dir "$work/tty" \
         >"$work/tty.json"
     rm -rf "$work/tty"
     python3 - "$work/tty.json" $size <<'PYTHON' || fail "a terminal of $size"
