@@ -5,8 +5,9 @@
  *   improve: one of: one other token, two other tokens, two positions swapped, the sequence rotated by one;
  *   crossover: a prefix of one parent, the rest of the other;
  *   analyse: a sentence, because chance learns nothing.
- * Architectures that the request lists are avoided for `tries` proposals; then the last one is given all the same.
- * Chance is request->seed alone, so the answer is a pure function of the request.
+ * Architectures that the request lists are avoided for `tries` proposals, which go farther with time: after every 16 in
+ * vain one more layer is replaced. So a parent whose neighbours are all known still has new children. Then the last one
+ * is given all the same. Chance is request->seed alone, so the answer is a pure function of the request.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "aira/rng.h"
 
 #define MAX_LAYERS 4096u
+#define FARTHER 16 /* tries in vain before one more layer is replaced */
 
 typedef struct mutate {
     int64_t tries;
@@ -177,6 +179,7 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     const char *what = "";
     for (int64_t i = 0; status == AIRA_OK && i < made->config.tries; i++) {
         what = propose(request, &rng, layers, layers + n);
+        for (int64_t k = 0; k < i / FARTHER; k++) change_one(request, &rng, layers);
         if (!write_layers(request, layers, notation, size - 128))
             status = host->fail(host, AIRA_E_UNSUPPORTED, "agent mutate: the architecture is too long to write");
         if (!seen(request, notation)) break;

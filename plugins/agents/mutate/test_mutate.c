@@ -155,3 +155,34 @@ Test(mutate, analyses_in_a_sentence) {
     cr_assert_eq(table->complete(agent->self, &request, &sink), AIRA_OK);
     cr_assert(t.text[0] && !strstr(t.text, "layers"));
 }
+
+Test(mutate, goes_farther_when_the_neighbours_are_known) {
+    char all[81][16];
+    aira_seen_node nodes[81];
+    int n = 0;
+    for (int i = 0; i < 81; i++) { /* all but those of 2 2 . . */
+        int digits[] = {i / 27, i / 9 % 3, i / 3 % 3, i % 3};
+        if (digits[0] == 2 && digits[1] == 2 && digits[2] != 0) continue;
+        char *at = all[n];
+        for (int k = 0; k < 4;) {
+            int run = 1;
+            while (k + run < 4 && digits[k + run] == digits[k]) run++;
+            at += run > 1 ? sprintf(at, "%s%d%s", k ? " " : "", run, tokens[digits[k]])
+                          : sprintf(at, "%s%s", k ? " " : "", tokens[digits[k]]);
+            k += run;
+        }
+        nodes[n] = (aira_seen_node){n, -1, "draft", all[n], "good", 0, NULL};
+        n++;
+    }
+    int fresh = 0;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        uint16_t layers[4];
+        aira_agent_request request = request_for("improve", seed);
+        request.nodes = nodes;
+        request.n_nodes = (uint32_t)n;
+        request.parent = 0; /* 4mA: everything unknown differs in three layers or four */
+        propose(&request, layers, NULL);
+        fresh += layers[0] == 2 && layers[1] == 2 && layers[2] != 0;
+    }
+    cr_assert_gt(fresh, 25, "%d of 50 were new", fresh);
+}
