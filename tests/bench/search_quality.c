@@ -8,8 +8,9 @@
  * policies.
  *
  * Regret after e evaluations: the highest mean score of the space, less the mean score of the architecture that looked
- * best so far. Policies are compared with random search replay by replay; intervals are 95 % of 2,000 bootstrap samples
- * of replays. Writes search-quality.html and .csv and prints the table in Markdown.
+ * best so far ("chosen": what a search submits, luck included), or of the best one that was evaluated ("found": what
+ * the policy is to blame for). Policies are compared with random search replay by replay; intervals are 95 % of 2,000
+ * bootstrap samples of replays. Writes search-quality.html and .csv and prints the table in Markdown.
  */
 #include <math.h>
 #include <pthread.h>
@@ -168,12 +169,15 @@ static void settle(player *p, aira__tree *tree, uint32_t idx, const uint16_t *la
                                     .score = score};
 }
 
-/* regret[e - 1] after e evaluations. */
-static void search(player *p, uint64_t replay, float regret[EVALUATIONS]) {
+enum { CHOSEN, FOUND, KINDS };
+static const char *const kinds[KINDS] = {"chosen", "found"};
+typedef float curve[KINDS][EVALUATIONS]; /* regret[kind][e - 1] after e evaluations */
+
+static void search(player *p, uint64_t replay, curve regret) {
     aira__tree tree;
     aira_error error = {0};
     int64_t known = 0;
-    double latest = NAN;
+    double latest[KINDS] = {NAN, INFINITY};
     aira__tree_init(&tree, replay, 1, true);
     need(aira__tree_shape(&tree, p->s->n_layers, p->s->tokens, 2, &error), &error);
     while (known < EVALUATIONS && tree.n < NODES) {
@@ -190,16 +194,19 @@ static void search(player *p, uint64_t replay, float regret[EVALUATIONS]) {
             ask(p, &tree, (uint32_t)idx, layers);
         }
         settle(p, &tree, (uint32_t)idx, layers, replay);
-        latest = p->s->best - p->s->mean[number_of(p->s, tree.nodes[aira__tree_best(&tree, false)].layers)];
-        while (known < aira__tree_evaluations(&tree)) regret[known++] = (float)latest;
+        int64_t best = aira__tree_best(&tree, false);
+        latest[CHOSEN] = p->s->best - p->s->mean[number_of(p->s, tree.nodes[best].layers)];
+        latest[FOUND] = fmin(latest[FOUND], p->s->best - p->s->mean[number_of(p->s, layers)]);
+        for (; known < aira__tree_evaluations(&tree); known++)
+            for (int k = 0; k < KINDS; k++) regret[k][known] = (float)latest[k];
     }
-    while (known < EVALUATIONS) regret[known++] = (float)latest; /* it found nothing new any more */
+    for (; known < EVALUATIONS; known++) /* it found nothing new any more */
+        for (int k = 0; k < KINDS; k++) regret[k][known] = (float)latest[k];
     aira__tree_release(&tree);
 }
 
 /* ---- all replays ---- */
 
-typedef float curve[EVALUATIONS];
 typedef struct part {
     const space *s;
     const method *m;
@@ -258,7 +265,6 @@ typedef struct figures {
     double mean[EVALUATIONS], error[EVALUATIONS]; /* regret, 1.96 standard errors */
     double at[MARKS];
     figure difference[MARKS];
-    double seconds;
 } figures;
 
 static int by_value(const void *a, const void *b) {
@@ -266,16 +272,16 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static figure bootstrap(curve *a, curve *b, int replays, int at) {
+static figure bootstrap(curve *a, curve *b, int kind, int replays, int at) {
     static double means[SAMPLES];
     aira_rng rng = aira_rng_make(aira_key(1, "bootstrap"), (uint64_t)at);
     figure f = {0, 0, 0};
-    for (int r = 0; r < replays; r++) f.mean += (a[r][at] - b[r][at]) / replays;
+    for (int r = 0; r < replays; r++) f.mean += (a[r][kind][at] - b[r][kind][at]) / replays;
     for (int k = 0; k < SAMPLES; k++) {
         means[k] = 0;
         for (int r = 0; r < replays; r++) {
             uint32_t i = aira_rng_below(&rng, (uint32_t)replays);
-            means[k] += (a[i][at] - b[i][at]) / replays;
+            means[k] += (a[i][kind][at] - b[i][kind][at]) / replays;
         }
     }
     qsort(means, SAMPLES, sizeof *means, by_value);
@@ -284,17 +290,17 @@ static figure bootstrap(curve *a, curve *b, int replays, int at) {
     return f;
 }
 
-static void summarise(curve *curves, curve *random, int replays, figures *f) {
+static void summarise(curve *curves, curve *random, int kind, int replays, figures *f) {
     for (int e = 0; e < EVALUATIONS; e++) {
         double sum = 0, squares = 0;
-        for (int r = 0; r < replays; r++) sum += curves[r][e];
+        for (int r = 0; r < replays; r++) sum += curves[r][kind][e];
         f->mean[e] = sum / replays;
-        for (int r = 0; r < replays; r++) squares += pow(curves[r][e] - f->mean[e], 2);
+        for (int r = 0; r < replays; r++) squares += pow(curves[r][kind][e] - f->mean[e], 2);
         f->error[e] = 1.96 * sqrt(squares / replays / replays);
     }
     for (int k = 0; k < MARKS; k++) {
         f->at[k] = f->mean[marks[k] - 1];
-        f->difference[k] = bootstrap(curves, random, replays, marks[k] - 1);
+        f->difference[k] = bootstrap(curves, random, kind, replays, marks[k] - 1);
     }
 }
 
@@ -304,81 +310,102 @@ static const char *verdict(const figure *f) {
 
 /* ---- output ---- */
 
-static void add_csv(aira__buf *b, const figures *all) {
-    aira__buf_text(b, "method,evaluations,regret,regret_error,difference,low,high,verdict\n");
+typedef figures results[METHODS][KINDS];
+
+static void add_csv(aira__buf *b, figures (*all)[KINDS]) {
+    aira__buf_text(b, "policy,kind,evaluations,regret,regret_error,difference,low,high,verdict\n");
     for (int m = 0; m < METHODS; m++)
-        for (int e = 0; e < EVALUATIONS; e++) {
-            aira__buf_printf(b, "%s,%d,%.6f,%.6f,", methods[m].name, e + 1, all[m].mean[e], all[m].error[e]);
-            const figure *f = NULL;
-            for (int k = 0; k < MARKS; k++)
-                if (marks[k] == e + 1 && m) f = &all[m].difference[k];
-            if (f) aira__buf_printf(b, "%.6f,%.6f,%.6f,%s", f->mean, f->low, f->high, verdict(f));
-            aira__buf_text(b, f ? "\n" : ",,,\n");
-        }
+        for (int i = 0; i < KINDS; i++)
+            for (int e = 0; e < EVALUATIONS; e++) {
+                const figures *x = &all[m][i];
+                const figure *f = NULL;
+                aira__buf_printf(b, "%s,%s,%d,%.6f,%.6f,", methods[m].name, kinds[i], e + 1, x->mean[e], x->error[e]);
+                for (int k = 0; k < MARKS; k++)
+                    if (marks[k] == e + 1 && m) f = &x->difference[k];
+                if (f) aira__buf_printf(b, "%.6f,%.6f,%.6f,%s", f->mean, f->low, f->high, verdict(f));
+                aira__buf_text(b, f ? "\n" : ",,,\n");
+            }
 }
 
-static void add_chart(aira__buf *b, const figures *all) {
-    report_plot p = {1, EVALUATIONS, 0, NAN, 56, 12, 720, 380};
-    for (int m = 0; m < METHODS; m++) report_widen(&p.y0, &p.y1, all[m].mean[2] + all[m].error[2]);
+static int hue(int m) { return m * 360 / METHODS; }
+
+static void add_chart(aira__buf *b, figures (*all)[KINDS], int kind) {
+    report_plot p = {1, EVALUATIONS, 0, NAN, 56, 30, 720, 330};
+    for (int m = 0; m < METHODS; m++) report_widen(&p.y0, &p.y1, all[m][kind].mean[3] + all[m][kind].error[3]);
     report_plot_open(b, &p, "regret", "evaluations", "regret");
     for (int m = 0; m < METHODS; m++)
         for (int pass = 0; pass < 2; pass++) { /* the band, then the line */
+            const figures *x = &all[m][kind];
             aira__buf_printf(b, "<path class=\"%s\" d=\"", pass ? "line" : "band");
-            for (int k = 2; k < (pass ? EVALUATIONS : 2 * EVALUATIONS - 2); k++) {
+            for (int k = 3; k < (pass ? EVALUATIONS : 2 * EVALUATIONS - 3); k++) {
                 int e = k < EVALUATIONS ? k : 2 * EVALUATIONS - 1 - k;
-                double shift = pass ? 0 : k < EVALUATIONS ? all[m].error[e] : -all[m].error[e];
-                aira__buf_printf(b, "%s%.1f %.1f", k == 2 ? "M" : "L", report_plot_x(&p, e + 1),
-                                 report_plot_y(&p, fmin(all[m].mean[e] + shift, p.y1)));
+                double shift = pass ? 0 : k < EVALUATIONS ? x->error[e] : -x->error[e];
+                aira__buf_printf(b, "%s%.1f %.1f", k == 3 ? "M" : "L", report_plot_x(&p, e + 1),
+                                 report_plot_y(&p, fmin(x->mean[e] + shift, p.y1)));
             }
             aira__buf_printf(b,
-                             pass ? "\" fill=\"none\" stroke=\"hsl(%d 65%% 45%%)\" stroke-width=\"1.8\"/>"
-                                  : "Z\" fill=\"hsl(%d 65%% 45%%)\" opacity=\".16\"/>",
-                             m * 360 / METHODS);
+                             pass ? "\" style=\"fill:none;stroke:hsl(%d 65%% 45%%);stroke-width:1.8\"/>"
+                                  : "Z\" style=\"fill:hsl(%d 65%% 45%%);stroke:none;opacity:.16\"/>",
+                             hue(m));
         }
     report_plot_close(b);
 }
 
-static void add_page(aira__buf *b, const space *s, const figures *all, int replays, const char *table) {
+static void add_table(aira__buf *b, figures (*all)[KINDS], int kind) {
+    aira__buf_text(b, "<div class=\"scroll\"><table><tr><th class=\"l\">policy</th>");
+    for (int k = 0; k < MARKS; k++) aira__buf_printf(b, "<th>regret at %d</th><th>difference to random</th>", marks[k]);
+    aira__buf_text(b, "</tr>\n");
+    for (int m = 0; m < METHODS; m++) {
+        aira__buf_printf(b, "<tr><td class=\"l\"><b style=\"color:hsl(%d 65%% 45%%)\">&#9632;</b> %s</td>", hue(m),
+                         methods[m].name);
+        for (int k = 0; k < MARKS; k++) {
+            const figure *f = &all[m][kind].difference[k];
+            aira__buf_printf(b, "<td>%.4f</td>", all[m][kind].at[k]);
+            if (m)
+                aira__buf_printf(b, "<td>%+.4f [%+.4f, %+.4f]</td>", f->mean, f->low, f->high);
+            else
+                aira__buf_text(b, "<td></td>");
+        }
+        aira__buf_text(b, "</tr>\n");
+    }
+    aira__buf_text(b, "</table></div>\n<ul>\n");
+    for (int m = 1; m < METHODS; m++) {
+        aira__buf_printf(b, "<li>%s ", methods[m].name);
+        for (int k = 0; k < MARKS; k++)
+            aira__buf_printf(b, "%s%s at %d", k ? ", " : "", verdict(&all[m][kind].difference[k]), marks[k]);
+        aira__buf_text(b, " evaluations.</li>\n");
+    }
+    aira__buf_text(b, "</ul>\n");
+}
+
+static void add_page(aira__buf *b, const space *s, figures (*all)[KINDS], int replays, const char *table) {
     aira__buf_text(
         b, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>aira: search quality</title>"
            "<style>\n");
     aira__buf_text(b, report_page_css);
-    aira__buf_text(
-        b, "</style></head><body>\n<h1>Search quality</h1>\n<p>Regret after a number of evaluations: the highest "
-           "mean score of the space, less the mean score of the architecture that looked best so far. ");
-    aira__buf_printf(b,
-                     "%d replays of each policy on a space of %u architectures whose scores are known under %u seeds; "
-                     "highest mean %.4f. Every replay draws one of the seeds for each architecture, the same for all "
-                     "policies. Bands: 95 %% of the mean. Table: <code>",
-                     replays, s->n, s->n_seeds[0], s->best);
+    aira__buf_text(b, "</style></head><body>\n<h1>Search quality</h1>\n");
+    aira__buf_printf(
+        b,
+        "<p>%d replays of each policy on a space of %u architectures whose scores are known under %u seeds "
+        "(<code>",
+        replays, s->n, s->n_seeds[0]);
     report_escape(b, table);
-    aira__buf_text(b, "</code></p>\n");
-    add_chart(b, all);
-    aira__buf_text(b, "<h2>Against random</h2><p>Paired differences in regret, 95 % bootstrap intervals; below zero is "
-                      "better than random.</p>\n<table><tr><th class=\"l\">policy</th>");
-    for (int k = 0; k < MARKS; k++)
-        aira__buf_printf(b, "<th>regret at %d</th><th>difference</th><th class=\"l\"></th>", marks[k]);
-    aira__buf_text(b, "</tr>\n");
-    for (int m = 0; m < METHODS; m++) {
-        aira__buf_printf(b, "<tr><td class=\"l\"><b style=\"color:hsl(%d 65%% 45%%)\">&#9632;</b> %s</td>",
-                         m * 360 / METHODS, methods[m].name);
-        for (int k = 0; k < MARKS; k++) {
-            const figure *f = &all[m].difference[k];
-            aira__buf_printf(b, "<td>%.4f</td>", all[m].at[k]);
-            if (m)
-                aira__buf_printf(b, "<td>%+.4f [%+.4f, %+.4f]</td><td class=\"l\">%s</td>", f->mean, f->low, f->high,
-                                 verdict(f));
-            else
-                aira__buf_text(b, "<td></td><td></td>");
-        }
-        aira__buf_text(b, "</tr>\n");
-    }
-    aira__buf_text(b, "</table>\n<h2>In words</h2><ul>\n");
-    for (int m = 1; m < METHODS; m++)
-        for (int k = 0; k < MARKS; k++)
-            aira__buf_printf(b, "<li>%s %s at %d evaluations.</li>\n", methods[m].name, verdict(&all[m].difference[k]),
-                             marks[k]);
-    aira__buf_text(b, "</ul></body></html>\n");
+    aira__buf_printf(b,
+                     "</code>); the highest mean score is %.4f. Every replay draws one of the seeds for each "
+                     "architecture, the same for all policies. Bands: 95 %% of the mean over replays. Differences are "
+                     "paired, with 95 %% bootstrap intervals; below zero is better than random.</p>\n",
+                     s->best);
+    aira__buf_text(b,
+                   "<h2>Chosen</h2><p>Regret: the highest mean score of the space, less the mean score of the "
+                   "architecture that looked best so far. This is what a search submits, and luck chooses too.</p>\n");
+    add_chart(b, all, CHOSEN);
+    add_table(b, all, CHOSEN);
+    aira__buf_text(b,
+                   "<h2>Found</h2><p>The same for the best architecture that was evaluated so far, whether its score "
+                   "showed it or not: what the policy alone is to blame for.</p>\n");
+    add_chart(b, all, FOUND);
+    add_table(b, all, FOUND);
+    aira__buf_text(b, "</body></html>\n");
 }
 
 static void write_file(const char *folder, const char *name, aira__buf *b) {
@@ -391,23 +418,24 @@ static void write_file(const char *folder, const char *name, aira__buf *b) {
     aira__buf_free(b);
 }
 
-static void print_table(const figures *all) {
-    printf("| policy | regret at 8 | difference to random | at 16 | difference | at 32 | difference | ms per search |\n"
-           "|---|---|---|---|---|---|---|---|\n");
+static void print_table(figures (*all)[KINDS], int kind) {
+    printf("| regret, %s | at 8 | difference to random | at 16 | difference | at 32 | difference |\n"
+           "|---|---|---|---|---|---|---|\n",
+           kinds[kind]);
     for (int m = 0; m < METHODS; m++) {
         printf("| %s |", methods[m].name);
         for (int k = 0; k < MARKS; k++) {
-            const figure *f = &all[m].difference[k];
-            printf(" %.4f |", all[m].at[k]);
+            const figure *f = &all[m][kind].difference[k];
+            printf(" %.4f |", all[m][kind].at[k]);
             if (m)
                 printf(" %+.4f [%+.4f, %+.4f]%s |", f->mean, f->low, f->high,
                        f->high < 0  ? ""
-                       : f->low > 0 ? ", worse"
-                                    : ", no better");
+                       : f->low > 0 ? " worse"
+                                    : " no better");
             else
                 printf(" |");
         }
-        printf(" %.1f |\n", 1000 * all[m].seconds);
+        printf("\n");
     }
 }
 
@@ -420,7 +448,7 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--replays")) replays = atoi(argv[i + 1]);
     }
     static space s;
-    static figures all[METHODS];
+    static results all;
     aira__registry *registry = NULL;
     aira_error error = {0};
     read_space(table, &s);
@@ -430,13 +458,13 @@ int main(int argc, char **argv) {
     for (int m = 0; m < METHODS; m++) {
         double begin = aira__now();
         play_all(&s, &methods[m], registry, m ? curves : random, replays);
-        all[m].seconds = (aira__now() - begin) * THREADS / replays;
-        summarise(m ? curves : random, random, replays, &all[m]);
+        printf("%s: %.1f ms per search\n", methods[m].name, 1000 * (aira__now() - begin) * THREADS / replays);
+        for (int k = 0; k < KINDS; k++) summarise(m ? curves : random, random, k, replays, &all[m][k]);
     }
     aira__buf page = {0}, csv = {0};
     add_page(&page, &s, all, replays, table);
     add_csv(&csv, all);
-    print_table(all);
+    for (int k = 0; k < KINDS; k++) print_table(all, k);
     write_file(out, "search-quality.html", &page);
     write_file(out, "search-quality.csv", &csv);
     free(random);
