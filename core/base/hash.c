@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #endif
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,7 +91,10 @@ __attribute__((target("sha,sse4.1"))) static void compress_by_instructions(uint3
 
 static void compress_all(uint32_t state[8], const uint8_t *p, size_t blocks) {
 #if defined(__x86_64__)
-    if (blocks >= 64 && has_sha_instructions()) { /* asking the processor costs as much as a few blocks */
+    static atomic_int known; /* 1 no, 2 yes: a virtual machine asks its host for every CPUID, which is slow */
+    int has = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!has) atomic_store_explicit(&known, has = 1 + has_sha_instructions(), memory_order_relaxed);
+    if (has == 2) {
         compress_by_instructions(state, p, blocks);
         return;
     }
@@ -113,7 +117,7 @@ void aira__sha256_add(aira__sha256_ctx *ctx, const void *data, size_t n) {
         size_t take = n < 64 - used ? n : 64 - used;
         if (take > 0) memcpy(ctx->block + used, p, take);
         if (used + take < 64) return;
-        compress(ctx->state, ctx->block);
+        compress_all(ctx->state, ctx->block, 1);
         p += take;
         n -= take;
     }
@@ -133,9 +137,14 @@ void aira__sha256_finish(aira__sha256_ctx *ctx, uint8_t out[32]) {
 }
 
 void aira__sha256_finish_hex(aira__sha256_ctx *ctx, char out[65]) {
+    static const char digits[] = "0123456789abcdef";
     uint8_t digest[32];
     aira__sha256_finish(ctx, digest);
-    for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    for (int i = 0; i < 32; i++) {
+        out[2 * i] = digits[digest[i] >> 4];
+        out[2 * i + 1] = digits[digest[i] & 15];
+    }
+    out[64] = 0;
 }
 
 void aira__sha256(const void *data, size_t n, uint8_t out[32]) {

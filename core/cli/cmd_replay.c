@@ -5,6 +5,7 @@
 #include "core/base/json.h"
 #include "core/cli/cli.h"
 #include "core/search/replay.h"
+#include "core/search/salvage.h"
 
 int aira__cmd_replay(aira__cli *cli, int argc, char **argv);
 
@@ -21,8 +22,10 @@ int aira__cmd_replay(aira__cli *cli, int argc, char **argv) {
     aira__registry *registry = aira__cli_registry(cli, &error);
     if (!aira__is_dir(arguments.names[0]))
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "%s: there is no such run directory", arguments.names[0]);
-    if (!registry || aira__replay(registry, arguments.names[0], &result, &error) != AIRA_OK)
+    if (!registry || aira__replay(registry, arguments.names[0], &result, &error) != AIRA_OK) {
+        aira__salvage_explain(arguments.names[0], &error);
         return aira__cli_fail(cli, &error);
+    }
     bool same = json_is_true(json_object_get(result, "same"));
     if (cli->json) {
         status = aira__cli_print_json(cli, result);

@@ -5,6 +5,20 @@
 #include "core/base/fs.h"
 #include "core/cli/cli.h"
 #include "core/report/report.h"
+#include "core/search/journal.h"
+#include "core/search/salvage.h"
+
+/* A report of a damaged journal would tell of what happens to be readable as if it were all. */
+static aira_status check_journal(const char *dir, aira_error *error) {
+    const aira__journal_options options = {.read_only = true, .check = true};
+    char *path = aira__path_join(dir, "journal.db");
+    aira__journal *j = NULL;
+    aira_status status = path ? aira__journal_open(path, &options, &j, error)
+                              : aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    aira__journal_close(j);
+    free(path);
+    return status;
+}
 
 int aira__cmd_report(aira__cli *cli, int argc, char **argv);
 
@@ -21,7 +35,11 @@ int aira__cmd_report(aira__cli *cli, int argc, char **argv) {
     aira_error error = {AIRA_OK, ""};
     int code = aira__cli_parse(cli, &spec, argc, argv, &arguments);
     if (code >= 0) return code;
-    if (aira__report_write(arguments.names[0], &error) != AIRA_OK) return aira__cli_fail(cli, &error);
+    if (check_journal(arguments.names[0], &error) != AIRA_OK ||
+        aira__report_write(arguments.names[0], &error) != AIRA_OK) {
+        aira__salvage_explain(arguments.names[0], &error);
+        return aira__cli_fail(cli, &error);
+    }
     char *path = aira__path_join(arguments.names[0], "report.html");
     if (path == NULL) return aira__cli_fail_text(cli, AIRA_E_MEMORY, "out of memory");
     if (cli->json)

@@ -10,11 +10,13 @@
 #include <time.h>
 
 #include "core/base/json.h"
+#include "core/base/log.h"
 #include "core/cli/cli.h"
 #include "core/cli/execute.h"
 #include "core/cli/final_text.h"
 #include "core/search/recording.h"
 #include "core/search/run.h"
+#include "core/search/salvage.h"
 #include "core/search/study.h"
 
 static volatile sig_atomic_t interrupts; /* a signal handler can reach nothing else */
@@ -66,6 +68,7 @@ int aira__cli_execute(aira__cli *cli, const char *dir, json_t **out) {
     signal(SIGTERM, SIG_DFL);
     int exit_status;
     if (status != AIRA_OK) {
+        aira__salvage_explain(dir, &error);
         exit_status = aira__cli_fail(cli, &error);
     } else if (end == AIRA__RUN_HELD) {
         exit_status = aira__cli_fail_text(cli, AIRA_E_FAILED, "%s; repair that and continue with `aira resume %s`",
@@ -144,11 +147,22 @@ int aira__cmd_run(aira__cli *cli, int argc, char **argv) {
 int aira__cmd_resume(aira__cli *cli, int argc, char **argv);
 
 int aira__cmd_resume(aira__cli *cli, int argc, char **argv) {
+    bool salvage = false;
+    const aira__cli_option options[] = {
+        {"salvage", NULL, "first saves what can be read of a damaged journal", AIRA__CLI_SWITCH, &salvage, false}};
     const aira__cli_spec spec = {.arguments = "DIR",
                                  .summary = "continues a run where it stopped, however it stopped",
+                                 .options = options,
+                                 .n_options = 1,
                                  .min_names = 1,
                                  .max_names = 1};
     aira__cli_arguments arguments;
     int status = aira__cli_parse(cli, &spec, argc, argv, &arguments);
-    return status >= 0 ? status : aira__cli_execute(cli, arguments.names[0], NULL);
+    if (status >= 0) return status;
+    char sentence[1024];
+    aira_error error = {0};
+    if (salvage && aira__salvage(arguments.names[0], sentence, sizeof sentence, &error) != AIRA_OK)
+        return aira__cli_fail(cli, &error);
+    if (salvage) aira__log(AIRA_LOG_INFO, "%s", sentence);
+    return aira__cli_execute(cli, arguments.names[0], NULL);
 }

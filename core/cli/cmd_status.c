@@ -6,6 +6,7 @@
 #include "core/cli/cli.h"
 #include "core/cli/final_text.h"
 #include "core/search/run.h"
+#include "core/search/salvage.h"
 
 static void print_used(const json_t *budget, const char *key) {
     const json_t *row = json_object_get(budget, key), *limit = json_object_get(row, "limit");
@@ -33,14 +34,17 @@ int aira__cmd_status(aira__cli *cli, int argc, char **argv) {
     const char *dir = arguments.names[0];
     if (!aira__is_dir(dir)) return aira__cli_fail_text(cli, AIRA_E_CONFIG, "%s: there is no such run directory", dir);
     aira__journal *j = NULL;
-    aira__journal_options options = {.read_only = true};
+    aira__journal_options options = {.read_only = true, .check = true};
     aira_error error = {0};
     char path[4200];
     snprintf(path, sizeof path, "%s/journal.db", dir);
     json_t *summary = NULL;
     if (aira__journal_open(path, &options, &j, &error) == AIRA_OK) summary = aira__run_summary(j, dir, &error);
     aira__journal_close(j);
-    if (!summary) return aira__cli_fail(cli, &error);
+    if (!summary) {
+        aira__salvage_explain(dir, &error);
+        return aira__cli_fail(cli, &error);
+    }
     if (cli->json) return aira__cli_print_json(cli, summary);
     const json_t *budget = json_object_get(summary, "budget");
     printf("%-12s %s\n", "state", aira__json_string(summary, "state", "?"));

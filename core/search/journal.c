@@ -40,6 +40,7 @@ static const char *const migrations[AIRA__JOURNAL_VERSION] = {
     "ALTER TABLE search ADD COLUMN origin TEXT;"
     "ALTER TABLE node_row ADD COLUMN view INTEGER;"
     "ALTER TABLE node_row ADD COLUMN seeds INTEGER;"
+    "UPDATE node_row SET seeds = 1 WHERE status = 'good';"
     "ALTER TABLE node_row ADD COLUMN spread REAL;"
     "ALTER TABLE node_row ADD COLUMN standing TEXT;"
     "ALTER TABLE node_row ADD COLUMN plan TEXT;"
@@ -76,8 +77,7 @@ aira_status aira__journal_fail(const aira__journal *j, aira_error *error) {
                           "ended",
                           j->path);
     if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
-        return aira__fail(error, AIRA_E_CORRUPT, "%s: not a readable journal (%s); restore it from a copy", j->path,
-                          sqlite3_errmsg(j->db));
+        return aira__fail(error, AIRA_E_CORRUPT, "%s: the journal is damaged (%s)", j->path, sqlite3_errmsg(j->db));
     return aira__fail(error, AIRA_E_IO, "%s: %s", j->path, sqlite3_errmsg(j->db));
 }
 
@@ -132,7 +132,7 @@ static aira_status check_version(aira__journal *j, const aira__journal_options *
     if (status == AIRA_OK) status = pragma(j, "SELECT count(*) FROM sqlite_master", &objects, error);
     if (status != AIRA_OK) return status;
     bool empty = application == 0 && version == 0 && objects == 0;
-    if (empty && options->read_only)
+    if (empty && !options->create)
         return aira__fail(error, AIRA_E_CORRUPT,
                           "%s: the journal is empty; the run was ended before it began: start it "
                           "again in another folder",
@@ -151,6 +151,22 @@ static aira_status check_version(aira__journal *j, const aira__journal_options *
                           "up to date",
                           j->path, (long long)version, AIRA__JOURNAL_VERSION);
     return migrate(j, version, error);
+}
+
+/* Nothing is written into a journal that is damaged: that would spread it. */
+static aira_status check_whole(aira__journal *j, aira_error *error) {
+    sqlite3_stmt *statement = NULL;
+    if (sqlite3_prepare_v2(j->db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK)
+        return aira__journal_fail(j, error);
+    int code = sqlite3_step(statement);
+    const char *found = code == SQLITE_ROW ? aira__journal_text(statement, 0) : NULL;
+    aira_status status = !found ? aira__journal_fail(j, error) : AIRA_OK;
+    const char *line = found ? strrchr(found, '\n') : NULL; /* the first line names the database, not the damage */
+    if (found && strcmp(found, "ok") != 0)
+        status = aira__fail(error, AIRA_E_CORRUPT, "%s: the journal is damaged (%.300s)", j->path,
+                            line ? line + 1 : found);
+    sqlite3_finalize(statement);
+    return status;
 }
 
 static aira_status configure(aira__journal *j, bool network, aira_error *error) {
@@ -183,7 +199,9 @@ aira_status aira__journal_open(const char *path, const aira__journal_options *op
     }
     sqlite3_extended_result_codes(j->db, 0);
     sqlite3_busy_timeout(j->db, 5000);
-    if (!options->read_only) status = configure(j, options->network_forced || aira__journal_on_network(folder), error);
+    if (options->read_only ? options->check : !options->create) status = check_whole(j, error);
+    if (status == AIRA_OK && !options->read_only)
+        status = configure(j, options->network_forced || aira__journal_on_network(folder), error);
     if (status == AIRA_OK) status = check_version(j, options, error);
 done:
     free(folder);

@@ -28,6 +28,7 @@ struct sqlite3;
 
 typedef struct aira__journal_options {
     bool read_only;      /* an existing journal; nothing is written, migrated or locked for long */
+    bool check;          /* read_only: look for damage first, as is always done before a journal is written */
     bool create;         /* the file must not exist yet */
     bool network_forced; /* tests: behave as on a network file system */
 } aira__journal_options;
@@ -102,9 +103,9 @@ aira_status aira__journal_set_analysis(aira__journal *, int64_t search, int64_t 
 aira_status aira__journal_put_text(aira__journal *, const char *body, char hash[65], aira_error *);
 char *aira__journal_get_text(aira__journal *, const char *hash, aira_error *);
 
-/* Prompts: what they have in common is stored once (docs/contract.md 6). messages: [{"role", "content"}]; hash gets
-   what call.prompt holds. The readers work on any connection, without preparing anything that outlives them, and read
-   prompts of version 1 as well; prompt: a call's. */
+/* Prompts: what they have in common is stored once (docs/contract.md 6). messages: [{"role", "content"}], roles are
+   plain words; hash gets what call.prompt holds. The readers work on any connection, without preparing anything that
+   outlives them, and read prompts of version 1 as well; prompt: a call's. */
 aira_status aira__journal_put_prompt(aira__journal *, const json_t *messages, char hash[65], aira_error *);
 /* The very messages that were put: a new reference, or NULL. */
 json_t *aira__journal_messages(struct sqlite3 *, const char *prompt, aira_error *);

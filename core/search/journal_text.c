@@ -108,31 +108,38 @@ static const char *end_of_part(const char *from) {
     }
 }
 
-static aira_status put_message(aira__journal *j, const json_t *message, json_t *parts, aira_error *error) {
+/* Adds ["role", id, id, ...] to the manifest. */
+static aira_status put_message(aira__journal *j, const json_t *message, aira__buf *manifest, aira_error *error) {
     const char *role = aira__json_string(message, "role", "user"), *p = aira__json_string(message, "content", "");
     bool whole = !strcmp(role, "assistant");
-    json_t *list = json_pack("[s]", role);
-    aira_status status = !list || json_array_append_new(parts, list) ? no_memory(error) : AIRA_OK;
+    aira_status status = AIRA_OK;
+    aira__buf_printf(manifest, "[\"%s\"", role);
     while (status == AIRA_OK && *p) {
         const char *end = whole ? p + strlen(p) : end_of_part(p);
         char hex[65];
         int64_t id = 0;
         status = store(j, p, (size_t)(end - p), hex, &id, error);
-        if (status == AIRA_OK && json_array_append_new(list, json_integer(id))) status = no_memory(error);
+        aira__buf_printf(manifest, ",%" PRId64, id);
         p = end;
     }
+    aira__buf_text(manifest, "]");
     return status;
 }
 
 aira_status aira__journal_put_prompt(aira__journal *j, const json_t *messages, char hash[65], aira_error *error) {
-    json_t *manifest = json_pack("{s:[]}", "parts"), *parts = json_object_get(manifest, "parts"), *message;
-    aira_status status = manifest ? AIRA_OK : no_memory(error);
+    aira__buf manifest = {0};
+    const json_t *message;
+    aira_status status = AIRA_OK;
     size_t i;
-    json_array_foreach(messages, i, message) if (status == AIRA_OK) status = put_message(j, message, parts, error);
-    char *text = status == AIRA_OK ? aira__json_canonical(manifest) : NULL;
+    aira__buf_text(&manifest, "{\"parts\":[");
+    json_array_foreach(messages, i, message) {
+        if (i) aira__buf_text(&manifest, ",");
+        if (status == AIRA_OK) status = put_message(j, message, &manifest, error);
+    }
+    aira__buf_text(&manifest, "]}");
+    char *text = aira__buf_take(&manifest);
     if (status == AIRA_OK) status = text ? aira__journal_put_text(j, text, hash, error) : no_memory(error);
     free(text);
-    json_decref(manifest);
     return status;
 }
 

@@ -1,7 +1,9 @@
 /* core/search/lease.c - the files between coordinator and worker (docs/contract.md 4). See queue.h. */
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +48,15 @@ static json_t *evaluations_json(const aira__queue *q, const aira__running *lease
     return list;
 }
 
+/* Not flushed to disk: a lease that a power cut takes is written again, and syncing would cost more than the lease. The
+   worker is started after the file is closed. */
+static aira_status write_plainly(const char *path, const json_t *value, aira_error *error) {
+    FILE *file = fopen(path, "we");
+    bool written = file && json_dumpf(value, file, JSON_COMPACT) == 0;
+    if (file) written = fclose(file) == 0 && written;
+    return written ? AIRA_OK : aira__fail(error, AIRA_E_IO, "%s: cannot be written (%s)", path, strerror(errno));
+}
+
 aira_status aira__lease_write(const aira__queue *q, const aira__running *lease, aira_error *error) {
     json_t *paths = json_array(), *evaluations = evaluations_json(q, lease);
     for (int i = 0; paths && i < q->o.n_plugin_paths; i++)
@@ -59,7 +70,7 @@ aira_status aira__lease_write(const aira__queue *q, const aira__running *lease, 
                         : NULL;
     char *path = aira__path_join(lease->folder, "lease.json");
     aira_status status = whole && path ? aira__make_dirs(lease->folder, error) : no_memory(error);
-    if (status == AIRA_OK) status = aira__json_write_file(path, whole, error);
+    if (status == AIRA_OK) status = write_plainly(path, whole, error);
     free(path);
     json_decref(whole);
     json_decref(paths);

@@ -71,6 +71,45 @@ static char *state_text(const aira__asking *asking, const aira__request *r, int6
     return aira__buf_take(&out);
 }
 
+/* ---- hash ---- */
+
+/* As jansson writes strings, many times as fast: a prompt is a few thousand lines of them. */
+static void add_string(aira__buf *out, const char *text) {
+    aira__buf_add(out, "\"", 1);
+    while (*text) {
+        size_t n = 0;
+        while ((unsigned char)text[n] >= 0x20 && text[n] != '"' && text[n] != '\\') n++;
+        aira__buf_add(out, text, n);
+        text += n;
+        if (!*text) break;
+        static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+        const char *known = strchr(from, *text);
+        if (known)
+            aira__buf_add(out, (const char[]){'\\', to[known - from]}, 2);
+        else
+            aira__buf_printf(out, "\\u%04X", (unsigned)(unsigned char)*text);
+        text++;
+    }
+    aira__buf_add(out, "\"", 1);
+}
+
+/* The canonical JSON of the messages. */
+static char *messages_text(const json_t *messages) {
+    aira__buf out = {0};
+    const json_t *message;
+    size_t i;
+    aira__buf_text(&out, "[");
+    json_array_foreach(messages, i, message) {
+        aira__buf_text(&out, i ? ",{\"content\":" : "{\"content\":");
+        add_string(&out, aira__json_string(message, "content", ""));
+        aira__buf_text(&out, ",\"role\":");
+        add_string(&out, aira__json_string(message, "role", ""));
+        aira__buf_text(&out, "}");
+    }
+    aira__buf_text(&out, "]");
+    return aira__buf_take(&out);
+}
+
 /* ---- the agent's form ---- */
 
 /* Entries of committed nodes stay right, so only what is new since the slot's last question is filled in. */
@@ -126,7 +165,7 @@ static aira_status finish(const aira__asking *asking, aira__request *r, int64_t 
     free(r->state);
     r->state = state_text(asking, r, attempt, result);
     if (!r->state || !fill_nodes(asking, r) || !fill_lists(asking, r)) return no_memory(error);
-    char *messages = aira__json_canonical(r->messages), text[96];
+    char *messages = messages_text(r->messages), text[96];
     if (!messages) return no_memory(error);
     aira__sha256_ctx hash;
     aira__sha256_start(&hash);

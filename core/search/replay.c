@@ -432,7 +432,7 @@ static aira_status open_study(replay *r, aira_error *error) {
 
 aira_status aira__replay(aira__registry *registry, const char *dir, json_t **result, aira_error *error) {
     replay r = {.registry = registry};
-    aira__journal_options options = {.read_only = true};
+    aira__journal_options options = {.read_only = true, .check = true};
     char *path = aira__path_join(dir, "journal.db");
     int64_t nodes = 0;
     *result = NULL;

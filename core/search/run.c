@@ -491,8 +491,29 @@ static aira_status write_usage(aira__run *run, aira_error *error) {
 }
 
 /* After the searches: the final scoring, then what becomes of the results. */
+/* How far the run had come, as text, when its report was written. */
+static void extent(aira__run *run, char text[64]) {
+    snprintf(text, 64, "%.0f nodes, %.0f evaluations",
+             aira__journal_number(run->journal, "SELECT count(*) FROM node_row", 0),
+             aira__journal_number(run->journal, "SELECT count(*) FROM evaluation", 0));
+}
+
+/* Resuming a run that is complete changes nothing, so nothing is computed or written again. A report that was deleted
+   is. */
+static bool concluded(aira__run *run) {
+    char *before = aira__journal_get_study(run->journal, "concluded", NULL), now[64];
+    char *report = aira__path_join(run->dir, "report.html");
+    extent(run, now);
+    bool same = before && report && !strcmp(before, now) && aira__file_exists(report);
+    free(before);
+    free(report);
+    return same;
+}
+
 static aira_status conclude(aira__run *run, loop_end ended, aira__run_end *end, aira_error *error) {
     bool interrupted = false, valid = false;
+    char now[64];
+    if (ended == LOOP_COMPLETE && concluded(run)) return aira__journal_set_study(run->journal, "state", "done", error);
     aira_status status = aira__run_final(run, &interrupted, error);
     aira__progress_end(run);
     if (status == AIRA_OK) status = write_usage(run, error);
@@ -504,6 +525,8 @@ static aira_status conclude(aira__run *run, loop_end ended, aira__run_end *end, 
     if (status == AIRA_OK)
         status = aira__journal_set_study(run->journal, "state", ended == LOOP_BUDGET ? "stopped" : "done", error);
     if (status == AIRA_OK) status = aira__run_finish(run, &valid, error);
+    extent(run, now);
+    if (status == AIRA_OK && valid) status = aira__journal_set_study(run->journal, "concluded", now, error);
     if (status != AIRA_OK || valid) return status;
     *end = AIRA__RUN_NOTHING;
     return aira__journal_set_study(run->journal, "state", "failed", NULL);

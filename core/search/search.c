@@ -1,9 +1,10 @@
 /* core/search/search.c - one search of a run: what the tree decides becomes rows, questions and evaluations.
  *
- * Order of writing. A node's row, its decision and its first call are one transaction before the agent is asked; an
- * answer is written before it is read; a result is in the journal before it is committed to the tree. Restoring is
- * therefore: rows that are not pending are the committed prefix, and a pending node continues from its last call.
- * A node that the scaffold proposed has no call; its row names the candidate from the start.
+ * Order of writing. All rows of a round of run.c are one transaction; after it the questions go out and the leases are
+ * started that the rows announce. So a node's row, its decision and its first call are durable before the agent is
+ * asked; an answer before what it proposes is trained; a result before its lease's folder goes. Restoring is therefore:
+ * rows that are not pending are the committed prefix, and a pending node continues from its last call. A node that the
+ * scaffold proposed has no call; its row names the candidate from the start.
  */
 #include <inttypes.h>
 #include <math.h>

@@ -193,7 +193,7 @@ Test(journal, refuses_what_it_does_not_know) {
     refused(plain, AIRA_E_CORRUPT, "not a journal of aira");
     cr_assert_eq(aira__file_write_atomic(path, "this is no database, and long enough to look like one", 53, NULL),
                  AIRA_OK);
-    refused(plain, AIRA_E_CORRUPT, "not a readable journal");
+    refused(plain, AIRA_E_CORRUPT, "the journal is damaged");
     cr_assert_eq(aira__file_write_atomic(path, "", 0, NULL), AIRA_OK);
     refused(read_only, AIRA_E_CORRUPT, "empty");
 }
