@@ -210,6 +210,19 @@ static void add_node(report_data *d, json_t *data, json_t *columns, int index) {
         set_at(json_object_get(data, "architectures"), index, d, n->architecture, NOTE_BYTES);
 }
 
+/* A column that holds one value throughout is that value alone. */
+static void fold_columns(json_t *columns) {
+    const char *name;
+    json_t *column;
+    void *next;
+    json_object_foreach_safe(columns, next, name, column) {
+        const json_t *first = json_array_get(column, 0);
+        size_t i = 1, n = json_array_size(column);
+        while (i < n && json_equal(json_array_get(column, i), first)) i++;
+        if (n > 1 && i == n && strcmp(name, "idx") != 0) json_object_set_new(columns, name, json_deep_copy(first));
+    }
+}
+
 json_t *report_node_data(report_data *d) {
     int *order = report_importance(d);
     json_t *data = json_pack("{s:s, s:b, s:i, s:[], s:[], s:[], s:[], s:[], s:[], s:[], s:{}, s:{}, s:{}, s:{}}",
@@ -230,6 +243,7 @@ json_t *report_node_data(report_data *d) {
                               json_pack("[I, i, i, s]", (json_int_t)s->id, s->first, s->n, d->groups[s->group].name));
     }
     for (int i = 0; i < d->n_nodes; i++) add_node(d, data, columns, i);
+    fold_columns(columns);
     json_object_set_new(data, "curves", all_curves(d, order));
     json_object_set_new(data, "texts", report_texts(d, order));
     free(order);

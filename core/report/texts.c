@@ -12,8 +12,9 @@
 #include "core/report/internal.h"
 #include "core/search/journal.h"
 
-#define POOL_BYTES (3 << 20)    /* of all pieces in a page */
+#define POOL_BYTES (4 << 20)    /* of all pieces and calls in a page */
 #define TEXT_BYTES (16 << 10)   /* of one answer, plan or analysis */
+#define CALL_BYTES 150          /* what a call takes besides */
 #define PROMPT_BYTES (48 << 10) /* of one message */
 
 typedef struct pool {
@@ -118,6 +119,7 @@ static json_t *node_texts(pool *p, sqlite3_stmt *s, const report_node *n) {
         const char *prompt = (const char *)sqlite3_column_text(s, 14);
         json_array_append_new(call, prompt_json(p, prompt ? prompt : ""));
         json_array_append_new(calls, call);
+        p->bytes += CALL_BYTES;
     }
     return json_pack("{s:o, s:o, s:o}", "plan", stored_text(p, n->plan), "analysis", stored_text(p, n->analysis),
                      "calls", calls);

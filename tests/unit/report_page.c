@@ -150,6 +150,36 @@ Test(report, claims_follow_the_final_scoring) {
 
 Test(report, script_is_small) { cr_expect_lt(strlen(report_page_js), 40000); }
 
+/* A message of the page's pool, put together. */
+static char *message_of(const json_t *data, const char *node, size_t message) {
+    const json_t *texts = json_object_get(data, "texts"), *pool = json_object_get(texts, "pool"), *piece;
+    const json_t *call = json_array_get(
+        json_object_get(json_object_get(json_object_get(texts, "nodes"), node), "calls"), 0);
+    const json_t *pieces = json_array_get(json_array_get(json_array_get(call, 14), message), 1);
+    aira__buf b = {0};
+    size_t i;
+    json_array_foreach(pieces, i, piece)
+        aira__buf_text(&b, json_string_value(json_array_get(pool, (size_t)json_integer_value(piece))));
+    cr_assert_gt(json_array_size(pieces), 0);
+    return aira__buf_take(&b);
+}
+
+Test(report, prompts_come_back_whole_and_are_stored_once) {
+    char *folder = synthetic_run(24, 1, 4, false);
+    report(folder);
+    char *html = slurp(folder, "report.html", NULL);
+    json_t *data = page_data(html);
+    char *system = message_of(data, "0", 0), *user = message_of(data, "7", 1);
+    cr_expect_str_eq(system, "You design networks.\n\nAnswer with one block:\n- `mA`: attention\n- `M`: mlp\n");
+    cr_expect_str_eq(user, "Propose 4 layers from mA, M, Mb.\nNode 7 of search 1.\nBest so far: see below.");
+    cr_expect_eq(count(html, "You design networks"), 1);
+    free(system);
+    free(user);
+    json_decref(data);
+    free(html);
+    finish(folder);
+}
+
 Test(report, hostile_text_stays_text) {
     char *folder = synthetic_run(24, 2, 4, true);
     report(folder);

@@ -4,6 +4,7 @@
 (function () {
   var DATA = JSON.parse(document.getElementById('data').textContent);
   var N = DATA.nodes, COUNT = N.idx ? N.idx.length : 0;
+  for (var column in N) if (!Array.isArray(N[column])) N[column] = new Array(COUNT).fill(N[column]);
   var SVG = 'http://www.w3.org/2000/svg';
   var panel = document.getElementById('node');
   if (!COUNT || !panel) return;
