@@ -21,6 +21,8 @@ searches:
   - {agent: {use: mutate}, scaffold: {use: greedy, drafts: 2}, seeds: [1, 2], budget: {candidates: 6}}
   - {agent: {use: mutate}, scaffold: {use: one_shot}, seeds: [3, 4, 5], label: "<script>one & shot</script>"}
 budget: {candidates: 15}
+baselines: {base: "2mA 2M"}
+final: {seeds: 1, of: submissions}
 device: {use: cpu, threads: 1}
 executor: {use: local, workers: 2}
 END
@@ -62,12 +64,14 @@ assert set(c["players"][0]) == {"player", "reference", "agent", "scaffold", "run
                                 "normalised_linear", "costs"}
 assert all(set(p[k]) == {"value", "low", "median", "high"} for p in c["players"] for k in ("elo", "normalised", "normalised_linear"))
 players = {p["player"]: p for p in c["players"]}
-assert set(players) == {"mutate/greedy", "<script>one & shot</script>", "Published"}, set(players)
+assert set(players) == {"mutate/greedy", "<script>one & shot</script>", "Published", "base"}, set(players)
+assert players["base"]["reference"] and players["base"]["runs"] == 1
 assert [players[k]["runs"] for k in ("mutate/greedy", "<script>one & shot</script>", "Published")] == [2, 3, 1]
 assert players["Published"]["reference"] and players["Published"]["costs"] is None
-assert abs(sum(p["elo"]["value"] for p in c["players"]) - 3000) < 1e-6
+assert abs(sum(p["elo"]["value"] for p in c["players"]) - 4000) < 1e-6
 assert c["players"][0]["player"] == "Published", "four steps do not reach 0.5"
 task = c["tasks"][0]
+assert task["scores"] == "test", "every submission was scored on the test split"
 assert task["scale"] == {"worst": 1 / 128, "best": 0.999, "optimum": 1} and task["metric"] == "accuracy", task
 run = db("run")
 cost = players["mutate/greedy"]["costs"]
@@ -80,10 +84,14 @@ assert cost["evaluations"] == wanted, (cost, wanted)
 for r in c["runs"]:
     if r["run_dir"]:
         value = run.execute("SELECT value FROM result WHERE kind = 'submitted' AND name = ?", ("%06d" % r["search"],)).fetchone()[0]
-        assert r["score"] == r["selection_score"] == json.loads(value)["score"], (r, value)
-        assert r["architecture"] == json.loads(value)["architecture"]
+        assert r["selection_score"] == json.loads(value)["score"] and r["architecture"] == json.loads(value)["architecture"], (r, value)
+        tested = run.execute("SELECT avg(e.test_score) FROM evaluation e JOIN candidate c ON c.hash = e.hash WHERE e.purpose = "
+                             "'final' AND c.architecture = ?", (r["architecture"],)).fetchone()[0]
+        assert r["score"] == r["test_score"] and abs(r["score"] - tested) < 1e-12, (r, tested)
+base = [r for r in c["runs"] if r["player"] == "base"][0]
+assert base["score"] == base["test_score"] and base["search"] == 0
 rows = list(csv.DictReader(open(f"{work}/c.csv")))
-assert len(rows) == 6 and {r["player"] for r in rows} == set(players)
+assert len(rows) == 7 and {r["player"] for r in rows} == set(players)
 page = open(f"{work}/c.html").read()
 assert page.count("<script") == 0 and "&lt;script&gt;one &amp; shot" in page and page.count("http") == 1, page.count("http")
 assert len(load("two.json")["tasks"]) == 2

@@ -19,6 +19,11 @@ expect 2 "unknown option '--jsn', did you mean '--json'?" "$aira" --jsn
 expect 2 "--plugin-path needs a value: DIR" "$aira" --plugin-path
 expect 0 "usage: aira validate FILE" "$aira" validate --help
 expect 2 "too few arguments" "$aira" validate
+for command in compare fork rescore; do
+    expect 0 "usage: aira $command DIR" "$aira" $command --help
+    expect 2 "unknown option '--jsn', did you mean '--json'?" "$aira" $command --jsn
+    case $("$aira") in *"  $command "*) ;; *) fail "aira alone does not list $command" ;; esac
+done
 expect 2 "unknown option '--jsno', did you mean '--json'?" "$aira" validate --jsno x.yaml
 expect 2 "--json takes no value" "$aira" doctor --json=1
 [ -e /dev/full ] || exit 0
