@@ -43,10 +43,16 @@ typedef struct exchange {
 
 static bool cancelled(const exchange *x) { return x->handler.cancelled && x->handler.cancelled(x->handler.context); }
 
+/* While nothing is under way: shall there be no more? */
+static int32_t no_more(void *context) {
+    const exchange *x = context;
+    return cancelled(x) || (x->handler.ending && x->handler.ending(x->handler.context));
+}
+
 /* False when cancelled. */
 static bool pause_for(exchange *x, double seconds) {
     double until = aira__now() + seconds, begin = aira__now();
-    while (!cancelled(x)) {
+    while (!no_more(x)) {
         double left = until - aira__now();
         if (left <= 0) {
             x->result.waited += aira__now() - begin;
@@ -111,7 +117,7 @@ static void judge(exchange *x, aira__try *t) {
 static aira_status send_once(exchange *x, aira_error *error) {
     aira__try t = {.io = x->http->io, .request = &x->request, .handler = &x->handler, .key = &x->key};
     double begin = aira__now();
-    aira_status status = aira__turn_take(x->http->limits, &x->turn, x->handler.cancelled, x->handler.context, error);
+    aira_status status = aira__turn_take(x->http->limits, &x->turn, no_more, x, error);
     x->result.waited += aira__now() - begin;
     if (status != AIRA_OK) return status;
     t.told.size = sizeof t.told;

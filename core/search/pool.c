@@ -23,7 +23,7 @@ struct aira__pool {
     int n_threads, most;
     int idle, waiting; /* threads without a question, questions without a thread */
     bool ending;
-    atomic_int cancelled;
+    atomic_int cancelled, no_more;
 };
 
 static aira_status sink_text(const aira_sink *sink, const char *bytes, uint64_t n) {
@@ -45,6 +45,11 @@ static void sink_usage(const aira_sink *sink, const aira_usage *usage) {
     ask->model[0] = 0;
     if (ask->usage.model) strncpy(ask->model, ask->usage.model, sizeof ask->model - 1);
     ask->usage.model = ask->model[0] ? ask->model : NULL;
+}
+
+static int32_t sink_ending(const aira_sink *sink) {
+    const aira__ask *ask = sink->core;
+    return atomic_load(&ask->pool->no_more);
 }
 
 static void sink_note(const aira_sink *sink, const char *sentence) {
@@ -75,7 +80,8 @@ static void answer(aira__ask *ask) {
                       .usage = sink_usage,
                       .cancelled = sink_cancelled,
                       .note = sink_note,
-                      .restart = sink_restart};
+                      .restart = sink_restart,
+                      .ending = sink_ending};
     double begin = aira__now();
     ask->usage = (aira_usage){.size = sizeof ask->usage,
                               .input_tokens = -1,
@@ -185,6 +191,8 @@ void aira__pool_destroy(aira__pool *pool) {
     free(pool->threads);
     free(pool);
 }
+
+void aira__pool_end(aira__pool *pool) { atomic_store(&pool->no_more, 1); }
 
 void aira__pool_submit(aira__pool *pool, aira__ask *ask) {
     ask->pool = pool;

@@ -41,6 +41,8 @@ void aira__ask_release(aira__ask *);
 aira_status aira__pool_create(int most, aira__pool **, aira_error *);
 /* Cancels what runs, waits for it and drops what was not collected. NULL is fine. */
 void aira__pool_destroy(aira__pool *);
+/* Agents may finish what is under way; who waits for a server is sent home with AIRA_E_CANCELLED. */
+void aira__pool_end(aira__pool *);
 void aira__pool_submit(aira__pool *, aira__ask *);
 /* An answered ask, or NULL after that many seconds. */
 aira__ask *aira__pool_collect(aira__pool *, double seconds);

@@ -335,6 +335,7 @@ static void drain(aira__run *run, const char *why) {
     int running = 0, waiting = 0;
     aira__queue_counts(run->queue, &running, &waiting);
     run->draining = true;
+    aira__pool_end(run->pool);
     aira__queue_hold(run->queue, true);
     if (running + run->asking_now == 0) return;
     aira__progress_end(run);

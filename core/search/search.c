@@ -209,6 +209,10 @@ aira_status aira__search_answered(aira__run *run, aira__slot *slot, aira_error *
     aira__ask *a = &slot->ask;
     run->asking_now--;
     if (a->status == AIRA_E_DENIED && slot->phase == AIRA__SLOT_ASKING) return hold(run, slot, error);
+    if (a->status == AIRA_E_CANCELLED && run->draining) { /* it waited for its server; the question stays open */
+        slot->phase = AIRA__SLOT_HELD;
+        return aira__call_end(run, slot, NULL, error);
+    }
     char *text = aira__clean_text(&a->text);
     if (!text) return no_memory(error);
     aira_status status = aira__call_end(run, slot, text, error);

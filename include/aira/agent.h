@@ -66,6 +66,9 @@ struct aira_sink {
     int32_t (*cancelled)(const aira_sink *);                /* non-zero: stop soon and return AIRA_E_CANCELLED */
     void (*note)(const aira_sink *, const char *sentence);  /* for the record: a retry, a dropped parameter */
     void (*restart)(const aira_sink *, const char *reason); /* the text so far is void, kept as partial text */
+    /* non-zero: the host is ending. What is under way may be finished; a pause, or another try, may not be begun:
+       return AIRA_E_CANCELLED instead, and the question is asked again another day */
+    int32_t (*ending)(const aira_sink *);
 };
 
 typedef struct aira_agent {

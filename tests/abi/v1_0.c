@@ -83,7 +83,7 @@ SLOT(aira_usage, cache_write_tokens, 48, int64_t (*));
 SLOT(aira_usage, tries, 56, int64_t (*));
 SLOT(aira_usage, model, 64, const char *(*));
 
-GROWS(aira_sink, 56);
+GROWS(aira_sink, 64);
 SLOT(aira_sink, size, 0, uint32_t (*));
 SLOT(aira_sink, reserved, 4, uint32_t (*));
 SLOT(aira_sink, core, 8, void *(*));
@@ -92,6 +92,7 @@ SLOT(aira_sink, usage, 24, void (*(*))(const aira_sink *, const aira_usage *));
 SLOT(aira_sink, cancelled, 32, int32_t (*(*))(const aira_sink *));
 SLOT(aira_sink, note, 40, void (*(*))(const aira_sink *, const char *sentence));
 SLOT(aira_sink, restart, 48, void (*(*))(const aira_sink *, const char *reason));
+SLOT(aira_sink, ending, 56, int32_t (*(*))(const aira_sink *));
 
 GROWS(aira_agent, 16);
 SLOT(aira_agent, size, 0, uint32_t (*));
@@ -511,7 +512,7 @@ SLOT(aira_http_try, body, 32, const char *(*));
 SLOT(aira_http_try, n_body, 40, uint64_t (*));
 SLOT(aira_http_try, tokens, 48, int64_t (*));
 
-GROWS(aira_http_handler, 56);
+GROWS(aira_http_handler, 64);
 SLOT(aira_http_handler, size, 0, uint32_t (*));
 SLOT(aira_http_handler, reserved, 4, uint32_t (*));
 SLOT(aira_http_handler, context, 8, void *(*));
@@ -520,6 +521,7 @@ SLOT(aira_http_handler, event, 24, int32_t (*(*))(void *context, const char *nam
 SLOT(aira_http_handler, end, 32, int32_t (*(*))(void *context, aira_http_try *, char *reason, uint64_t reason_size));
 SLOT(aira_http_handler, waiting, 40, void (*(*))(void *context, const char *sentence));
 SLOT(aira_http_handler, cancelled, 48, int32_t (*(*))(void *context));
+SLOT(aira_http_handler, ending, 56, int32_t (*(*))(void *context));
 
 GROWS(aira_http_request, 176);
 SLOT(aira_http_request, size, 0, uint32_t (*));

@@ -179,6 +179,24 @@ is drop "SELECT t.body FROM call c JOIN text t ON t.hash = c.partial" "I think t
 is drop "SELECT notes LIKE 'the answer broke off after 12 bytes%' FROM call" 1
 is drop "SELECT tries FROM call" 2
 
+# Ctrl-C while a server is being waited for: at once, and nothing is held against the node.
+"$aira" run "$work/study.yaml" "$(echo "$one" | sed 's/MODEL/500!/; s/retry_for: 1s/retry_for: 1h, retry_delay: 1h/')" --run-dir "$work/wait" >"$work/out" 2>&1 &
+pid=$!
+n=0
+until grep -q "500!" "$work/requests"; do
+    n=$((n + 1))
+    [ $n -lt 200 ] || fail "no request: $(cat "$work/out")"
+    sleep 0.05
+done
+sleep 4 # past three tries, in a pause of 4 s or more
+begin=$(date +%s)
+kill -INT $pid
+status=0
+wait $pid || status=$?
+[ $status = 1 ] && [ $(($(date +%s) - begin)) -le 3 ] || fail "Ctrl-C in a pause: status $status after $(($(date +%s) - begin)) s"
+is wait "SELECT count(*) FROM call WHERE state != 'asked'" 0
+is wait "SELECT tries >= 3 AND notes LIKE '%something went wrong; again in%' FROM call" 1
+
 # The key is nowhere. (Text in the journal would be found: the database is not compressed.)
 rm -f "$work/key"
 ! grep -rl $key "$work" --exclude=requests || fail "the key is in a file"

@@ -51,6 +51,7 @@ typedef struct aira_http_handler {
     /* A pause before another try, as one sentence for the record. */
     void (*waiting)(void *context, const char *sentence);
     int32_t (*cancelled)(void *context); /* polled about every 40 ms; non-zero ends everything: AIRA_E_CANCELLED */
+    int32_t (*ending)(void *context);    /* the same for pauses and for waiting for a turn; a request goes on */
 } aira_http_handler;
 
 typedef struct aira_http_request {

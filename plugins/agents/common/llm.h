@@ -187,6 +187,11 @@ static inline int32_t llm_cancelled(void *context) {
     return AIRA_HAS(aira_sink, c->sink, cancelled) ? c->sink->cancelled(c->sink) : 0;
 }
 
+static inline int32_t llm_ending(void *context) {
+    const llm_call *c = context;
+    return AIRA_HAS(aira_sink, c->sink, ending) ? c->sink->ending(c->sink) : 0;
+}
+
 /* Copies a text of value, without line ends, cut to fit. True if it is there. */
 static inline int llm_copy(const llm_call *c, const aira_json *value, const char *path, char *out, size_t size) {
     const char *text = c->agent->json->text(c->agent->json, value, path, NULL);
