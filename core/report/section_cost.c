@@ -35,10 +35,10 @@ static void ledger_row(aira__buf *b, const report_calls *c, double trainings, do
 static void ledger(aira__buf *b, const report_data *d) {
     bool known = false; /* who wanted a training first: journals of old versions do not tell */
     for (int i = 0; i < d->n_searches; i++) known |= d->searches[i].trainings > 0;
-    text(b,
-         "<div class=\"scroll\"><table><thead><tr><th class=\"l\">search</th><th>calls</th><th>retries</th><th>failed"
-         "</th><th>tokens in</th><th>cached</th><th>tokens out</th><th>reasoning</th><th>money</th>"
-         "<th>trainings</th><th>device time</th><th>FLOPs</th></tr></thead><tbody>\n");
+    text(b, "<div class=\"scroll\"><table class=\"ledger\"><thead><tr><th "
+            "class=\"l\">search</th><th>calls</th><th>retries</th><th>failed"
+            "</th><th>tokens in</th><th>cached</th><th>tokens out</th><th>reasoning</th><th>money</th>"
+            "<th>trainings</th><th>device time</th><th>FLOPs</th></tr></thead><tbody>\n");
     for (int i = 0; i < d->n_searches && i < 200; i++) {
         const report_search *s = &d->searches[i];
         aira__buf_printf(b, "<tr><td class=\"l\">%lld ", (long long)s->id);

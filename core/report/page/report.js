@@ -210,7 +210,7 @@
     told.push('tokens in ' + grouped(c[6]) + (c[7] ? ' (cached ' + grouped(c[7]) + ')' : ''));
     told.push('out ' + grouped(c[8]) + (c[9] ? ' (reasoning ' + grouped(c[9]) + ')' : ''));
     told.push(c[10] == null ? 'cost unknown' : number(c[10]) + ' USD');
-    if (c[11] != null) told.push(number(c[11], 3) + ' s');
+    if (c[11] != null) told.push(c[11] < 0.001 ? 'under 1 ms' : number(c[11], 3) + ' s');
     if (c[5] > 1) told.push(c[5] + ' tries');
     box.appendChild(element('p', told.join(' · '), 'dim'));
     if (c[3]) box.appendChild(element('pre', c[3]));
@@ -331,10 +331,10 @@
     return step * (rest > 5 ? 10 : rest > 2 ? 5 : rest > 1 ? 2 : 1);
   }
   function ticks(s, t) {
-    var step = axisStep(t.y1 - t.y0), v;
+    var step = axisStep(t.y1 - t.y0), decimals = Math.min(9, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))), v;
     for (v = Math.ceil(t.y0 / step) * step; v <= t.y1 + 1e-12; v += step) {
       s.appendChild(shape('path', {'class': 'grid', d: 'M' + t.left + ' ' + t.y(v).toFixed(1) + 'h' + t.width}));
-      s.appendChild(shape('text', {'class': 'tick', x: t.left - 6, y: t.y(v) + 4, 'text-anchor': 'end'}, number(v, 4)));
+      s.appendChild(shape('text', {'class': 'tick', x: t.left - 6, y: t.y(v) + 4, 'text-anchor': 'end'}, v.toFixed(decimals)));
     }
     step = Math.max(1, axisStep(t.n));
     for (v = 0; v < t.n; v += step) {
