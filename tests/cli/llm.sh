@@ -27,6 +27,12 @@ trap 'exec 9>&-; rm -rf "$work"' EXIT
 serve plain
 "$cases" "http://127.0.0.1:$port/v1" together
 
+for agent in openai anthropic; do # the plugins keep their promises
+    "$1/bin/aira" check $agent --config "{model: ok, base_url: \"http://127.0.0.1:$port/v1\"}" >"$work/out" || fail "$(cat "$work/out")"
+done
+! "$1/bin/aira" check openai --config '{model: ok, base_url: "http://127.0.0.1:1/v1", retry_for: 1s}' >"$work/out" 2>&1 || fail "nobody answers"
+grep -q "cannot be reached" "$work/out" || fail "nobody answers: $(cat "$work/out")"
+
 http_proxy=http://127.0.0.1:$port "$cases" http://model.invalid/v1 ok || fail "http_proxy"
 # past the proxy there is no such host
 ! http_proxy=http://127.0.0.1:$port no_proxy=model.invalid timeout 3 "$cases" http://model.invalid/v1 ok >/dev/null 2>&1 || fail "no_proxy"
