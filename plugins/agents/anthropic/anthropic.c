@@ -209,7 +209,8 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     const char *headers[] = {version};
     llm_call c = {
         .agent = &a->agent, .sink = sink, .now = llm_unknown, .before = llm_unknown, .reasoning = {.host = host}};
-    aira_http_handler handler = {sizeof handler, 0, &c, llm_begin, on_event, on_end, llm_waiting, llm_cancelled, llm_ending};
+    aira_http_handler handler = {sizeof handler, 0,         &c, llm_begin, on_event, on_end, llm_waiting,
+                                 llm_cancelled,  llm_ending};
     aira_http_result result = {.size = sizeof result}, all = {.size = sizeof all};
     aira_status status = AIRA_E_MEMORY;
     snprintf(version, sizeof version, "anthropic-version: %s", a->config->version);

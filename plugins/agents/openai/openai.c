@@ -199,7 +199,8 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     const aira_host *host = o->agent.host;
     llm_call c = {
         .agent = &o->agent, .sink = sink, .now = llm_unknown, .before = llm_unknown, .reasoning = {.host = host}};
-    aira_http_handler handler = {sizeof handler, 0, &c, llm_begin, on_event, on_end, llm_waiting, llm_cancelled, llm_ending};
+    aira_http_handler handler = {sizeof handler, 0,         &c, llm_begin, on_event, on_end, llm_waiting,
+                                 llm_cancelled,  llm_ending};
     aira_http_result result = {.size = sizeof result}, all = {.size = sizeof all};
     aira_status status = AIRA_E_MEMORY;
     for (int again = 1; again;) {
