@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +39,29 @@ static aira_status write_holder(int fd, const char *path, aira_error *error) {
     return AIRA_OK;
 }
 
+/* True where the process that wrote its name is on this machine and gone. */
+static bool holder_is_dead(int fd) {
+    char raw[320], host[257] = "", mine[257] = "unknown";
+    long pid = 0;
+    ssize_t n = pread(fd, raw, sizeof raw - 1, 0);
+    raw[n > 0 ? n : 0] = 0;
+    if (gethostname(mine, sizeof mine - 1) != 0) return false;
+    return sscanf(raw, "%ld %256s", &pid, host) == 2 && pid > 0 && !strcmp(host, mine) && kill((pid_t)pid, 0) != 0 &&
+           errno == ESRCH;
+}
+
+/* A killed coordinator's children hold its lock until they have become the programs that they were started as. */
+static bool take(int fd) {
+    for (int i = 0;; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+        if (errno != EWOULDBLOCK) return false;
+        if (i == 250 || !holder_is_dead(fd)) break; /* 5 s */
+        usleep(20000);
+    }
+    errno = EWOULDBLOCK;
+    return false;
+}
+
 aira_status aira__lock_take(const char *run_dir, aira__lock **out, aira_error *error) {
     *out = NULL;
     char *path = aira__path_join(run_dir, "lock");
@@ -54,7 +79,7 @@ aira_status aira__lock_take(const char *run_dir, aira__lock **out, aira_error *e
                             strerror(errno));
         goto done;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!take(fd)) {
         char holder[320];
         if (errno == EWOULDBLOCK) {
             read_holder(fd, holder, sizeof holder);

@@ -301,24 +301,25 @@ static aira_status keep_folder(aira__queue *q, const char *folder, aira_error *e
     return AIRA_OK;
 }
 
-/* A lease that has ended: what has no result is repeated alone, or has failed if it was alone already. */
+/* A lease that has ended: what has no result is repeated alone, or has failed if it was repeated already. */
 static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_lease_state *state, bool *news,
                              aira_error *error) {
     aira_status status = AIRA_OK;
-    int missing = 0;
+    int missing = 0, repeated = 0;
     for (int i = 0; i < lease->n_items; i++) missing += q->items[lease->items[i]].state == AIRA__ITEM_RUNNING;
     for (int i = 0; status == AIRA_OK && missing && i < lease->n_items; i++) {
         aira__item *item = &q->items[lease->items[i]];
         if (item->state != AIRA__ITEM_RUNNING) continue;
-        if (lease->n_items > 1) {
+        double net = q->limit_seconds > 0 ? q->limit_seconds * 1.1 + 30 : INFINITY;
+        bool late = lease->n_items == 1 && aira__now() - lease->started >= net;
+        if (!item->alone && !late) { /* whoever killed the worker may have meant something else */
             item->state = AIRA__ITEM_WAITING;
             item->alone = true;
             item_left(q, item);
+            repeated++;
             if (!aira__lanes_put(q, lease->items[i])) status = no_memory(error);
             continue;
         }
-        double net = q->limit_seconds > 0 ? q->limit_seconds * 1.1 + 30 : INFINITY;
-        bool late = aira__now() - lease->started >= net;
         char words[400], sentence[800];
         aira__lease_last_words(lease->folder, words, sizeof words);
         snprintf(sentence, sizeof sentence, "%s%s%s",
@@ -328,7 +329,7 @@ static aira_status end_lease(aira__queue *q, aira__running *lease, const aira_le
         item_left(q, item);
         *news = true;
     }
-    if (status == AIRA_OK && missing && lease->n_items > 1)
+    if (status == AIRA_OK && repeated)
         status = aira__journal_event(q->o.journal, "lease", -1, -1,
                                      "a worker crashed; what it had left is repeated one by one", error);
     return status == AIRA_OK ? keep_folder(q, lease->folder, error) : status;
