@@ -24,7 +24,7 @@ typedef struct bayes {
 } bayes;
 
 static const aira_field fields[] = {
-    AIRA_F_INT(bayes, initial, 8, 1, 1000000, "architectures drawn at random before the model decides"),
+    AIRA_F_INT(bayes, initial, 5, 1, 1000000, "architectures drawn at random before the model decides"),
     AIRA_F_INT(bayes, pool, 1024, 16, 1000000, "architectures looked at per decision where the space is large"),
     AIRA_F_INT(bayes, train, 192, 16, 2000, "nodes that the model is told, at most; time grows with its cube"),
 };
