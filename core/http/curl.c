@@ -13,6 +13,7 @@ static char problem[300];
 
 static void load(void) {
     void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (!library) library = dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL); /* Debian's other build of it */
     const char *reason = library ? NULL : dlerror();
     void *found = NULL;
 #define LOAD(name)                                             \
