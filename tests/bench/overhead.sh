@@ -2,7 +2,7 @@
 # overhead.sh BUILD [NODES]: what the search itself costs, measured with evaluations that are looked up in a table and an
 # agent that answers at once. One search of NODES (10,000) nodes, up to 8 in flight, drafts and improvements, questions with
 # memory. Prints nodes per second, the coordinator's largest memory, and the time of status, of resume of the complete run,
-# of a run that was killed half-way, of the report, and the journal's size. With CHECK=1 it is a test: rows are compared.
+# of a run that was killed half-way, of the report, and the journal's size. KEEP=1 keeps the folder.
 set -eu
 build=$1 nodes=${2:-10000}
 aira=$build/bin/aira
@@ -49,15 +49,17 @@ aira, work = sys.argv[1:]
 began = time.monotonic()
 with open(work + "/log", "w") as log:
     code = subprocess.run([aira, "run", work + "/study.yaml", "--run-dir", work + "/run"], stdout=log, stderr=log).returncode
-print("%.2f %d" % (time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print("%.2f %d %.2f" % (time.monotonic() - began, used.ru_maxrss, used.ru_utime + used.ru_stime))
 sys.exit(code)
 PYTHON
-read -r seconds memory <"$work/figures"
+read -r seconds memory cpu <"$work/figures"
 found=$(python3 -c 'import sqlite3, sys
 print(sqlite3.connect(sys.argv[1] + "/journal.db").execute("SELECT count(*) FROM node WHERE status != ?", ("pending",)).fetchone()[0])' "$work/run")
 [ "$found" -eq "$nodes" ] || fail "$found nodes instead of $nodes"
-awk -v n="$nodes" -v s="$seconds" -v m="$memory" 'BEGIN {
-    printf "run      %d nodes in %.1f s (start and report included): %.0f nodes/s, %.0f MiB\n", n, s, n / s, m / 1024 }'
+awk -v n="$nodes" -v s="$seconds" -v m="$memory" -v c="$cpu" 'BEGIN {
+    printf "run      %d nodes in %.1f s (start and report included): %.0f nodes/s, %.0f MiB\n", n, s, n / s, m / 1024
+    printf "cpu      %.1f s, %.2f ms per node: %.0f nodes per second of processor time\n", c, 1000 * c / n, n / c }'
 python3 -c 'import sqlite3, sys
 a, b = sqlite3.connect(sys.argv[1] + "/journal.db").execute("SELECT min(created), max(finished) FROM node_row").fetchone()
 print("search   %.1f s from the first decision to the last result: %.0f nodes/s" % (b - a, int(sys.argv[2]) / (b - a)))' "$work/run" "$nodes"
