@@ -172,7 +172,7 @@ static double false_confirmations(int kind, uint32_t seeds, double alpha, int se
         aira__tree_confirm(&tree, seeds, alpha, 1);
         for (int i = 0; i < 24; i++) {
             double further[AIRA__MAX_SEEDS], strength = exp(aira_rng_normal(&rng)), first = draw(&rng, kind, strength);
-            char hash[8];
+            char hash[16];
             snprintf(hash, sizeof hash, "%d", i);
             for (uint32_t k = 0; k + 1 < seeds; k++) further[k] = draw(&rng, kind, strength);
             commit(&tree, hash, first, further, 0, 1);
