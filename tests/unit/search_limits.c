@@ -135,6 +135,17 @@ Test(limits, the_study_ends_after_what_is_under_way) {
     release(&o);
 }
 
+Test(limits, a_training_that_is_too_dear_is_said_as_soon_as_it_is_known) {
+    static const char *const dear[] = {"budget.device_seconds=1"};
+    outcome o = run_study("dear", "", dear, 1);
+    cr_assert_eq(o.status, AIRA_OK, "%s", o.error.text);
+    cr_assert_eq(count(&o,
+                       "SELECT count(*) FROM event WHERE kind = 'budget' AND text LIKE 'a first candidate needs 1.5 of "
+                       "device seconds (measured), more than the study''s 1:%'"),
+                 1, "three seeds of half a second");
+    release(&o);
+}
+
 Test(limits, a_stalled_agent_idles_nobody) {
     static const char *const stalled[] = {
         "searches=[{agent: {use: command, command: [sleep, '60']}, scaffold: {use: greedy}, seeds: [1], parallel: 3, "
