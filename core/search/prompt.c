@@ -142,6 +142,10 @@ aira_status aira__asking_open(const json_t *study, const json_t *search, const a
         int kind = aira__memory_find(aira__json_string(kinds, aira__operator_name(code), fallback[code]));
         out->kinds[code] = kind < 0 ? AIRA__MEMORY_NONE : (aira__memory_kind)kind;
     }
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)out->prompts, name, text)
+        out->uses_nodes = out->uses_nodes || (json_is_string(text) && strstr(json_string_value(text), "nodes"));
     out->common = common_json(out);
     return out->common ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
 }
@@ -251,7 +255,11 @@ json_t *aira__prompt_values(const aira__asking *asking, uint32_t idx, uint32_t v
     int64_t omitted = 0;
     json_t *memory = aira__memory_recall(asking->memory, asking->kinds[node->operator_code & 3], idx, view,
                                          node->parent, asking->memory_tokens, &omitted);
-    bool ok = values && memory && aira__memory_nodes(asking->memory, idx, view, asking->memory_tokens, &nodes, NULL);
+    bool ok = values && memory;
+    if (ok && asking->uses_nodes)
+        ok = aira__memory_nodes(asking->memory, idx, view, asking->memory_tokens, &nodes, NULL);
+    else
+        nodes = json_array();
     ok = ok && !json_object_set(values, "memory", memory) && !json_object_set(values, "nodes", nodes) &&
          !json_object_set_new(values, "memory_omitted", omitted ? json_integer(omitted) : json_null()) &&
          !json_object_set_new(values, "best", aira__memory_best(asking->memory, view)) &&

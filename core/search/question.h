@@ -38,6 +38,7 @@ typedef struct aira__asking {
     aira__memory_kind kinds[4]; /* by operator code */
     int64_t memory_tokens;
     bool complexity; /* cue in the prompt */
+    bool uses_nodes; /* some template names `nodes`; else the list is left empty */
     json_t *common;  /* variables that never change; owned */
 } aira__asking;
 

@@ -64,13 +64,19 @@ static aira_status read_name(const renderer *r, const char *from, const char *to
     return AIRA_OK;
 }
 
+/* Two of these characters in a row, or NULL. A prompt has thousands of tags; strstr takes several times as long. */
+static const char *find_pair(const char *p, char c) {
+    for (p = strchr(p, c); p && p[1] != c; p = strchr(p + 1, c)) continue;
+    return p;
+}
+
 /* The next tag at or after p. *found is false at the end of the text. */
 static aira_status next_tag(const renderer *r, const char *p, tag *t, bool *found) {
     memset(t, 0, sizeof *t);
-    t->begin = strstr(p, "{{");
+    t->begin = find_pair(p, '{');
     *found = t->begin != NULL;
     if (!*found) return AIRA_OK;
-    const char *inner = t->begin + 2, *close = strstr(inner, "}}");
+    const char *inner = t->begin + 2, *close = find_pair(inner, '}');
     if (!close) return fail_at(r, t->begin, "{{ without }}", NULL);
     t->end = close + 2;
     if (*inner == '!') {

@@ -71,19 +71,22 @@ began=$(clock); "$aira" resume "$work/run" >/dev/null 2>&1; echo "resume   $(sin
 began=$(clock); "$aira" report "$work/run" >/dev/null; echo "report   $(since "$began") s"
 began=$(clock); "$aira" replay "$work/run" >"$work/replay" || fail "$(cat "$work/replay")"; echo "replay   $(since "$began") s: $(cat "$work/replay")"
 
-# Killed half-way: what resume takes until the first new node is there.
-"$aira" run "$work/study.yaml" --run-dir "$work/half" >/dev/null 2>&1 &
-pid=$!
-sleep "$(awk -v s="$seconds" 'BEGIN { print s * 0.5 }')"
-kill -9 $pid 2>/dev/null || fail "it was complete before it was killed"
-wait $pid 2>/dev/null || true
-python3 - "$aira" "$work/half" <<'PYTHON'
-import sqlite3, subprocess, sys, time
-aira, run = sys.argv[1:]
+# Killed half-way: how long resume takes until the first new node is there.
+python3 - "$aira" "$work/half" "$nodes" <<'PYTHON'
+import os, sqlite3, subprocess, sys, time
+aira, run, half = sys.argv[1], sys.argv[2], int(sys.argv[3]) // 2
+quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def count():
+    try: return db.execute("SELECT count(*) FROM node_row WHERE status != 'pending'").fetchone()[0]
+    except sqlite3.OperationalError: return 0 # not there yet
+child = subprocess.Popen([aira, "run", os.path.dirname(run) + "/study.yaml", "--run-dir", run], **quiet)
+while not os.path.exists(run + "/journal.db") and child.poll() is None: time.sleep(0.005)
 db = sqlite3.connect(run + "/journal.db")
-count = lambda: db.execute("SELECT count(*) FROM node_row WHERE status != 'pending'").fetchone()[0]
+while count() < half and child.poll() is None: time.sleep(0.005)
+child.kill()
+child.wait()
 before, began = count(), time.monotonic()
-child = subprocess.Popen([aira, "resume", run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+child = subprocess.Popen([aira, "resume", run], **quiet)
 while count() == before and child.poll() is None: time.sleep(0.005)
 print("resume   %.2f s, of %d nodes, until the next one" % (time.monotonic() - began, before))
 child.wait()
