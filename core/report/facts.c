@@ -50,7 +50,7 @@ double report_test_score(const report_data *d, const char *hash) {
     const report_evaluation *e = report_find_evaluations(d, hash, &n);
     double sum = 0;
     for (int i = 0; i < n; i++) {
-        if (isnan(e[i].test_score) || strcmp(e[i].purpose, "rescore") == 0) continue;
+        if (isnan(e[i].test_score)) continue;
         sum += e[i].test_score;
         with++;
     }

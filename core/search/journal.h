@@ -137,7 +137,7 @@ aira_status aira__journal_end_call(aira__journal *, const aira__journal_call *, 
 typedef struct aira__journal_evaluation {
     const char *hash, *task_hash;
     uint64_t seed;
-    const char *purpose;       /* "search", "confirm", "final", "rescore" */
+    const char *purpose;       /* "search", "confirm", "final" */
     int64_t search;            /* that wanted it first; 0: none */
     const char *status;        /* "ok", "failed" */
     const char *cause, *error; /* docs/contract.md 4 */

@@ -15,7 +15,7 @@
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
-static const char *const purposes[AIRA__N_PURPOSES] = {"search", "confirm", "final", "rescore"};
+static const char *const purposes[AIRA__N_PURPOSES] = {"search", "confirm", "final"};
 
 const char *aira__purpose_name(aira__purpose purpose) { return purposes[purpose]; }
 

@@ -46,10 +46,9 @@ typedef enum {
     AIRA__FOR_SEARCH,  /* search and selection */
     AIRA__FOR_CONFIRM, /* the same, of a contender's further seeds */
     AIRA__FOR_FINAL,   /* selection and test */
-    AIRA__FOR_RESCORE, /* search and selection, of another task */
     AIRA__N_PURPOSES
 } aira__purpose;
-const char *aira__purpose_name(aira__purpose);              /* "search", "confirm", "final", "rescore" */
+const char *aira__purpose_name(aira__purpose);              /* "search", "confirm", "final" */
 bool aira__purpose_find(const char *name, aira__purpose *); /* false: there is none of that name */
 
 typedef struct aira__want {
