@@ -15,6 +15,7 @@
 #define POOL_BYTES (4 << 20)    /* of all pieces and calls in a page */
 #define TEXT_BYTES (16 << 10)   /* of one answer, plan or analysis */
 #define CALL_BYTES 150          /* what a call takes besides */
+#define PLACE_BYTES 5           /* what naming a piece takes */
 #define PROMPT_BYTES (48 << 10) /* of one message */
 
 typedef struct pool {
@@ -25,11 +26,14 @@ typedef struct pool {
 
 /* Place of a text in the pool. -1: out of memory. */
 static json_int_t place(pool *p, const char *text, size_t n) {
-    char *copy = strndup(text, n), *kept = copy ? report_keep(p->d, copy) : NULL;
+    char *copy = strndup(text, n);
+    const json_t *known = copy ? json_object_get(p->places, copy) : NULL; /* nearly always: nothing to clean or keep */
+    char *kept = copy && !known ? report_keep(p->d, copy) : NULL;
     free(copy);
-    if (!kept) return -1;
-    const json_t *known = json_object_get(p->places, kept);
+    if (!known && kept) known = json_object_get(p->places, kept);
+    p->bytes += PLACE_BYTES;
     if (known) return json_integer_value(known);
+    if (!kept) return -1;
     json_int_t at = (json_int_t)json_array_size(p->list);
     if (json_array_append_new(p->list, json_string(kept)) || json_object_set_new(p->places, kept, json_integer(at)))
         return -1;
