@@ -162,16 +162,16 @@ void aira__salvage_explain(const char *dir, aira_error *error) {
 /* From here on a search is as if it had been killed right after its last whole node. */
 static aira_status cut_to_whole(aira__journal *to, aira_error *error) {
     static const char *const steps[] = {
-        "WITH bad AS (SELECT search, min(idx) AS at FROM ("
-        "  SELECT n.search, n.idx FROM node_row n WHERE n.idx > 0 AND NOT EXISTS"
-        "    (SELECT 1 FROM node_row p WHERE p.search = n.search AND p.idx = n.idx - 1)"
-        "  UNION ALL SELECT search, idx FROM node_row WHERE status = 'pending'"
-        "  UNION ALL SELECT n.search, n.idx FROM node_row n WHERE n.hash IS NOT NULL AND NOT EXISTS"
-        "    (SELECT 1 FROM candidate c WHERE c.hash = n.hash)) GROUP BY search) "
-        "DELETE FROM node_row WHERE EXISTS"
-        "  (SELECT 1 FROM bad b WHERE b.search = node_row.search AND node_row.idx >= b.at)",
-        "DELETE FROM call WHERE NOT EXISTS"
-        "  (SELECT 1 FROM node_row n WHERE n.search = call.search AND n.idx = call.idx)",
+        ("WITH bad AS (SELECT search, min(idx) AS at FROM ("
+         "  SELECT n.search, n.idx FROM node_row n WHERE n.idx > 0 AND NOT EXISTS"
+         "    (SELECT 1 FROM node_row p WHERE p.search = n.search AND p.idx = n.idx - 1)"
+         "  UNION ALL SELECT search, idx FROM node_row WHERE status = 'pending'"
+         "  UNION ALL SELECT n.search, n.idx FROM node_row n WHERE n.hash IS NOT NULL AND NOT EXISTS"
+         "    (SELECT 1 FROM candidate c WHERE c.hash = n.hash)) GROUP BY search) "
+         "DELETE FROM node_row WHERE EXISTS"
+         "  (SELECT 1 FROM bad b WHERE b.search = node_row.search AND node_row.idx >= b.at)"),
+        ("DELETE FROM call WHERE NOT EXISTS"
+         "  (SELECT 1 FROM node_row n WHERE n.search = call.search AND n.idx = call.idx)"),
         "UPDATE node_row SET plan = NULL WHERE plan NOT IN (SELECT hash FROM text)",
         "UPDATE node_row SET analysis = NULL WHERE analysis NOT IN (SELECT hash FROM text)",
         "DELETE FROM study WHERE key = 'concluded'",

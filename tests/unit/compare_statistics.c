@@ -140,7 +140,7 @@ static compare_data made_up(int n_players, int n_tasks, int runs, double (*score
     d.runs = calloc((size_t)(n_players * n_tasks * runs), sizeof *d.runs);
     cr_assert(d.players && d.tasks && d.runs && d.notes);
     for (int p = 0; p < n_players; p++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "player %d", p);
         d.players[p] = (compare_player){.name = strdup(name), .agent = strdup("{}"), .scaffold = strdup("{}")};
     }
