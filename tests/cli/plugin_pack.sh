@@ -13,7 +13,8 @@ mkdir "$work/home"
 DESTDIR="$work/stage" cmake --install "$build" --prefix /opt/aira >/dev/null
 mv "$work/stage/opt/aira" "$work/sdk"
 rm -rf "$work/stage"
-if grep -rlI -e "$build" -e "$source" "$work/sdk" | grep .; then
+# (as a path of its own: a source folder /aira is no part of include/aira)
+if grep -rlIE "(^|[^A-Za-z0-9_./}-])($build|$source)(/|[^A-Za-z0-9_.-]|\$)" "$work/sdk" | grep .; then
     echo "FAIL: an installed file names the build or the source folder"
     exit 1
 fi

@@ -9,6 +9,7 @@ cd "$source"
 fail() { echo "FAILED: $*"; exit 1; }
 study=tests/cli/studies/tiny.yaml
 
+python3 -c 'import pty; pty.openpty()' 2>/dev/null || { echo "skipped: no pseudo-terminal on this machine"; exit 77; }
 # Not a terminal, and a dumb one: the same lines, snapshot but for times and scores.
 TERM=xterm aira run $study budget.candidates=5 --run-dir "$work/plain" >/dev/null 2>"$work/plain.txt"
 TERM=dumb python3 tests/support/terminal.py 100 30 aira run $study budget.candidates=5 --run-dir "$work/dumb" >"$work/dumb.json"

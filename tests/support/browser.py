@@ -11,8 +11,9 @@ import argparse, base64, json, os, shutil, subprocess, sys, tempfile, time
 
 
 def find():
-    for name in (os.environ.get("AIRA_CHROMIUM"), "chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"):
-        if name and shutil.which(name):
+    named = os.environ.get("AIRA_CHROMIUM")
+    for name in [named] if named else ["chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"]:
+        if shutil.which(name):
             return shutil.which(name)
     print("no Chromium on this machine; AIRA_CHROMIUM may name one", file=sys.stderr)
     sys.exit(77)

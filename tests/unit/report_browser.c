@@ -62,6 +62,16 @@ static const char walk[] =
     "--eval \"document.querySelectorAll('#node pre').length + document.querySelectorAll('img, iframe, link, "
     "object').length * 1000\"";
 
+/* Runs everywhere, so that a machine without a browser has a test that passes beside those that skip. */
+Test(report_browser, no_browser_is_told) {
+    char command[4096];
+    snprintf(command, sizeof command,
+             "AIRA_CHROMIUM=/nowhere/chromium python3 '%s/tests/support/browser.py' nothing.html 2>/dev/null",
+             getenv("AIRA_SOURCE_DIR") ? getenv("AIRA_SOURCE_DIR") : ".");
+    int status = system(command);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 77, "%d", status);
+}
+
 Test(report_browser, every_node_can_be_shown, .timeout = 280) {
     char *folder = synthetic_run(100, 2, 16, false);
     json_t *told = browse(folder, walk);
