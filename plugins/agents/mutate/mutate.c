@@ -126,10 +126,39 @@ static const char *propose(const aira_agent_request *request, aira_rng *rng, uin
     return "a fresh random sequence";
 }
 
-/* Requests hold run-length notation as write_layers makes it, so texts are compared: a long search has many. */
-static int seen(const aira_agent_request *request, const char *notation) {
-    for (uint32_t i = 0; i < request->n_nodes; i++)
-        if (request->nodes[i].architecture && !strcmp(request->nodes[i].architecture, notation)) return 1;
+/* Requests hold run-length notation as write_layers makes it, so texts are compared: a long search has many. The first
+   proposal is looked for among all nodes; only where it was known is a table of them worth making. */
+typedef struct known {
+    const aira_agent_request *request;
+    uint32_t *slots; /* 1 + index of a node; 0: free. NULL: no table */
+    uint32_t mask;
+} known;
+
+static uint32_t slot_of(const known *k, const char *notation) {
+    uint64_t hash = aira_key(0, notation);
+    uint32_t at = (uint32_t)hash & k->mask;
+    while (k->slots[at] && strcmp(k->request->nodes[k->slots[at] - 1].architecture, notation)) at = (at + 1) & k->mask;
+    return at;
+}
+
+/* Out of memory is no failure: then all nodes are looked through every time. */
+static void make_table(known *k, const aira_host *host) {
+    uint32_t n = k->request->n_nodes, room = 64;
+    while (room < 2 * n && room < 1u << 30) room *= 2;
+    k->slots = host->alloc(host, (uint64_t)room * sizeof *k->slots);
+    k->mask = room - 1;
+    for (uint32_t i = 0; k->slots && i < n; i++) {
+        const char *architecture = k->request->nodes[i].architecture;
+        if (architecture) k->slots[slot_of(k, architecture)] = i + 1;
+    }
+}
+
+static int seen(const known *k, const char *notation) {
+    if (k->slots) return k->slots[slot_of(k, notation)] != 0;
+    for (uint32_t i = 0; i < k->request->n_nodes; i++) {
+        const char *architecture = k->request->nodes[i].architecture;
+        if (architecture && !strcmp(architecture, notation)) return 1;
+    }
     return 0;
 }
 
@@ -177,12 +206,14 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     if (!layers || !notation || !text) status = host->fail(host, AIRA_E_MEMORY, "agent mutate: out of memory");
     aira_rng rng = aira_rng_make(aira_key(request->seed, "mutate"), 0);
     const char *what = "";
+    known all = {request, NULL, 0};
     for (int64_t i = 0; status == AIRA_OK && i < made->config.tries; i++) {
         what = propose(request, &rng, layers, layers + n);
         for (int64_t k = 0; k < i / FARTHER; k++) change_one(request, &rng, layers);
         if (!write_layers(request, layers, notation, size - 128))
             status = host->fail(host, AIRA_E_UNSUPPORTED, "agent mutate: the architecture is too long to write");
-        if (!seen(request, notation)) break;
+        if (status != AIRA_OK || !seen(&all, notation)) break;
+        if (i == 0) make_table(&all, host);
     }
     if (status == AIRA_OK) {
         snprintf(text, size, "I propose %s.\n\n```yaml\nlayers: \"%s\"\n```\n", what, notation);
@@ -191,6 +222,7 @@ static aira_status complete(void *self, const aira_agent_request *request, const
     host->release(host, layers);
     host->release(host, notation);
     host->release(host, text);
+    host->release(host, all.slots);
     return status;
 }
 
