@@ -10,6 +10,7 @@
 
 #include "core/base/json.h"
 #include "core/search/question.h"
+#include "core/search/template.h"
 
 #define CURVE_POINTS 8 /* of a curve as a prompt shows it */
 
@@ -147,12 +148,15 @@ aira_status aira__asking_open(const json_t *study, const json_t *search, const a
     json_object_foreach((json_t *)(uintptr_t)out->prompts, name, text)
         out->uses_nodes = out->uses_nodes || (json_is_string(text) && strstr(json_string_value(text), "nodes"));
     out->common = common_json(out);
+    out->cache = aira__template_cache_create();
     return out->common ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
 }
 
 void aira__asking_release(aira__asking *asking) {
     json_decref(asking->common);
+    aira__template_cache_destroy(asking->cache);
     asking->common = NULL;
+    asking->cache = NULL;
 }
 
 /* ---- evaluations ---- */

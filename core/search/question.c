@@ -205,7 +205,7 @@ static aira_status add_message(const aira__asking *asking, const char *template_
     snprintf(file, sizeof file, "%s.md", template_name);
     const char *template_text = json_string_value(json_object_get(asking->prompts, template_name));
     if (!template_text) return aira__fail(error, AIRA_E_CONFIG, "there is no prompt template %s", file);
-    aira_status status = aira__template_render(template_text, file, values, &text, error);
+    aira_status status = aira__template_render(template_text, file, values, asking->cache, &text, error);
     if (status == AIRA_OK) {
         json_t *message = json_pack("{s:s, s:s}", "role", role, "content", text);
         if (!message)

@@ -37,9 +37,10 @@ typedef struct aira__asking {
     aira__journal *journal;     /* for curves and outputs of evaluations; NULL: none are shown */
     aira__memory_kind kinds[4]; /* by operator code */
     int64_t memory_tokens;
-    bool complexity; /* cue in the prompt */
-    bool uses_nodes; /* some template names `nodes`; else the list is left empty */
-    json_t *common;  /* variables that never change; owned */
+    bool complexity;                    /* cue in the prompt */
+    bool uses_nodes;                    /* some template names `nodes`; else the list is left empty */
+    json_t *common;                     /* variables that never change; owned */
+    struct aira__template_cache *cache; /* of remembered nodes; owned, may be NULL */
 } aira__asking;
 
 /* From a canonical study and one of its searches. Points into all of its arguments. Release also after an error. */

@@ -6,6 +6,7 @@
 #include "core/search/template.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,13 +25,75 @@ typedef struct tag {
     int line;
 } tag;
 
+typedef struct kept { /* what an element rendered to, in the body of one #each */
+    const json_t *element;
+    const char *body;
+    char *text;
+    size_t n;
+} kept;
+
+struct aira__template_cache {
+    kept *slots; /* open addressing; text NULL: free */
+    size_t n, room;
+};
+
 typedef struct renderer {
     const char *text, *name;
     const json_t *scopes[MAX_DEPTH + 2]; /* innermost last */
     int n_scopes;
+    int element; /* scope of the element that is being rendered for the cache; 0: none */
+    bool outer;  /* a name was looked for beyond that element */
+    aira__template_cache *cache;
     aira__buf out;
     aira_error *error;
 } renderer;
+
+/* ---- the cache ---- */
+
+aira__template_cache *aira__template_cache_create(void) { return calloc(1, sizeof(aira__template_cache)); }
+
+void aira__template_cache_destroy(aira__template_cache *cache) {
+    if (!cache) return;
+    for (size_t i = 0; i < cache->room; i++) free(cache->slots[i].text);
+    free(cache->slots);
+    free(cache);
+}
+
+static kept *slot_of(kept *slots, size_t room, const json_t *element, const char *body) {
+    uint64_t hash = ((uint64_t)(uintptr_t)element ^ (uint64_t)(uintptr_t)body << 20) * 0x9e3779b97f4a7c15ull;
+    size_t at = (size_t)(hash >> 32) & (room - 1);
+    while (slots[at].text && (slots[at].element != element || slots[at].body != body)) at = (at + 1) & (room - 1);
+    return &slots[at];
+}
+
+static const kept *find_kept(const aira__template_cache *cache, const json_t *element, const char *body) {
+    if (!cache->room) return NULL;
+    const kept *k = slot_of(cache->slots, cache->room, element, body);
+    return k->text ? k : NULL;
+}
+
+/* Without memory for it, the element is rendered again the next time. */
+static void keep(aira__template_cache *cache, const json_t *element, const char *body, const char *text, size_t n) {
+    if (2 * cache->n >= cache->room) {
+        size_t room = cache->room ? 2 * cache->room : 256;
+        kept *slots = calloc(room, sizeof *slots);
+        if (!slots) return;
+        for (size_t i = 0; i < cache->room; i++)
+            if (cache->slots[i].text)
+                *slot_of(slots, room, cache->slots[i].element, cache->slots[i].body) = cache->slots[i];
+        free(cache->slots);
+        cache->slots = slots;
+        cache->room = room;
+    }
+    char *copy = malloc(n + 1);
+    if (!copy) return;
+    memcpy(copy, text, n);
+    copy[n] = 0;
+    *slot_of(cache->slots, cache->room, element, body) = (kept){element, body, copy, n};
+    cache->n++;
+}
+
+/* ---- tags ---- */
 
 static aira_status fail_at(const renderer *r, const char *at, const char *sentence, const char *what) {
     int line = 1;
@@ -106,9 +169,10 @@ static aira_status next_tag(const renderer *r, const char *p, tag *t, bool *foun
     return status;
 }
 
-static const json_t *look_up(const renderer *r, const char *name) {
+static const json_t *look_up(renderer *r, const char *name) {
     for (int i = r->n_scopes - 1; i >= 0; i--) {
         const json_t *value = json_object_get(r->scopes[i], name);
+        r->outer = r->outer || i < r->element || (!value && i == r->element);
         if (value) return value;
     }
     return NULL;
@@ -153,21 +217,35 @@ static aira_status walk_each(renderer *r, const char **p, const tag *open, int d
     const json_t *list = look_up(r, open->name);
     if (!list && checked) return fail_at(r, open->begin, "undefined variable", open->name);
     if (list && !json_is_array(list)) return fail_at(r, open->begin, "#each needs a list:", open->name);
-    const char *body = *p;
+    const char *body = *p, *after = NULL;
     size_t n = live && list ? json_array_size(list) : 0;
     size_t i = 0;
     tag last = {0};
-    bool ended = false;
+    bool ended = false, keeps = r->cache && (!strcmp(open->name, "memory") || !strcmp(open->name, "best"));
     do {
         const json_t *item = n ? json_array_get(list, i) : NULL;
-        bool scoped = json_is_object(item);
+        bool scoped = json_is_object(item), outer = r->outer;
+        int element = r->element;
+        const kept *known = keeps && scoped && after ? find_kept(r->cache, item, body) : NULL;
+        aira_status status = known ? put(r, known->text, known->n, true, body) : AIRA_OK;
+        if (status != AIRA_OK) return status;
+        if (known) continue;
+        size_t from = r->out.size;
         if (scoped) r->scopes[r->n_scopes++] = item;
+        if (keeps && scoped) r->element = r->n_scopes - 1;
+        r->outer = false;
         *p = body;
-        aira_status status = walk(r, p, depth + 1, live && n, checked && n, &last, &ended);
+        status = walk(r, p, depth + 1, live && n, checked && n, &last, &ended);
         if (scoped) r->n_scopes--;
         if (status != AIRA_OK) return status;
         if (!ended || last.kind != TAG_END_EACH) return fail_at(r, open->begin, "#each without {{/each}}", NULL);
+        after = *p;
+        if (keeps && scoped && !r->outer && !find_kept(r->cache, item, body))
+            keep(r->cache, item, body, r->out.data ? r->out.data + from : "", r->out.size - from);
+        r->outer = r->outer || outer;
+        r->element = element;
     } while (++i < n);
+    *p = after;
     return AIRA_OK;
 }
 
@@ -220,9 +298,9 @@ static aira_status walk(renderer *r, const char **p, int depth, bool live, bool 
     }
 }
 
-aira_status aira__template_render(const char *text, const char *name, const json_t *values, char **out,
-                                  aira_error *error) {
-    renderer r = {.text = text, .name = name, .scopes = {values}, .n_scopes = 1, .error = error};
+aira_status aira__template_render(const char *text, const char *name, const json_t *values, aira__template_cache *cache,
+                                  char **out, aira_error *error) {
+    renderer r = {.text = text, .name = name, .scopes = {values}, .n_scopes = 1, .cache = cache, .error = error};
     const char *p = text;
     tag last = {0};
     bool ended = false;

@@ -16,7 +16,15 @@
 
 #include "core/base/error.h"
 
-/* name: for messages. *out is malloc'ed, NULL on failure. values is an object. */
-aira_status aira__template_render(const char *text, const char *name, const json_t *values, char **out, aira_error *);
+/* Remembers what elements of the lists `memory` and `best` rendered to, where that follows from the element alone: a
+   prompt names hundreds of them, and the next prompt nearly the same. The elements, and the templates' texts, must
+   neither change nor go away while it is used. One thread at a time. NULL when out of memory, which is fine. */
+typedef struct aira__template_cache aira__template_cache;
+aira__template_cache *aira__template_cache_create(void);
+void aira__template_cache_destroy(aira__template_cache *); /* NULL is fine */
+
+/* name: for messages. cache may be NULL. *out is malloc'ed, NULL on failure. values is an object. */
+aira_status aira__template_render(const char *text, const char *name, const json_t *values, aira__template_cache *cache,
+                                  char **out, aira_error *);
 
 #endif

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (text && values) {
         memcpy(text, data, size);
         text[size] = 0;
-        aira_status status = aira__template_render(text, "fuzz.md", values, &out, &error);
+        aira_status status = aira__template_render(text, "fuzz.md", values, NULL, &out, &error);
         if ((status == AIRA_OK) != (out != NULL)) abort();
         if (status != AIRA_OK && strncmp(error.text, "fuzz.md:", 8)) abort();
     }

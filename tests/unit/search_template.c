@@ -16,7 +16,7 @@ static void renders(const char *text, const char *expected) {
     json_t *v = values();
     char *out = NULL;
     aira_error error = {0};
-    cr_assert_eq(aira__template_render(text, "t.md", v, &out, &error), AIRA_OK, "%s: %s", text, error.text);
+    cr_assert_eq(aira__template_render(text, "t.md", v, NULL, &out, &error), AIRA_OK, "%s: %s", text, error.text);
     cr_assert_str_eq(out, expected, "%s gave %s", text, out);
     free(out);
     json_decref(v);
@@ -26,7 +26,7 @@ static void refuses(const char *text, const char *reason) {
     json_t *v = values();
     char *out = NULL;
     aira_error error = {0};
-    cr_assert_eq(aira__template_render(text, "t.md", v, &out, &error), AIRA_E_CONFIG, "%s was accepted", text);
+    cr_assert_eq(aira__template_render(text, "t.md", v, NULL, &out, &error), AIRA_E_CONFIG, "%s was accepted", text);
     cr_assert(strstr(error.text, reason), "%s: %s", text, error.text);
     cr_assert_null(out);
     json_decref(v);
@@ -74,4 +74,34 @@ Test(template, nests_only_so_deep) {
     for (int i = 0; i < 20; i++) strcat(text, "{{#if n}}");
     for (int i = 0; i < 20; i++) strcat(text, "{{/if}}");
     refuses(text, "16 deep");
+}
+
+Test(template, remembers_elements_that_depend_on_nothing_else) {
+    static const char *const texts[] = {
+        "{{#each memory}}<{{idx}}{{#if note}} {{note}}{{/if}}>{{/each}}.", /* the element alone */
+        "{{#each memory}}<{{idx}} of {{of}}>{{/each}}.",                   /* an outer name */
+        "{{#each memory}}{{#each of_all}}{{idx}}{{/each}}{{/each}}.",      /* an outer list */
+        "{{#each memory}}{{#each parts}}{{idx}}-{{part}} {{/each}}{{/each}}.",
+    };
+    aira__template_cache *cache = aira__template_cache_create();
+    json_t *memory = json_array(), *all = json_pack("[{s:i}]", "x", 1);
+    cr_assert_not_null(cache);
+    for (int round = 0; round < 200; round++) {
+        json_array_append_new(memory, json_pack("{s:i, s:s, s:[{s:i}]}", "idx", round, "note", round % 3 ? "n" : "",
+                                                "parts", "part", round + 7));
+        json_t *v = json_pack("{s:O, s:i, s:O}", "memory", memory, "of", round, "of_all", all);
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+            char *fresh = NULL, *again = NULL;
+            aira_error error = {0};
+            cr_assert_eq(aira__template_render(texts[t], "t.md", v, NULL, &fresh, &error), AIRA_OK, "%s", error.text);
+            cr_assert_eq(aira__template_render(texts[t], "t.md", v, cache, &again, &error), AIRA_OK, "%s", error.text);
+            cr_assert_str_eq(fresh, again, "round %d, %s", round, texts[t]);
+            free(fresh);
+            free(again);
+        }
+        json_decref(v);
+    }
+    json_decref(memory);
+    json_decref(all);
+    aira__template_cache_destroy(cache);
 }
