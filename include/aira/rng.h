@@ -8,6 +8,10 @@
 #include <math.h>
 #include <stdint.h>
 
+#ifndef AIRA_RNG_FUNCTION /* a device compiler may add its own qualifiers */
+#define AIRA_RNG_FUNCTION static inline
+#endif
+
 typedef struct aira_rng {
     uint64_t key;     /* stream: hash of seed and name */
     uint64_t stream;  /* second half of the counter: split, row, ... */
@@ -17,7 +21,7 @@ typedef struct aira_rng {
 } aira_rng;
 
 /* One Philox4x32-10 block. */
-static inline void aira_philox(uint64_t key, uint64_t hi, uint64_t lo, uint32_t out[4]) {
+AIRA_RNG_FUNCTION void aira_philox(uint64_t key, uint64_t hi, uint64_t lo, uint32_t out[4]) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     uint32_t c0 = (uint32_t)lo, c1 = (uint32_t)(lo >> 32), c2 = (uint32_t)hi, c3 = (uint32_t)(hi >> 32);
     for (int round = 0; round < 10; round++) {
@@ -37,7 +41,7 @@ static inline void aira_philox(uint64_t key, uint64_t hi, uint64_t lo, uint32_t 
 }
 
 /* 64-bit hash of a name under a seed (FNV-1a, then a finaliser): the key of a stream. */
-static inline uint64_t aira_key(uint64_t seed, const char *name) {
+AIRA_RNG_FUNCTION uint64_t aira_key(uint64_t seed, const char *name) {
     uint64_t h = 0xcbf29ce484222325ull ^ (seed * 0x9e3779b97f4a7c15ull);
     for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x100000001b3ull;
     h ^= h >> 33;
@@ -47,12 +51,12 @@ static inline uint64_t aira_key(uint64_t seed, const char *name) {
     return h ^ (h >> 33);
 }
 
-static inline aira_rng aira_rng_make(uint64_t key, uint64_t stream) {
+AIRA_RNG_FUNCTION aira_rng aira_rng_make(uint64_t key, uint64_t stream) {
     aira_rng r = {key, stream, 0, {0, 0, 0, 0}, 0, 0};
     return r;
 }
 
-static inline uint32_t aira_rng_u32(aira_rng *r) {
+AIRA_RNG_FUNCTION uint32_t aira_rng_u32(aira_rng *r) {
     if (r->left == 0) {
         aira_philox(r->key, r->stream, r->counter++, r->buffer);
         r->left = 4;
@@ -60,16 +64,16 @@ static inline uint32_t aira_rng_u32(aira_rng *r) {
     return r->buffer[--r->left];
 }
 
-static inline uint64_t aira_rng_u64(aira_rng *r) {
+AIRA_RNG_FUNCTION uint64_t aira_rng_u64(aira_rng *r) {
     uint64_t hi = aira_rng_u32(r);
     return hi << 32 | aira_rng_u32(r);
 }
 
 /* Uniform in [0, 1), 53 bits. */
-static inline double aira_rng_uniform(aira_rng *r) { return (double)(aira_rng_u64(r) >> 11) * 1.1102230246251565e-16; }
+AIRA_RNG_FUNCTION double aira_rng_uniform(aira_rng *r) { return (double)(aira_rng_u64(r) >> 11) * 1.1102230246251565e-16; }
 
 /* Uniform integer in 0 .. n-1, without bias (Lemire's rejection). n >= 1. */
-static inline uint32_t aira_rng_below(aira_rng *r, uint32_t n) {
+AIRA_RNG_FUNCTION uint32_t aira_rng_below(aira_rng *r, uint32_t n) {
     uint64_t m = (uint64_t)aira_rng_u32(r) * n;
     if ((uint32_t)m < n) {
         uint32_t threshold = (0u - n) % n;
@@ -79,19 +83,19 @@ static inline uint32_t aira_rng_below(aira_rng *r, uint32_t n) {
 }
 
 /* Standard normal (Box-Muller, one of the pair). */
-static inline double aira_rng_normal(aira_rng *r) {
+AIRA_RNG_FUNCTION double aira_rng_normal(aira_rng *r) {
     double u = 1.0 - aira_rng_uniform(r), v = aira_rng_uniform(r);
     return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925286766559 * v);
 }
 
 /* The element-th value of a RANDOM op: pure in (key, draw, element), the same on every device. Uniform in [0,1). */
-static inline float aira_element_uniform(uint64_t key, uint64_t draw, uint64_t element) {
+AIRA_RNG_FUNCTION float aira_element_uniform(uint64_t key, uint64_t draw, uint64_t element) {
     uint32_t w[4];
     aira_philox(key, draw, element >> 2, w);
     return (float)(w[element & 3] >> 8) * 5.9604644775390625e-8f;
 }
 
-static inline float aira_element_normal(uint64_t key, uint64_t draw, uint64_t element) {
+AIRA_RNG_FUNCTION float aira_element_normal(uint64_t key, uint64_t draw, uint64_t element) {
     uint32_t w[4];
     aira_philox(key, draw, element >> 1, w);
     const uint32_t *pair = w + 2 * (element & 1);

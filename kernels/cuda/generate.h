@@ -1,0 +1,28 @@
+/* generate.h - a kernel of its own for every chain: source text written from the chain, compiled by NVRTC at run time.
+ *
+ * NVRTC is looked for when the first chain is compiled; without it, or when a compilation fails, chains are
+ * interpreted. Compiled kernels are kept in memory by the compiler and on disk under $XDG_CACHE_HOME/aira/cuda (or
+ * ~/.cache/aira/cuda), named by a hash of their source and verified against it.
+ */
+#ifndef AIRA_GPU_GENERATE_H
+#define AIRA_GPU_GENERATE_H
+
+#include "chain.h"
+
+typedef struct gpu_compiler gpu_compiler;
+
+/* For the GPU of compute capability major.minor. NULL: out of memory. One thread at a time. */
+gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor);
+void gpu_compiler_destroy(gpu_compiler *compiler);
+
+/* The kernel of a chain that moves `vector` elements per thread (1, 2, 4 or 8), or NULL: interpret it. Its one argument
+   is a gpu_chain_pointers; 256 threads a block. */
+cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program *program, int vector);
+
+/* The largest vector that shapes and addresses allow. */
+int gpu_chain_vector(const gpu_chain_program *program, const gpu_chain_pointers *pointers);
+
+/* The source text of a chain's kernel, malloc'ed; NULL when out of memory. (generate.c; for tests) */
+char *gpu_chain_source(const gpu_chain_program *program, int vector);
+
+#endif

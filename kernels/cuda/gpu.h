@@ -1,0 +1,110 @@
+/* gpu.h - what the parts of the CUDA device share: views of tensors, calls, the table of kernels.
+ *
+ * A plan becomes a program (program.c): one call per planned step, which puts kernels on a stream. The stream is
+ * captured once into a CUDA graph, so that a whole training step costs one launch.
+ *
+ * Invariants: grids, tiles and the order of every sum follow from shapes alone and no atomics add floats, so results do
+ * not depend on neighbours, copies or timing; kernels write every element of their results and read nothing that they
+ * or their operands' steps did not write; nothing here is a global variable that changes.
+ */
+#ifndef AIRA_GPU_H
+#define AIRA_GPU_H
+
+#include <cuda_runtime_api.h>
+
+#include "aira/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor of one copy: device address, element type, extents. */
+typedef struct gpu_view {
+    char *data;
+    uint32_t dtype, reserved;
+    int64_t n; /* elements */
+    aira_shape shape;
+} gpu_view;
+
+static inline size_t gpu_bytes_of(uint32_t dtype) { return dtype == AIRA_F64 ? 8u : dtype == AIRA_BF16 ? 2u : 4u; }
+static inline int64_t gpu_elements(const aira_shape *shape) {
+    int64_t n = 1;
+    for (uint32_t d = 0; d < shape->rank; d++) n *= shape->dims[d];
+    return n;
+}
+/* Product of extents from axis `from` up to, not including, `to`. */
+static inline int64_t gpu_extent(const aira_shape *shape, uint32_t from, uint32_t to) {
+    int64_t n = 1;
+    for (uint32_t d = from; d < to; d++) n *= shape->dims[d];
+    return n;
+}
+static inline int64_t gpu_last(const aira_shape *shape) { return shape->rank ? shape->dims[shape->rank - 1] : 1; }
+
+typedef struct gpu_matmul gpu_matmul; /* matmul.c */
+typedef struct gpu_chain gpu_chain;   /* chain.c */
+struct gpu_compiler;                  /* generate.h */
+
+typedef struct gpu_call {
+    const aira_plan_step *step;
+    const gpu_view *in, *out;
+    uint32_t n_in, n_out;
+    cudaStream_t stream;
+    void *workspace;      /* device memory of the size that the kernel asked for */
+    const uint64_t *seed; /* device memory: xor-ed into RANDOM keys */
+    gpu_matmul *matmul;
+    const gpu_chain *chain;
+    struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
+} gpu_call;
+
+/* Puts the step on the stream. NULL, or a constant sentence on what did not work. */
+typedef const char *(*gpu_run)(const gpu_call *call);
+typedef struct gpu_kernel {
+    uint32_t op;
+    gpu_run run;
+    size_t (*workspace)(const gpu_call *call); /* bytes; NULL: none */
+} gpu_kernel;
+
+/* The sentence for the last launch, or NULL. */
+static inline const char *gpu_launched(void) {
+    cudaError_t error = cudaGetLastError();
+    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+
+/* True where a tensor of the call is F64, or all are I32: then sums are kept in double, else in float. */
+static inline int gpu_is_wide(const gpu_call *call) {
+    int wide = 0, integer = 1;
+    for (uint32_t k = 0; k < call->n_in + call->n_out; k++) {
+        uint32_t dtype = k < call->n_in ? call->in[k].dtype : call->out[k - call->n_in].dtype;
+        wide |= dtype == AIRA_F64;
+        integer &= dtype == AIRA_I32;
+    }
+    return wide || integer;
+}
+
+/* The kernel of an op, or NULL: then the host expands the op, if it can. */
+const gpu_kernel *gpu_kernel_of(uint32_t op);
+
+/* Each table ends with op 0. */
+extern const gpu_kernel gpu_move_kernels[];      /* move.cu: leaves, shapes, indices */
+extern const gpu_kernel gpu_reduce_kernels[];    /* reduce.cu: sums, running sums, orders */
+extern const gpu_kernel gpu_row_kernels[];       /* rows.cu: norms, softmax, cross-entropy */
+extern const gpu_kernel gpu_attention_kernels[]; /* attention.cu: attention, rotary positions */
+extern const gpu_kernel gpu_sequence_kernels[];  /* sequence.cu: convolution, selective scan */
+extern const gpu_kernel gpu_matmul_kernels[];    /* matmul.c */
+extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, alone or fused */
+
+/* matmul.c: one cuBLASLt handle with a workspace of its own; chosen algorithms are kept by shape. */
+const char *gpu_matmul_create(int tf32, gpu_matmul **out);
+void gpu_matmul_destroy(gpu_matmul *matmul);
+
+/* chain.c. NULL with *why: a step that cannot stand in a chain, or out of memory. */
+int gpu_chain_takes(uint32_t op);
+gpu_chain *gpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, const char **why);
+void gpu_chain_destroy(gpu_chain *chain);
+/* The tensors outside the chain that it reads or writes; views of a call come in this order, all in `in`. */
+const uint32_t *gpu_chain_tensors(const gpu_chain *chain, uint32_t *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

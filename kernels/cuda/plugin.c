@@ -1,0 +1,219 @@
+/* plugin.c - the device plugin `cuda`: what the host sees.
+ *
+ * One self is one stream and one cuBLASLt workspace on one GPU, used by one thread at a time. Several selves in one
+ * process do not disturb each other.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "generate.h"
+#include "program.h"
+
+typedef struct cuda_config {
+    int64_t gpu;
+    int32_t matmul, chains;
+} cuda_config;
+
+static const char *const matmul_names[] = {"fp32", "tf32", NULL};
+static const char *const chain_names[] = {"compiled", "interpreted", NULL};
+static const aira_field fields[] = {
+    AIRA_F_INT(cuda_config, gpu, 0, 0, 1023, "which GPU, counted as the driver counts those that are visible"),
+    AIRA_F_CHOICE(cuda_config, matmul, matmul_names, 0,
+                  "products of fp32 tensors: fp32, or tf32 (faster, three digits)"),
+    AIRA_F_CHOICE(cuda_config, chains, chain_names, 0,
+                  "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
+};
+static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
+
+typedef struct cuda_device {
+    const aira_host *host;
+    int gpu;
+    cudaStream_t stream;
+    gpu_matmul *matmul;
+    gpu_compiler *compiler;
+} cuda_device;
+
+static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
+    char text[400];
+    snprintf(text, sizeof text, "cuda device: %s%s%s", what, why ? ": " : "", why ? why : "");
+    return device->host->fail(device->host, status, text);
+}
+
+static aira_status check(const cuda_device *device, cudaError_t error, const char *what) {
+    return error == cudaSuccess ? AIRA_OK : fail(device, AIRA_E_FAILED, what, cudaGetErrorString(error));
+}
+
+/* --- create ------------------------------------------------------------------------------------------------------- */
+
+static const char *cuda_unavailable(void) {
+    int n = 0;
+    cudaError_t error = cudaGetDeviceCount(&n);
+    if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice)
+        return "no NVIDIA driver that fits, or no GPU, on this machine";
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    return n > 0 ? NULL : "no GPU on this machine";
+}
+
+static void cuda_destroy(void *self) {
+    cuda_device *device = self;
+    if (!device) return;
+    gpu_matmul_destroy(device->matmul);
+    gpu_compiler_destroy(device->compiler);
+    if (device->stream) (void)cudaStreamDestroy(device->stream); /* nothing is left on it */
+    device->host->release(device->host, device);
+}
+
+static aira_status open_compiler(cuda_device *device) {
+    struct cudaDeviceProp properties;
+    aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
+    if (status) return status;
+    device->compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
+    return device->compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+}
+
+static aira_status cuda_create(const aira_host *host, const void *config_pointer, void **self) {
+    const cuda_config *config = config_pointer;
+    const char *why = cuda_unavailable();
+    cuda_device *device = host->alloc(host, sizeof *device);
+    if (!device) return host->fail(host, AIRA_E_MEMORY, "cuda device: out of memory");
+    device->host = host;
+    device->gpu = (int)config->gpu;
+    aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
+    if (!status) status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+    if (!status) status = check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "no stream");
+    if (!status) {
+        why = gpu_matmul_create(config->matmul == 1, &device->matmul);
+        if (why) status = fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
+    }
+    if (!status && config->chains == 0) status = open_compiler(device);
+    if (status)
+        cuda_destroy(device);
+    else
+        *self = device;
+    return status;
+}
+
+/* --- what it is --------------------------------------------------------------------------------------------------- */
+
+static aira_status cuda_info(void *self, aira_device_info *info) {
+    const cuda_device *device = self;
+    aira_device_info full = {.size = (uint32_t)sizeof full, .threads = 1};
+    struct cudaDeviceProp properties;
+    aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
+    if (status) return status;
+    snprintf(full.name, sizeof full.name, "%.60s", properties.name);
+    snprintf(full.isa, sizeof full.isa, "sm_%d%d", properties.major, properties.minor);
+    full.memory_bytes = properties.totalGlobalMem;
+    uint32_t size = info->size < full.size ? info->size : full.size;
+    full.size = size;
+    memcpy(info, &full, size);
+    return AIRA_OK;
+}
+
+static int32_t cuda_supports(void *self, uint32_t op, const aira_plan_tensor *tensors, uint32_t n_in, uint32_t n_out,
+                             const int64_t *i, uint32_t n_i) {
+    (void)self;
+    (void)i;
+    (void)n_i;
+    for (uint32_t k = 0; k < n_in + n_out; k++) {
+        /* a host with newer headers has longer elements: their size says how long */
+        const aira_plan_tensor *t = (const void *)((const char *)tensors + (size_t)k * tensors->size);
+        if (t->dtype < AIRA_F32 || t->dtype > AIRA_I32) return 0;
+    }
+    return gpu_kernel_of(op) != NULL;
+}
+
+/* --- buffers ------------------------------------------------------------------------------------------------------ */
+
+static aira_status cuda_buffer_create(void *self, uint64_t bytes, void **buffer) {
+    cuda_device *device = self;
+    size_t free_bytes = 0, all = 0;
+    char text[160];
+    *buffer = NULL;
+    aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+    if (status) return status;
+    if (cudaMalloc(buffer, bytes ? bytes : 1) != cudaSuccess) {
+        (void)cudaGetLastError(); /* told here; it must not be found again by a later launch */
+        (void)cudaMemGetInfo(&free_bytes, &all);
+        snprintf(text, sizeof text, "out of memory: %llu bytes asked for, %zu of %zu are free",
+                 (unsigned long long)bytes, free_bytes, all);
+        *buffer = NULL;
+        return fail(device, AIRA_E_MEMORY, text, NULL);
+    }
+    status = check(device, cudaMemsetAsync(*buffer, 0, bytes ? bytes : 1, device->stream), "a buffer is not cleared");
+    if (!status) status = check(device, cudaStreamSynchronize(device->stream), "a buffer is not cleared");
+    if (status) {
+        (void)cudaFree(*buffer);
+        *buffer = NULL;
+    }
+    return status;
+}
+
+static void cuda_buffer_destroy(void *self, void *buffer) {
+    (void)self;
+    if (buffer) (void)cudaFree(buffer); /* the memory goes with the process at the latest */
+}
+
+static aira_status cuda_upload(void *self, void *buffer, uint64_t offset, const void *from, uint64_t bytes) {
+    cuda_device *device = self;
+    aira_status status = check(
+        device, cudaMemcpyAsync((char *)buffer + offset, from, bytes, cudaMemcpyHostToDevice, device->stream),
+        "upload failed");
+    return status ? status : check(device, cudaStreamSynchronize(device->stream), "upload failed");
+}
+
+static aira_status cuda_download(void *self, void *buffer, uint64_t offset, void *to, uint64_t bytes) {
+    cuda_device *device = self;
+    aira_status status = check(
+        device, cudaMemcpyAsync(to, (const char *)buffer + offset, bytes, cudaMemcpyDeviceToHost, device->stream),
+        "download failed");
+    return status ? status : check(device, cudaStreamSynchronize(device->stream), "download failed");
+}
+
+/* --- programs ----------------------------------------------------------------------------------------------------- */
+
+static aira_status cuda_compile(void *self, const aira_plan *plan, void **program) {
+    cuda_device *device = self;
+    const char *why = NULL;
+    *program = NULL;
+    aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+    if (status) return status;
+    *program = gpu_program_create(plan, &why);
+    if (*program) return AIRA_OK;
+    bool memory = !why || !strncmp(why, "out of memory", 13);
+    return fail(device, memory ? AIRA_E_MEMORY : AIRA_E_FAILED, why ? why : "out of memory", NULL);
+}
+
+static void cuda_program_destroy(void *self, void *program) {
+    (void)self;
+    gpu_program_destroy(program);
+}
+
+static aira_status cuda_run(void *self, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+    cuda_device *device = self;
+    const char *why = gpu_program_run(program, device->matmul, device->compiler, device->stream, buffers, seed);
+    return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
+}
+
+static const aira_device table = {
+    .size = sizeof(aira_device),
+    .unavailable = cuda_unavailable,
+    .info = cuda_info,
+    .supports = cuda_supports,
+    .buffer_create = cuda_buffer_create,
+    .buffer_destroy = cuda_buffer_destroy,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .compile = cuda_compile,
+    .program_destroy = cuda_program_destroy,
+    .run = cuda_run,
+};
+
+static const aira_plugin plugin = {
+    AIRA_PLUGIN_DESCRIPTOR("device", aira_device, &table, "cuda", "1.0.0", "NVIDIA GPUs from sm_80 on", &schema),
+    .create = cuda_create,
+    .destroy = cuda_destroy,
+};
+AIRA_MANIFEST("device", "cuda", "1.0.0")
+AIRA_EXPORT const aira_plugin *aira_plugin_v1(void) { return &plugin; }

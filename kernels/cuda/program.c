@@ -1,0 +1,204 @@
+/* program.c - from a plan to calls, and from calls to a CUDA graph.
+ *
+ * Addresses are known at the first run: then every step is put on a stream that is being captured, and the captured
+ * graph is instantiated. Later runs with the same buffers are one launch. The seed lies in device memory, which the
+ * host writes before a launch, so that another seed needs no other graph.
+ *
+ * Steps run one after another, so they share one workspace, as large as the largest wish.
+ */
+#include "program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct gpu_step {
+    const aira_plan_step *step;
+    const gpu_kernel *kernel;
+    gpu_chain *chain;
+    const uint32_t *in, *out; /* tensors; of a chain: all in `in` */
+    uint32_t n_in, n_out;
+} gpu_step;
+
+struct gpu_program {
+    const aira_plan *plan;
+    gpu_step *steps;
+    uint32_t n_steps, most_views;
+    gpu_view *views; /* most_views of them: of the step in hand */
+    void *workspace;
+    size_t workspace_bytes;
+    uint64_t *seed; /* device */
+    void *buffers[AIRA_N_BUFFERS];
+    cudaGraphExec_t graph;
+    char sentence[256];
+};
+
+const gpu_kernel *gpu_kernel_of(uint32_t op) {
+    static const gpu_kernel *const tables[] = {gpu_move_kernels,      gpu_reduce_kernels,   gpu_row_kernels,
+                                               gpu_attention_kernels, gpu_sequence_kernels, gpu_matmul_kernels};
+    if (gpu_chain_takes(op)) return gpu_chain_kernels;
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const gpu_kernel *k = tables[t]; k->op; k++)
+            if (k->op == op) return k;
+    return NULL;
+}
+
+static const aira_plan_tensor *tensor_of(const aira_plan *plan, uint32_t id) {
+    return (const aira_plan_tensor *)(const void *)((const char *)plan->tensors + (size_t)id * plan->tensor_stride);
+}
+
+static uint32_t tensor_id(const gpu_step *step, uint32_t k) {
+    return k < step->n_in ? step->in[k] : step->out[k - step->n_in];
+}
+
+static const char *resolve(gpu_program *program, gpu_step *step, const aira_plan_step *from) {
+    const char *why = NULL;
+    *step = (gpu_step){.step = from, .in = from->in, .out = from->out, .n_in = from->n_in, .n_out = from->n_out};
+    step->kernel = gpu_kernel_of(from->op);
+    if (!step->kernel) return "the plan holds an operation that the cuda device does not know";
+    if (gpu_chain_takes(from->op)) {
+        step->chain = gpu_chain_compile(program->plan, from, &why);
+        if (!step->chain) return why ? why : "out of memory";
+        step->in = gpu_chain_tensors(step->chain, &step->n_in);
+        step->n_out = 0;
+    }
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        uint32_t id = tensor_id(step, k);
+        if (id >= program->plan->n_tensors) return "the plan names a tensor that it does not list";
+        const aira_plan_tensor *tensor = tensor_of(program->plan, id);
+        if (tensor->storage >= AIRA_N_BUFFERS) return "the plan uses a chain's tensor outside the chain";
+        if (tensor->copies != 1 && tensor->copies != from->copies) return "the plan mixes numbers of copies";
+    }
+    if (step->n_in + step->n_out > program->most_views) program->most_views = step->n_in + step->n_out;
+    return NULL;
+}
+
+/* The call of one copy of a step. Its views are the program's and hold until the next. */
+static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_t copy, void *const *buffers) {
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        const aira_plan_tensor *tensor = tensor_of(program->plan, tensor_id(step, k));
+        gpu_view *view = &program->views[k];
+        *view = (gpu_view){.dtype = tensor->dtype, .n = gpu_elements(&tensor->shape), .shape = tensor->shape};
+        view->data = (char *)buffers[tensor->storage] + tensor->offset;
+        if (tensor->copies > 1) view->data += (size_t)copy * (size_t)view->n * gpu_bytes_of(view->dtype);
+    }
+    gpu_call call = {.step = step->step, .in = program->views, .out = program->views + step->n_in};
+    call.n_in = step->n_in;
+    call.n_out = step->n_out;
+    call.workspace = program->workspace;
+    call.seed = program->seed;
+    call.chain = step->chain;
+    return call;
+}
+
+static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
+
+static const char *allocate(gpu_program *program) {
+    static void *const nowhere[AIRA_N_BUFFERS] = {0};
+    program->views = calloc((size_t)program->most_views + 1, sizeof *program->views);
+    if (!program->views) return "out of memory";
+    for (uint32_t s = 0; s < program->n_steps; s++) {
+        const gpu_step *step = &program->steps[s];
+        if (!step->kernel->workspace) continue;
+        gpu_call call = call_of(program, step, 0, nowhere);
+        size_t bytes = step->kernel->workspace(&call);
+        if (bytes > program->workspace_bytes) program->workspace_bytes = bytes;
+    }
+    const char *why = cuda_sentence(cudaMalloc((void **)&program->seed, sizeof *program->seed));
+    if (why || !program->workspace_bytes) return why;
+    if (cudaMalloc(&program->workspace, program->workspace_bytes) == cudaSuccess) return NULL;
+    size_t free_bytes = 0, all = 0;
+    (void)cudaGetLastError(); /* the failed allocation is told below; it must not be found again later */
+    (void)cudaMemGetInfo(&free_bytes, &all);
+    snprintf(program->sentence, sizeof program->sentence,
+             "out of memory: %zu bytes of workspace asked for, %zu of %zu are free", program->workspace_bytes,
+             free_bytes, all);
+    return program->sentence;
+}
+
+gpu_program *gpu_program_create(const aira_plan *plan, const char **why) {
+    gpu_program *program = calloc(1, sizeof *program);
+    *why = NULL;
+    if (!program) return NULL;
+    program->plan = plan;
+    program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
+    if (!program->steps) {
+        free(program);
+        return NULL;
+    }
+    for (uint32_t s = 0; s < plan->n_steps && !*why; s++) {
+        program->n_steps = s + 1;
+        *why = resolve(
+            program, &program->steps[s],
+            (const aira_plan_step *)(const void *)((const char *)plan->steps + (size_t)s * plan->step_stride));
+    }
+    if (!*why) *why = allocate(program);
+    if (!*why) return program;
+    static _Thread_local char kept[256];
+    snprintf(kept, sizeof kept, "%s", *why);
+    *why = kept;
+    gpu_program_destroy(program);
+    return NULL;
+}
+
+void gpu_program_destroy(gpu_program *program) {
+    if (!program) return;
+    for (uint32_t s = 0; s < program->n_steps; s++) gpu_chain_destroy(program->steps[s].chain);
+    /* what cannot be released now is released with the process */
+    if (program->graph) (void)cudaGraphExecDestroy(program->graph);
+    if (program->workspace) (void)cudaFree(program->workspace);
+    if (program->seed) (void)cudaFree(program->seed);
+    free(program->views);
+    free(program->steps);
+    free(program);
+}
+
+size_t gpu_program_bytes(const gpu_program *program) { return program->workspace_bytes; }
+
+/* Puts all steps on the stream. */
+static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+                           void *const *buffers) {
+    for (uint32_t s = 0; s < program->n_steps; s++) {
+        const gpu_step *step = &program->steps[s];
+        int64_t copies = step->step->copies ? step->step->copies : 1;
+        for (int64_t copy = 0; copy < copies; copy++) {
+            gpu_call call = call_of(program, step, copy, buffers);
+            call.stream = stream;
+            call.matmul = matmul;
+            call.compiler = compiler;
+            const char *why = step->kernel->run(&call);
+            if (!why) continue;
+            snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
+            return program->sentence;
+        }
+    }
+    return NULL;
+}
+
+static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+                           void *const *buffers) {
+    cudaGraph_t graph = NULL;
+    if (program->graph) (void)cudaGraphExecDestroy(program->graph);
+    program->graph = NULL;
+    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (why) return why;
+    why = enqueue(program, matmul, compiler, stream, buffers);
+    cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
+    if (!why) why = cuda_sentence(ended);
+    if (!why) why = cuda_sentence(cudaGraphInstantiate(&program->graph, graph, 0));
+    if (graph) (void)cudaGraphDestroy(graph);
+    if (!why) memcpy(program->buffers, buffers, sizeof program->buffers);
+    return why;
+}
+
+const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                            cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+    const char *why = NULL;
+    if (program->n_steps == 0) return NULL;
+    if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers))
+        why = capture(program, matmul, compiler, stream, buffers);
+    if (!why) why = cuda_sentence(cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, stream));
+    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, stream));
+    if (!why) why = cuda_sentence(cudaStreamSynchronize(stream));
+    return why;
+}

@@ -1,0 +1,18 @@
+/* program.h - a plan made runnable: its steps' kernels, captured as one CUDA graph. */
+#ifndef AIRA_GPU_PROGRAM_H
+#define AIRA_GPU_PROGRAM_H
+
+#include "gpu.h"
+
+typedef struct gpu_program gpu_program;
+
+/* The plan stays valid until destroy. NULL with *why, a sentence that is valid until the next call. */
+gpu_program *gpu_program_create(const aira_plan *plan, const char **why);
+void gpu_program_destroy(gpu_program *program);
+/* Runs it once and waits. The first run with these buffers captures the graph. */
+const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                            cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);
+/* Bytes of device memory that a program holds beside the caller's buffers. */
+size_t gpu_program_bytes(const gpu_program *program);
+
+#endif
