@@ -1,10 +1,12 @@
 /* core/cli/cmd_plugins.c - `aira plugins`: every file that was found, with its state and the reason for it.
  *
- * Listing loads each plugin, so that "loaded" means that it works here and "refused" says why it does not.
+ * Listing loads each plugin, so that "loaded" means that it works here and "refused" says why it does not. A device
+ * that loads, but not for this machine, is "absent", with its own reason.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "aira/device.h"
 #include "core/cli/cli.h"
 #include "core/plugin/kinds.h"
 
@@ -14,13 +16,22 @@ static bool wanted(const aira__plugin_entry *e, const char *kind) {
     return kind == NULL || strcmp(e->kind, kind) == 0 || e->kind[0] == 0;
 }
 
+/* Why a device that was loaded cannot run here; NULL: it can, or it is no device. */
+static const char *absence(const aira__plugin_entry *e) {
+    if (e->plugin == NULL || strcmp(e->kind, "device") != 0 || strcmp(e->state, "loaded") != 0) return NULL;
+    const aira_device *table = e->plugin->table;
+    return AIRA_HAS(aira_device, table, unavailable) ? table->unavailable() : NULL;
+}
+
 static json_t *list_json(const aira__registry *r, const char *kind) {
     json_t *list = json_array();
     for (int i = 0; list != NULL && i < aira__registry_count(r); i++) {
         const aira__plugin_entry *e = aira__registry_entry(r, i);
         if (!wanted(e, kind)) continue;
+        const char *why = absence(e);
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", e->id, "kind", e->kind, "version", e->version,
-                                "path", e->path, "state", e->state, "reason", e->reason);
+                                "path", e->path, "state", why != NULL ? "absent" : e->state, "reason",
+                                why != NULL ? why : e->reason);
         if (row != NULL && json_array_append_new(list, row) == 0) continue;
         json_decref(list);
         list = NULL;
@@ -41,9 +52,13 @@ static void print_table(const aira__registry *r, const char *kind) {
             const aira__plugin_entry *e = aira__registry_entry(r, i);
             if (strcmp(e->kind, name) != 0 || !wanted(e, kind)) continue;
             char rest[4400];
+            const char *why = absence(e);
             snprintf(rest, sizeof rest, "%.2200s: %.2100s", e->path, e->reason);
             print_row(e->kind[0] != 0 ? e->kind : "-", e->id[0] != 0 ? e->id : "-",
-                      e->version[0] != 0 ? e->version : "-", e->state, e->plugin != NULL ? e->plugin->summary : rest);
+                      e->version[0] != 0 ? e->version : "-", why != NULL ? "absent" : e->state,
+                      why != NULL         ? why
+                      : e->plugin != NULL ? e->plugin->summary
+                                          : rest);
             shown++;
         }
     }
