@@ -175,14 +175,13 @@ static aira_status cuda_download(void *self, void *buffer, uint64_t offset, void
 
 static aira_status cuda_compile(void *self, const aira_plan *plan, void **program) {
     cuda_device *device = self;
-    const char *why = NULL;
+    char why[256] = "";
     *program = NULL;
     aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
     if (status) return status;
-    *program = gpu_program_create(plan, &why);
+    *program = gpu_program_create(plan, why, sizeof why);
     if (*program) return AIRA_OK;
-    bool memory = !why || !strncmp(why, "out of memory", 13);
-    return fail(device, memory ? AIRA_E_MEMORY : AIRA_E_FAILED, why ? why : "out of memory", NULL);
+    return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }
 
 static void cuda_program_destroy(void *self, void *program) {

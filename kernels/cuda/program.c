@@ -116,34 +116,29 @@ static const char *allocate(gpu_program *program) {
     return program->sentence;
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, const char **why) {
+gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
-    *why = NULL;
-    if (!program) return NULL;
-    program->plan = plan;
-    program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
-    if (!program->steps) {
-        free(program);
-        return NULL;
+    const char *sentence = program ? NULL : "out of memory";
+    if (program) {
+        program->plan = plan;
+        program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
+        if (!program->steps) sentence = "out of memory";
     }
-    for (uint32_t s = 0; s < plan->n_steps && !*why; s++) {
+    for (uint32_t s = 0; s < plan->n_steps && !sentence; s++) {
         program->n_steps = s + 1;
-        *why = resolve(
-            program, &program->steps[s],
-            (const aira_plan_step *)(const void *)((const char *)plan->steps + (size_t)s * plan->step_stride));
+        const char *at = (const char *)plan->steps + (size_t)s * plan->step_stride;
+        sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
-    if (!*why) *why = allocate(program);
-    if (!*why) return program;
-    static _Thread_local char kept[256];
-    snprintf(kept, sizeof kept, "%s", *why);
-    *why = kept;
+    if (!sentence) sentence = allocate(program);
+    if (!sentence) return program;
+    snprintf(why, size, "%s", sentence);
     gpu_program_destroy(program);
     return NULL;
 }
 
 void gpu_program_destroy(gpu_program *program) {
     if (!program) return;
-    for (uint32_t s = 0; s < program->n_steps; s++) gpu_chain_destroy(program->steps[s].chain);
+    for (uint32_t s = 0; program->steps && s < program->n_steps; s++) gpu_chain_destroy(program->steps[s].chain);
     /* what cannot be released now is released with the process */
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     if (program->workspace) (void)cudaFree(program->workspace);
