@@ -70,7 +70,9 @@ AIRA_RNG_FUNCTION uint64_t aira_rng_u64(aira_rng *r) {
 }
 
 /* Uniform in [0, 1), 53 bits. */
-AIRA_RNG_FUNCTION double aira_rng_uniform(aira_rng *r) { return (double)(aira_rng_u64(r) >> 11) * 1.1102230246251565e-16; }
+AIRA_RNG_FUNCTION double aira_rng_uniform(aira_rng *r) {
+    return (double)(aira_rng_u64(r) >> 11) * 1.1102230246251565e-16;
+}
 
 /* Uniform integer in 0 .. n-1, without bias (Lemire's rejection). n >= 1. */
 AIRA_RNG_FUNCTION uint32_t aira_rng_below(aira_rng *r, uint32_t n) {

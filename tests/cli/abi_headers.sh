@@ -31,8 +31,13 @@ for plugin in *.so; do
     host=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | grep '^aira_')
     [ -z "$host" ] || { echo "FAIL: $plugin uses symbols of the host: $host"; failures=1; }
     bad=$(nm -D --undefined-only "$plugin" | awk '{print $NF}' | sed 's/@.*//' | grep -x -E 'exit|_exit|quick_exit|abort|atexit|longjmp|siglongjmp|signal|sigaction|fork|vfork|system|dlopen|__cxa_throw')
+    # devices may use foreign libraries (docs/abi.md: the rules against them bind every other kind): cuda asks for NVRTC,
+    # and nvcc registers its kernels in a constructor and keeps their handles
+    foreign=0
+    case $plugin in device_*) nm -D --undefined-only "$plugin" | grep -q __cudaRegisterFatBinary && foreign=1 ;; esac
+    [ "$foreign" = 1 ] && bad=$(echo "$bad" | grep -v -x -E 'dlopen|atexit')
     [ -z "$bad" ] || { echo "FAIL: $plugin calls $bad"; failures=1; }
-    [ "$sanitized" -gt 0 ] || {
+    [ "$sanitized" -gt 0 ] || [ "$foreign" = 1 ] || {
         changing=$(objdump -t "$plugin" | awk '$0 ~ /[.](bss|data|tbss|tdata)[ \t]/ {print $NF}' |
             grep -v -E '^(\.bss|\.data|completed\.0|__dso_handle|__TMC_END__)$')
         [ -z "$changing" ] || { echo "FAIL: $plugin has objects that may change: $changing"; failures=1; }
