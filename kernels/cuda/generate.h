@@ -15,7 +15,7 @@ typedef struct gpu_compiler gpu_compiler;
 gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor);
 void gpu_compiler_destroy(gpu_compiler *compiler);
 
-/* The kernel of a chain that moves `vector` elements per thread (1, 2, 4 or 8), or NULL: interpret it. Its one argument
+/* The kernel of a chain that moves `vector` elements per thread (1, 2 or 4), or NULL: interpret it. Its one argument
    is a gpu_chain_pointers; 256 threads a block. */
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program *program, int vector);
 

@@ -93,7 +93,8 @@ extern const gpu_kernel gpu_sequence_kernels[];  /* sequence.cu: convolution, se
 extern const gpu_kernel gpu_matmul_kernels[];    /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, alone or fused */
 
-/* matmul.c: one cuBLASLt handle with a workspace of its own; chosen algorithms are kept by shape. */
+/* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
+   on the stream, that is once per captured graph. */
 const char *gpu_matmul_create(int tf32, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
 

@@ -148,8 +148,6 @@ void gpu_program_destroy(gpu_program *program) {
     free(program);
 }
 
-size_t gpu_program_bytes(const gpu_program *program) { return program->workspace_bytes; }
-
 /* Puts all steps on the stream. */
 static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
                            void *const *buffers) {

@@ -12,7 +12,5 @@ void gpu_program_destroy(gpu_program *program);
 /* Runs it once and waits. The first run with these buffers captures the graph. */
 const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
                             cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);
-/* Bytes of device memory that a program holds beside the caller's buffers. */
-size_t gpu_program_bytes(const gpu_program *program);
 
 #endif

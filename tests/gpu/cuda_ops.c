@@ -36,7 +36,7 @@ static void floating(test_device *device) {
         }
         for (size_t t = 0; t < 3; t++) {
             const char *why = NULL;
-            /* backward slopes of the naive text are differences; sums of attention's lse are kept in fp32 by the op */
+            /* the naive text's slopes of GELU and SiLU are differences */
             double limit = types[t].forward;
             if (c->op == AIRA_OP_GELU_BACKWARD || c->op == AIRA_OP_SILU_BACKWARD) limit += 1e-7;
             complain(c->name, types[t].name, check_forward(device, c, types[t].dtype, 11, &why), limit, why);
