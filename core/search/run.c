@@ -18,7 +18,7 @@
 #include "core/train/task.h"
 
 #define IDLE_SECONDS 0.01  /* pause of the loop when nothing has come in */
-#define BUDGET_SECONDS 0.1 /* between looks at what has been used up */
+#define BUDGET_SECONDS 0.1 /* between looks at what has been used up, where nothing has arrived */
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
@@ -277,7 +277,7 @@ static aira_status compare_plugins(aira__run *run, aira_error *error) {
 
 typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET, LOOP_HELD } loop_end;
 
-/* One transaction of rows, then what they announce: questions and leases. */
+/* One transaction of rows, then the questions that they announce. Leases start after a look at the budgets. */
 static aira_status one_round(aira__run *run, double wait, bool *moved, aira_error *error) {
     aira_status status = AIRA_OK;
     bool news = false;
@@ -301,7 +301,6 @@ static aira_status one_round(aira__run *run, double wait, bool *moved, aira_erro
     else
         aira__journal_rollback(run->journal);
     if (status == AIRA_OK) aira__search_send(run);
-    if (status == AIRA_OK) status = aira__queue_start(run->queue, error);
     *moved = *moved || news;
     return status;
 }
@@ -359,7 +358,7 @@ static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reas
             *end = LOOP_INTERRUPTED;
             drain(run, "stopping on request (once more: at once)");
         }
-        if (*end == LOOP_COMPLETE && aira__now() - looked >= BUDGET_SECONDS) {
+        if (*end == LOOP_COMPLETE && (moved || aira__now() - looked >= BUDGET_SECONDS)) {
             aira__limit limit;
             looked = aira__now();
             status = aira__limits_look(run, &limit, reason, reason_size, error);
@@ -369,6 +368,7 @@ static aira_status loop(aira__run *run, loop_end *end, char *reason, size_t reas
                 drain(run, reason);
             }
         }
+        if (status == AIRA_OK) status = aira__queue_start(run->queue, error);
         if (drained(run)) break;
         if (!run->draining && all_done(run)) {
             bool revived = false;
