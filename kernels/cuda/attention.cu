@@ -9,6 +9,7 @@
  * head size and element type. Both add in an order that only the shape decides.
  */
 #include "element.cuh"
+#include "fast.h"
 
 struct heads {
     int batch, t_n, s_n, heads, groups, d_n, e_n, window;
@@ -344,6 +345,7 @@ static const char *attention(const gpu_call *call) {
     heads a = heads_of(call, 3);
     elements o = of(call->out[0]), lse = of(call->out[1]);
     if (call->out[0].n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     dim3 rows((unsigned)((a.t_n + ROWS - 1) / ROWS), (unsigned)a.heads, (unsigned)a.batch);
     dim3 wide((unsigned)a.t_n, (unsigned)a.heads, (unsigned)a.batch);
@@ -378,6 +380,7 @@ static const char *attention_backward(const gpu_call *call) {
     elements o = of(call->in[3]), lse = of(call->in[4]), g_o = of(call->in[5]);
     int64_t n = (int64_t)a.batch * a.heads * a.t_n;
     if (n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention_backward(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     if (gpu_is_wide(call)) {
         delta_kernel<double>
@@ -433,6 +436,7 @@ static const char *rope(const gpu_call *call) {
     int64_t n = call->in[0].n;
     unsigned blocks = blocks_for(n, 256);
     if (n == 0) return NULL;
+    if (gpu_rope_takes(call)) return gpu_rope(call);
     if (call->in[0].dtype == AIRA_F64)
         rope_kernel<double><<<blocks, 256, 0, call->stream>>>(of(call->out[0]), of(call->in[0]), positions, n,
                                                               (int)shape->dims[1], (int)shape->dims[2], d_n, n_rot,
