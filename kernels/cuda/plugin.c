@@ -7,23 +7,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cudnn_attention.h"
 #include "generate.h"
 #include "program.h"
 
 typedef struct cuda_config {
     int64_t gpu;
-    int32_t matmul, chains;
+    int32_t matmul, chains, attention, deterministic;
     const char *trace;
 } cuda_config;
 
 static const char *const matmul_names[] = {"fp32", "tf32", NULL};
 static const char *const chain_names[] = {"compiled", "interpreted", NULL};
+static const char *const attention_names[] = {"cudnn", "own", NULL};
 static const aira_field fields[] = {
     AIRA_F_INT(cuda_config, gpu, 0, 0, 1023, "which GPU, counted as the driver counts those that are visible"),
     AIRA_F_CHOICE(cuda_config, matmul, matmul_names, 0,
                   "products of fp32 tensors: fp32, or tf32 (faster, three digits)"),
     AIRA_F_CHOICE(cuda_config, chains, chain_names, 0,
                   "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
+    AIRA_F_CHOICE(cuda_config, attention, attention_names, 0,
+                  "attention with bf16 heads of 64 to 128: by cuDNN where there is one, or by own kernels"),
+    AIRA_F_BOOL(cuda_config, deterministic, 1,
+                "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
     AIRA_F_STR(
         cuda_config, trace, "",
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
@@ -35,6 +41,7 @@ typedef struct cuda_device {
     int gpu;
     cudaStream_t stream;
     gpu_matmul *matmul;
+    gpu_cudnn *cudnn;
     gpu_compiler *compiler;
     FILE *trace; /* NULL: none is wanted */
 } cuda_device;
@@ -64,6 +71,7 @@ static void cuda_destroy(void *self) {
     cuda_device *device = self;
     if (!device) return;
     gpu_matmul_destroy(device->matmul);
+    gpu_cudnn_destroy(device->cudnn);
     gpu_compiler_destroy(device->compiler);
     if (device->stream) (void)cudaStreamDestroy(device->stream); /* nothing is left on it */
     if (device->trace) (void)fclose(device->trace);              /* every program's lines were flushed */
@@ -91,6 +99,10 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     if (!status) {
         why = gpu_matmul_create(config->matmul == 1, &device->matmul);
         if (why) status = fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
+    }
+    if (!status) {
+        device->cudnn = gpu_cudnn_create(host, config->attention == 0, config->deterministic != 0);
+        if (!device->cudnn) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
     }
     if (!status && config->chains == 0) status = open_compiler(device);
     if (!status && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
@@ -187,7 +199,7 @@ static aira_status cuda_compile(void *self, const aira_plan *plan, void **progra
     *program = NULL;
     aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
     if (status) return status;
-    *program = gpu_program_create(plan, why, sizeof why);
+    *program = gpu_program_create(plan, device->cudnn, why, sizeof why);
     if (*program) return AIRA_OK;
     return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }

@@ -22,6 +22,7 @@ typedef struct gpu_step {
 
 struct gpu_program {
     const aira_plan *plan;
+    gpu_cudnn *cudnn;
     gpu_step *steps;
     uint32_t n_steps, most_views;
     gpu_view *views; /* most_views of them: of the step in hand */
@@ -87,6 +88,7 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
     call.n_out = step->n_out;
     call.workspace = program->workspace;
     call.seed = program->seed;
+    call.cudnn = program->cudnn;
     call.chain = step->chain;
     return call;
 }
@@ -116,11 +118,12 @@ static const char *allocate(gpu_program *program) {
     return program->sentence;
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
+gpu_program *gpu_program_create(const aira_plan *plan, gpu_cudnn *cudnn, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
     if (program) {
         program->plan = plan;
+        program->cudnn = cudnn;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
     }

@@ -8,8 +8,8 @@
 
 typedef struct gpu_program gpu_program;
 
-/* The plan stays valid until destroy. NULL with a sentence in why. */
-gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size);
+/* The plan and cudnn stay valid until destroy. NULL with a sentence in why. */
+gpu_program *gpu_program_create(const aira_plan *plan, gpu_cudnn *cudnn, char *why, size_t size);
 void gpu_program_destroy(gpu_program *program);
 /* Runs it once and waits. The first run with these buffers captures the graph. */
 const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
