@@ -31,7 +31,7 @@ static const aira_field fields[] = {
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
     AIRA_F_STR(
-        cuda_config, trace, "",
+        cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
 };
 static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
@@ -105,7 +105,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
         if (!device->cudnn) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
     }
     if (!status && config->chains == 0) status = open_compiler(device);
-    if (!status && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
+    if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
         status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
     if (status)
         cuda_destroy(device);
