@@ -11,12 +11,12 @@
 
 typedef struct gpu_compiler gpu_compiler;
 
-/* For the GPU of compute capability major.minor. NULL: out of memory. One thread at a time. */
+/* For the GPU of compute capability major.minor. NULL: out of memory. */
 gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor);
 void gpu_compiler_destroy(gpu_compiler *compiler);
 
 /* The kernel of a chain that moves `vector` elements per thread (1, 2 or 4), or NULL: interpret it. Its one argument
-   is a gpu_chain_pointers; 256 threads a block. */
+   is a gpu_chain_pointers; 256 threads a block. [any thread] */
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program *program, int vector);
 
 /* The largest vector that shapes and addresses allow. */

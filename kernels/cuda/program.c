@@ -2,12 +2,13 @@
  *
  * Addresses are known at the first run: then every step is put on a stream that is being captured, and the captured
  * graph is instantiated. Later runs with the same buffers are one launch. The seed lies in device memory, which the
- * host writes before a launch, so that another seed needs no other graph.
+ * host writes when it changes, so that another seed needs no other graph.
  *
  * Steps run one after another, so they share one workspace, as large as the largest wish.
  */
 #include "program.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,9 @@ struct gpu_program {
     gpu_view *views; /* most_views of them: of the step in hand */
     void *workspace;
     size_t workspace_bytes;
-    uint64_t *seed; /* device */
+    cudaStream_t stream;
+    uint64_t *seed, seed_there; /* in device memory, and what was written to it last */
+    bool seeded;
     void *buffers[AIRA_N_BUFFERS];
     cudaGraphExec_t graph;
     char sentence[256];
@@ -93,6 +96,33 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
 
 static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
 
+const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {
+    size_t free_bytes = 0, all = 0;
+    uint64_t reserved = 0, used = 0;
+    cudaMemPool_t pool = NULL;
+    int gpu = 0;
+    cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, stream);
+    if (error == cudaSuccess) return NULL;
+    *out = NULL;
+    (void)cudaGetLastError(); /* told here; it must not be found again by a later launch */
+    if (error != cudaErrorMemoryAllocation) {
+        snprintf(why, size, "no memory: %s", cudaGetErrorString(error));
+        return why;
+    }
+    /* what the pool keeps for later is free too; figures that cannot be had stay 0 */
+    (void)cudaMemGetInfo(&free_bytes, &all);
+    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
+        free_bytes += reserved - used;
+    snprintf(why, size, "out of memory: %zu bytes %s asked for, %zu of %zu are free", bytes, what, free_bytes, all);
+    return why;
+}
+
+void gpu_memory_give(cudaStream_t stream, void *memory) {
+    if (memory) (void)cudaFreeAsync(memory, stream); /* the memory goes with the process at the latest */
+}
+
 static const char *allocate(gpu_program *program) {
     static void *const nowhere[AIRA_N_BUFFERS] = {0};
     program->views = calloc((size_t)program->most_views + 1, sizeof *program->views);
@@ -104,23 +134,19 @@ static const char *allocate(gpu_program *program) {
         size_t bytes = step->kernel->workspace(&call);
         if (bytes > program->workspace_bytes) program->workspace_bytes = bytes;
     }
-    const char *why = cuda_sentence(cudaMalloc((void **)&program->seed, sizeof *program->seed));
+    const char *why = gpu_memory_take(program->stream, sizeof *program->seed, "for a seed", (void **)&program->seed,
+                                      program->sentence, sizeof program->sentence);
     if (why || !program->workspace_bytes) return why;
-    if (cudaMalloc(&program->workspace, program->workspace_bytes) == cudaSuccess) return NULL;
-    size_t free_bytes = 0, all = 0;
-    (void)cudaGetLastError(); /* the failed allocation is told below; it must not be found again later */
-    (void)cudaMemGetInfo(&free_bytes, &all);
-    snprintf(program->sentence, sizeof program->sentence,
-             "out of memory: %zu bytes of workspace asked for, %zu of %zu are free", program->workspace_bytes,
-             free_bytes, all);
-    return program->sentence;
+    return gpu_memory_take(program->stream, program->workspace_bytes, "of workspace", &program->workspace,
+                           program->sentence, sizeof program->sentence);
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
+gpu_program *gpu_program_create(const aira_plan *plan, cudaStream_t stream, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
     if (program) {
         program->plan = plan;
+        program->stream = stream;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
     }
@@ -141,22 +167,22 @@ void gpu_program_destroy(gpu_program *program) {
     for (uint32_t s = 0; program->steps && s < program->n_steps; s++) gpu_chain_destroy(program->steps[s].chain);
     /* what cannot be released now is released with the process */
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
-    if (program->workspace) (void)cudaFree(program->workspace);
-    if (program->seed) (void)cudaFree(program->seed);
+    gpu_memory_give(program->stream, program->workspace);
+    gpu_memory_give(program->stream, program->seed);
     free(program->views);
     free(program->steps);
     free(program);
 }
 
 /* Puts all steps on the stream. */
-static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
                            void *const *buffers) {
     for (uint32_t s = 0; s < program->n_steps; s++) {
         const gpu_step *step = &program->steps[s];
         int64_t copies = step->step->copies ? step->step->copies : 1;
         for (int64_t copy = 0; copy < copies; copy++) {
             gpu_call call = call_of(program, step, copy, buffers);
-            call.stream = stream;
+            call.stream = program->stream;
             call.matmul = matmul;
             call.compiler = compiler;
             const char *why = step->kernel->run(&call);
@@ -168,15 +194,15 @@ static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_
     return NULL;
 }
 
-static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
                            void *const *buffers) {
     cudaGraph_t graph = NULL;
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     program->graph = NULL;
-    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    const char *why = cuda_sentence(cudaStreamBeginCapture(program->stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
-    why = enqueue(program, matmul, compiler, stream, buffers);
-    cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
+    why = enqueue(program, matmul, compiler, buffers);
+    cudaError_t ended = cudaStreamEndCapture(program->stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
     if (!why) why = cuda_sentence(cudaGraphInstantiate(&program->graph, graph, 0));
     if (graph) (void)cudaGraphDestroy(graph);
@@ -184,14 +210,23 @@ static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_
     return why;
 }
 
-const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
-                            cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+/* The value is copied by the call: a launch that is still waiting reads the seed it was given. */
+static const char *write_seed(gpu_program *program, uint64_t seed) {
+    if (program->seeded && program->seed_there == seed) return NULL;
+    const char *why = cuda_sentence(
+        cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, program->stream));
+    program->seeded = !why;
+    program->seed_there = seed;
+    return why;
+}
+
+const char *gpu_program_start(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                              void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     const char *why = NULL;
     if (program->n_steps == 0) return NULL;
     if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers))
-        why = capture(program, matmul, compiler, stream, buffers);
-    if (!why) why = cuda_sentence(cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, stream));
-    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, stream));
-    if (!why) why = cuda_sentence(cudaStreamSynchronize(stream));
+        why = capture(program, matmul, compiler, buffers);
+    if (!why) why = write_seed(program, seed);
+    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, program->stream));
     return why;
 }
