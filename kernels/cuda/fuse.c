@@ -241,7 +241,8 @@ static bool merge_sum(const fuser *f, uint32_t c) {
     for (uint32_t k = 0; k < n; k++) saved[k] = f->steps[products[k]];
     for (uint32_t k = 0; k < n; k++) {
         gpu_step *step = &f->steps[products[k]];
-        uint32_t in[GPU_MERGED_TENSORS] = {gpu_step_in(step)[0], gpu_step_in(step)[1]}, n_in = 2, merged = 0;
+        uint32_t in[GPU_MERGED_TENSORS] = {gpu_step_in(step)[0], gpu_step_in(step)[1]}, n_in = 2,
+                 merged = GPU_ELSEWHERE;
         if (k == 0 && sum.bias != NONE) merged |= GPU_ADD_BIAS, in[n_in++] = sum.bias;
         if (k > 0 || n_rest) merged |= GPU_ADD_TENSOR, in[n_in++] = k > 0 ? sum.out : rest[0];
         if (try_merge(f, products[k], merged, in, n_in, &sum.out, 1)) continue;
