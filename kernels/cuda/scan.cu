@@ -47,8 +47,12 @@ struct half_type {
     }
 };
 struct single_type {
-    template <class R> static __device__ __forceinline__ R get(elements e, int64_t i) { return ((const float *)e.data)[i]; }
-    template <class R> static __device__ __forceinline__ void put(elements e, int64_t i, R v) { ((float *)e.data)[i] = v; }
+    template <class R> static __device__ __forceinline__ R get(elements e, int64_t i) {
+        return ((const float *)e.data)[i];
+    }
+    template <class R> static __device__ __forceinline__ void put(elements e, int64_t i, R v) {
+        ((float *)e.data)[i] = v;
+    }
 };
 
 #define LOG2E 1.4426950408889634
@@ -160,8 +164,7 @@ __device__ void keep_states(const scan &s, const lane_place &p, const R *rate, R
 #pragma unroll
             for (int i = 0; i < SEGMENT; i++)
 #pragma unroll
-                for (int n = 0; n < N; n++)
-                    h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
+                for (int n = 0; n < N; n++) h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
         }
     }
 }
@@ -185,9 +188,7 @@ template <class R, int V> __device__ __forceinline__ R spread_sum(R *v) {
 }
 
 /* What runs backward along time. */
-template <class R, int N> struct scan_run {
-    R rate[N], dh[N], dA[N], dD, skip;
-};
+template <class R, int N> struct scan_run { R rate[N], dh[N], dA[N], dD, skip; };
 
 /* One time backward, given the state before it and the decays. All lanes of the warp take part. */
 template <class R, class IO, int N>
@@ -270,7 +271,8 @@ __global__ void __launch_bounds__(CHANNELS)
     to.dD[(int64_t)p.b * s.c_n + p.c] = run.dD;
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 #define TOO_MANY "a selective scan of more than 64 states per channel is not supported on the cuda device"
 
@@ -324,8 +326,8 @@ template <class R, class IO, int N> static const char *backward_as(const gpu_cal
     scan_sums<R> to;
     (void)lay<R>(s, (R *)call->workspace, &to);
     if (call->in[0].n > 0)
-        scan_backward_kernel<R, IO, N><<<grid_of(s), CHANNELS, 0, call->stream>>>(s, of(call->in[6]), of(call->out[0]),
-                                                                                  of(call->out[1]), to);
+        scan_backward_kernel<R, IO, N>
+            <<<grid_of(s), CHANNELS, 0, call->stream>>>(s, of(call->in[6]), of(call->out[0]), of(call->out[1]), to);
     int64_t states = (int64_t)s.batch * s.t_n * s.n_n, rates = (int64_t)s.c_n * s.n_n;
     join_plan channels = {states, states, 0, warps_of(s), states, 1, 0};
     join_plan rate = {rates, rates, 0, s.t_n > 0 ? s.batch : 0, rates, 1, 0};

@@ -13,8 +13,11 @@
 #ifndef AIRA_GPU_SSD_TENSOR_CUH
 #define AIRA_GPU_SSD_TENSOR_CUH
 
+#include "fetch.cuh"
 #include "mma.cuh"
 #include "ssd.cuh"
+
+typedef __nv_bfloat16 half16;
 
 #define Q 128       /* times of a chunk */
 #define THREADS 256 /* 8 warps, one for each strip */
@@ -28,11 +31,11 @@ __device__ __forceinline__ void left(uint32_t *f, const half16 *p, int step) {
 }
 __device__ __forceinline__ void left_turned(uint32_t *f, const half16 *p, int step) {
     int lane = threadIdx.x & 31;
-    load_matrices_turned(f, p + ((lane & 7) + (lane >> 4) * 8) * step + (lane >> 3 & 1) * 8);
+    load_transposed(f, p + ((lane & 7) + (lane >> 4) * 8) * step + (lane >> 3 & 1) * 8);
 }
 __device__ __forceinline__ void right(uint32_t *f, const half16 *p, int step) {
     int lane = threadIdx.x & 31;
-    load_matrices_turned(f, p + (lane & 15) * step + (lane >> 4) * 8);
+    load_transposed(f, p + (lane & 15) * step + (lane >> 4) * 8);
 }
 __device__ __forceinline__ void right_turned(uint32_t *f, const half16 *p, int step) {
     int lane = threadIdx.x & 31;
@@ -40,8 +43,8 @@ __device__ __forceinline__ void right_turned(uint32_t *f, const half16 *p, int s
 }
 /* c: 16 rows x 16 columns */
 __device__ __forceinline__ void multiply(float (*c)[4], const uint32_t *a, const uint32_t *b) {
-    mma(c[0], a, b[0], b[1]);
-    mma(c[1], a, b[2], b[3]);
+    multiply_k16(c[0], a, b[0], b[1]);
+    multiply_k16(c[1], a, b[2], b[3]);
 }
 
 __device__ __forceinline__ uint32_t pack(float low, float high) {
@@ -82,7 +85,8 @@ __device__ __forceinline__ void put_two(half16 *p, float low, float high) {
 }
 
 /* to[r][c] = from[r * step + c] for r < rows, zeros for the rest of n_rows rows. Arrives after fetch_wait. */
-template <int COLUMNS> __device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t step, int rows, int n_rows) {
+template <int COLUMNS>
+__device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t step, int rows, int n_rows) {
     constexpr int PIECES = COLUMNS / 8;
     for (int i = threadIdx.x; i < n_rows * PIECES; i += THREADS) {
         int r = i / PIECES, piece = i % PIECES;
@@ -143,12 +147,14 @@ __device__ static void running_sums(float *log, float *dt, const ssd &s, const c
     for (int i = 0; i < 4; i++) log[4 * lane + i] = before + upto[i];
 }
 
-/* The strip of a warp: warps of one scheduler (four apart) get strips whose work below the diagonal adds up to the same. */
+/* The strip of a warp: warps of one scheduler (four apart) get strips whose work below the diagonal adds up to the
+ * same. */
 __device__ __forceinline__ int strip_of(int warp) { return warp < 4 ? warp : 11 - warp; }
 
 /* ssd_states.cu: the states before every chunk, [B][chunks][H][P][N], and (reversed) the gradients of those after it.
    totals [B][chunks][H]: a_last as a power of two; local: fp32 space for as many states. */
 size_t ssd_states_bytes(const ssd &s); /* of `local` and `totals` together */
-const char *ssd_states(const ssd &s, bool reversed, const half16 *outer, void *local, half16 *states, cudaStream_t stream);
+const char *ssd_states(const ssd &s, bool reversed, const half16 *outer, void *local, half16 *states,
+                       cudaStream_t stream);
 
 #endif
