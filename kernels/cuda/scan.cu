@@ -96,8 +96,14 @@ __device__ __forceinline__ void load_times(R *to, elements from, const scan &s, 
         to[i] = p.live && t + i < s.t_n ? IO::template get<R>(from, p.base + (int64_t)(t + i) * s.c_n) : (R)0;
 }
 
+/* Times between two kept states: as many as fit into registers. Divides TILE. */
+template <int N> __host__ __device__ constexpr int segment_of() { return N <= 4 ? 8 : 4; }
+/* Copies of a loop over a segment's times: more states do not stay in registers anyway. */
+template <int N> __host__ __device__ constexpr int copies_of() { return N <= 16 ? segment_of<N>() : 1; }
+
 template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) scan_kernel(scan s, elements y) {
-    __shared__ R B[TILE][N], C[TILE][N];
+    constexpr int COPIES = N <= 16 ? AHEAD : 1;
+    __shared__ __align__(16) R B[TILE][N], C[TILE][N];
     lane_place p = here(s);
     R rate[N], h[N] = {}, u[AHEAD], d[AHEAD], skip = p.live ? load<R>(s.D, p.c) : (R)0;
     load_rates<R, N>(rate, s, p);
@@ -113,7 +119,7 @@ template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) 
             R next_u[AHEAD], next_d[AHEAD];
             load_times<R, IO, AHEAD>(next_u, s.u, s, p, t0 + first + AHEAD);
             load_times<R, IO, AHEAD>(next_d, s.delta, s, p, t0 + first + AHEAD);
-#pragma unroll
+#pragma unroll COPIES
             for (int i = 0; i < AHEAD; i++) { /* times beyond the end have delta = 0 and are not stored */
                 R sum = skip * u[i], push = d[i] * u[i];
 #pragma unroll
@@ -133,9 +139,6 @@ template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) 
     }
 }
 
-/* Times between two kept states: as many as fit into registers. Divides TILE. */
-template <int N> __host__ __device__ constexpr int segment_of() { return N <= 4 ? 8 : 4; }
-
 /* Partial results of the backward pass, and kept states. */
 template <class R> struct scan_sums {
     R *kept;    /* [b][segment][n][c]: states before each segment; a thread reads what it wrote itself */
@@ -145,7 +148,7 @@ template <class R> struct scan_sums {
 
 template <class R, class IO, int N>
 __device__ void keep_states(const scan &s, const lane_place &p, const R *rate, R (*B)[N], R *kept) {
-    constexpr int SEGMENT = segment_of<N>();
+    constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
     R h[N] = {};
     int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
     for (int t0 = 0; t0 < s.t_n; t0 += TILE) {
@@ -161,7 +164,7 @@ __device__ void keep_states(const scan &s, const lane_place &p, const R *rate, R
 #pragma unroll
             for (int n = 0; n < N; n++)
                 if (p.live && n < s.n_n) kept[(at + n) * s.c_n + p.c] = h[n];
-#pragma unroll
+#pragma unroll COPIES
             for (int i = 0; i < SEGMENT; i++)
 #pragma unroll
                 for (int n = 0; n < N; n++) h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
@@ -226,8 +229,8 @@ __device__ __forceinline__ void step_back(const scan &s, const lane_place &p, in
 template <class R, class IO, int N>
 __global__ void __launch_bounds__(CHANNELS)
     scan_backward_kernel(scan s, elements g, elements du, elements dd, scan_sums<R> to) {
-    constexpr int SEGMENT = segment_of<N>();
-    __shared__ R B[TILE][N], C[TILE][N];
+    constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
+    __shared__ __align__(16) R B[TILE][N], C[TILE][N];
     lane_place p = here(s);
     int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
     scan_run<R, N> run = {};
@@ -249,7 +252,7 @@ __global__ void __launch_bounds__(CHANNELS)
             load_times<R, IO, SEGMENT>(slope, g, s, p, t0 + first);
 #pragma unroll
             for (int n = 0; n < N; n++) h[n] = p.live && n < s.n_n ? to.kept[(at + n) * s.c_n + p.c] : (R)0;
-#pragma unroll
+#pragma unroll COPIES
             for (int i = 0; i < SEGMENT; i++)
 #pragma unroll
                 for (int n = 0; n < N; n++) {
@@ -257,7 +260,7 @@ __global__ void __launch_bounds__(CHANNELS)
                     decay[i][n] = power_of_two(d[i] * run.rate[n]);
                     h[n] = decay[i][n] * h[n] + d[i] * u[i] * B[first + i][n];
                 }
-#pragma unroll
+#pragma unroll COPIES
             for (int i = SEGMENT - 1; i >= 0; i--)
                 if (t0 + first + i < s.t_n)
                     step_back<R, IO, N>(s, p, t0 + first + i, u[i], d[i], slope[i], states[i], decay[i], B[first + i],

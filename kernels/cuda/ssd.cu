@@ -163,13 +163,13 @@ __global__ void __launch_bounds__(ROWS * 32) ssd_backward_kernel(ssd s, elements
 #pragma unroll
         for (int k = 0; k < K; k++) /* a lane reads what it wrote itself */
             h[k] = w.live && w.lane + 32 * k < s.n_n ? kept[(int64_t)segment * s.n_n + w.lane + 32 * k] : (R)0;
-#pragma unroll
+#pragma unroll 1
         for (int i = 0; i < SEGMENT; i++) {
 #pragma unroll
             for (int k = 0; k < K; k++) states[i][k] = h[k];
             if (i < n) advance<R, K>(h, moment_of<R, K>(s, w, from + i, a));
         }
-#pragma unroll
+#pragma unroll 1
         for (int i = SEGMENT - 1; i >= 0; i--)
             if (i < n) step_back<R, K>(s, w, from + i, g, dx, to, states[i], a, skip, run, spare);
     }
