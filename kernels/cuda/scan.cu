@@ -149,27 +149,48 @@ template <class R> struct scan_sums {
 template <class R, class IO, int N>
 __device__ void keep_states(const scan &s, const lane_place &p, const R *rate, R (*B)[N], R *kept) {
     constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
-    R h[N] = {};
+    R h[N] = {}, u[SEGMENT], d[SEGMENT];
     int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
+    load_times<R, IO, SEGMENT>(u, s.u, s, p, 0);
+    load_times<R, IO, SEGMENT>(d, s.delta, s, p, 0);
     for (int t0 = 0; t0 < s.t_n; t0 += TILE) {
         __syncthreads();
         load_tile<R, N>(B, s.B, s, p.b, t0);
         __syncthreads();
 #pragma unroll 1
         for (int first = 0; first < TILE && t0 + first < s.t_n; first += SEGMENT) {
-            R u[SEGMENT], d[SEGMENT];
+            R next_u[SEGMENT], next_d[SEGMENT];
             int64_t at = ((int64_t)p.b * segments + (t0 + first) / SEGMENT) * s.n_n;
-            load_times<R, IO, SEGMENT>(u, s.u, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(d, s.delta, s, p, t0 + first);
+            load_times<R, IO, SEGMENT>(next_u, s.u, s, p, t0 + first + SEGMENT);
+            load_times<R, IO, SEGMENT>(next_d, s.delta, s, p, t0 + first + SEGMENT);
 #pragma unroll
             for (int n = 0; n < N; n++)
                 if (p.live && n < s.n_n) kept[(at + n) * s.c_n + p.c] = h[n];
 #pragma unroll COPIES
-            for (int i = 0; i < SEGMENT; i++)
+            for (int i = 0; i < SEGMENT; i++) {
 #pragma unroll
                 for (int n = 0; n < N; n++) h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
+                u[i] = next_u[i];
+                d[i] = next_d[i];
+            }
         }
     }
+}
+
+/* What the backward pass reads of a segment. */
+template <class R, int N, int K> struct scan_segment { R u[K], d[K], slope[K], h[N]; /* h: before it */ };
+
+/* The segment from time t on; zeros where t is negative. */
+template <class R, class IO, int N, int K>
+__device__ __forceinline__ void load_segment(scan_segment<R, N, K> &to, const scan &s, const lane_place &p, elements g,
+                                             const R *kept, int t) {
+    int from = t < 0 ? s.t_n : t, segments = (s.t_n + K - 1) / K;
+    int64_t at = ((int64_t)p.b * segments + t / K) * s.n_n;
+    load_times<R, IO, K>(to.u, s.u, s, p, from);
+    load_times<R, IO, K>(to.d, s.delta, s, p, from);
+    load_times<R, IO, K>(to.slope, g, s, p, from);
+#pragma unroll
+    for (int n = 0; n < N; n++) to.h[n] = p.live && t >= 0 && n < s.n_n ? kept[(at + n) * s.c_n + p.c] : (R)0;
 }
 
 /* The sum over the warp's lanes of each of V values (a power of two of at most 32): lane l returns that of value
@@ -232,11 +253,12 @@ __global__ void __launch_bounds__(CHANNELS)
     constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
     __shared__ __align__(16) R B[TILE][N], C[TILE][N];
     lane_place p = here(s);
-    int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
     scan_run<R, N> run = {};
+    scan_segment<R, N, SEGMENT> next;
     load_rates<R, N>(run.rate, s, p);
     run.skip = p.live ? load<R>(s.D, p.c) : (R)0;
     keep_states<R, IO, N>(s, p, run.rate, B, to.kept);
+    load_segment<R, IO, N, SEGMENT>(next, s, p, g, to.kept, (s.t_n - 1) / SEGMENT * SEGMENT);
     for (int t0 = (s.t_n - 1) / TILE * TILE; t0 >= 0; t0 -= TILE) {
         __syncthreads();
         load_tile<R, N>(B, s.B, s, p.b, t0);
@@ -244,27 +266,23 @@ __global__ void __launch_bounds__(CHANNELS)
         __syncthreads();
 #pragma unroll 1
         for (int first = TILE - SEGMENT; first >= 0; first -= SEGMENT) {
-            R u[SEGMENT], d[SEGMENT], slope[SEGMENT], states[SEGMENT][N], decay[SEGMENT][N], h[N];
+            R states[SEGMENT][N], decay[SEGMENT][N];
             if (t0 + first >= s.t_n) continue;
-            int64_t at = ((int64_t)p.b * segments + (t0 + first) / SEGMENT) * s.n_n;
-            load_times<R, IO, SEGMENT>(u, s.u, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(d, s.delta, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(slope, g, s, p, t0 + first);
-#pragma unroll
-            for (int n = 0; n < N; n++) h[n] = p.live && n < s.n_n ? to.kept[(at + n) * s.c_n + p.c] : (R)0;
+            scan_segment<R, N, SEGMENT> now = next;
+            load_segment<R, IO, N, SEGMENT>(next, s, p, g, to.kept, t0 + first - SEGMENT);
 #pragma unroll COPIES
             for (int i = 0; i < SEGMENT; i++)
 #pragma unroll
                 for (int n = 0; n < N; n++) {
-                    states[i][n] = h[n];
-                    decay[i][n] = power_of_two(d[i] * run.rate[n]);
-                    h[n] = decay[i][n] * h[n] + d[i] * u[i] * B[first + i][n];
+                    states[i][n] = now.h[n];
+                    decay[i][n] = power_of_two(now.d[i] * run.rate[n]);
+                    now.h[n] = decay[i][n] * now.h[n] + now.d[i] * now.u[i] * B[first + i][n];
                 }
 #pragma unroll COPIES
             for (int i = SEGMENT - 1; i >= 0; i--)
                 if (t0 + first + i < s.t_n)
-                    step_back<R, IO, N>(s, p, t0 + first + i, u[i], d[i], slope[i], states[i], decay[i], B[first + i],
-                                        C[first + i], du, dd, to, run);
+                    step_back<R, IO, N>(s, p, t0 + first + i, now.u[i], now.d[i], now.slope[i], states[i], decay[i],
+                                        B[first + i], C[first + i], du, dd, to, run);
         }
     }
     if (!p.live) return;
