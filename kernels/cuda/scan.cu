@@ -194,21 +194,22 @@ __device__ __forceinline__ void load_segment(scan_segment<R, N, K> &to, const sc
 }
 
 /* The sum over the warp's lanes of each of V values (a power of two of at most 32): lane l returns that of value
-   l / (32 / V). Every exchange halves the values that a lane still carries. */
-template <class R, int V> __device__ __forceinline__ R spread_sum(R *v) {
-    int lane = threadIdx.x & 31, step = 16;
+   l / (32 / V). Every exchange, with the lane STEP away, halves the values that a lane still carries. */
+template <class R, int V, int STEP = 16> __device__ __forceinline__ R spread_sum(R *v) {
+    if constexpr (STEP == 0) {
+        return v[0];
+    } else if constexpr (V == 1) {
+        v[0] += __shfl_xor_sync(0xffffffffu, v[0], STEP);
+        return spread_sum<R, 1, STEP / 2>(v);
+    } else {
+        bool upper = threadIdx.x & STEP;
 #pragma unroll
-    for (int n = V / 2; n >= 1; n /= 2, step /= 2) {
-        bool upper = lane & step;
-#pragma unroll
-        for (int i = 0; i < n; i++) {
-            R keep = upper ? v[i + n] : v[i], give = upper ? v[i] : v[i + n];
-            v[i] = keep + __shfl_xor_sync(0xffffffffu, give, step);
+        for (int i = 0; i < V / 2; i++) {
+            R keep = upper ? v[i + V / 2] : v[i], give = upper ? v[i] : v[i + V / 2];
+            v[i] = keep + __shfl_xor_sync(0xffffffffu, give, STEP);
         }
+        return spread_sum<R, V / 2, STEP / 2>(v);
     }
-#pragma unroll
-    for (; step >= 1; step /= 2) v[0] += __shfl_xor_sync(0xffffffffu, v[0], step);
-    return v[0];
 }
 
 /* What runs backward along time. */
