@@ -6,7 +6,8 @@
  */
 #include "join.cuh"
 
-/* --- four taps ------------------------------------------------------------------------------------------------------ */
+/* --- four taps ------------------------------------------------------------------------------------------------------
+ */
 
 #define STRIP 16 /* times of a thread */
 
@@ -66,7 +67,8 @@ __device__ __forceinline__ void load_taps(float (*w)[4], const strips &s, int ch
 }
 
 template <class T>
-__global__ void __launch_bounds__(128) strip_kernel(T *__restrict__ y, const T *__restrict__ x, elements bias, strips s) {
+__global__ void __launch_bounds__(128)
+    strip_kernel(T *__restrict__ y, const T *__restrict__ x, elements bias, strips s) {
     int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x;
     if (i >= (int64_t)s.batch * s.n * s.quads) return;
     strip_place p = strip_of(i, s);
@@ -154,9 +156,7 @@ static bool backward_strips(const gpu_call *call) {
     return strips_take(call, big, 3);
 }
 
-static unsigned strip_blocks(const strips &s) {
-    return (unsigned)(((int64_t)s.batch * s.n * s.quads + 127) / 128);
-}
+static unsigned strip_blocks(const strips &s) { return (unsigned)(((int64_t)s.batch * s.n * s.quads + 127) / 128); }
 
 template <class T> static const char *strip_conv(const gpu_call *call) {
     strips s = strips_of(call);
@@ -177,7 +177,8 @@ template <class T> static const char *strip_conv_backward(const gpu_call *call) 
     return gpu_launched();
 }
 
-/* --- any number of taps --------------------------------------------------------------------------------------------- */
+/* --- any number of taps ---------------------------------------------------------------------------------------------
+ */
 
 template <class R>
 __global__ void conv_kernel(elements y, elements x, elements w, elements bias, int64_t n, int t_n, int c_n, int taps) {

@@ -1,9 +1,9 @@
 /* fft.cu - long causal convolutions y[t] = sum_s k[s] u[t-s] and their gradients, by Fourier transforms.
  *
- * Signals are padded with zeros to L >= 2 T, so that nothing wraps around. Two sequences of one channel make one complex
- * signal: the kernel is real, so the convolution of u1 + i u2 is y1 + i y2, and the correlation of u1 + i u2 with
- * g1 + i g2 has the sum of both correlations as its real part. A block transforms in shared memory: forward from natural
- * to bit-reversed order, backward from bit-reversed to natural; products do not care about the order.
+ * Signals are padded with zeros to L >= 2 T, so that nothing wraps around. Two sequences of one channel make one
+ * complex signal: the kernel is real, so the convolution of u1 + i u2 is y1 + i y2, and the correlation of u1 + i u2
+ * with g1 + i g2 has the sum of both correlations as its real part. A block transforms in shared memory: forward from
+ * natural to bit-reversed order, backward from bit-reversed to natural; products do not care about the order.
  *
  * Signals lie along time in the workspace, [C][B][T], so that blocks read them in full lines: a first and a last kernel
  * turn the axes. Twiddles come from a table, computed in double.
@@ -12,9 +12,7 @@
 
 #define THREADS 512
 
-template <class R> struct complex {
-    R re, im;
-};
+template <class R> struct complex { R re, im; };
 template <class R> __device__ __forceinline__ complex<R> times(complex<R> a, complex<R> b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
@@ -70,9 +68,9 @@ template <class R> __device__ void fill(complex<R> *x, const R *first, const R *
 
 /* Everything in the workspace. */
 template <class R> struct fft_space {
-    complex<R> *table; /* [L/2] */
+    complex<R> *table;                 /* [L/2] */
     complex<R> *kernel, *signal, *sum; /* [C][L] spectra: of the kernel, of a pair of u, summed conj(u) g */
-    R *u, *g; /* [C][B][T]; u is also where y goes, g where du goes */
+    R *u, *g;                          /* [C][B][T]; u is also where y goes, g where du goes */
 };
 
 struct fft_shape {
@@ -178,7 +176,8 @@ __global__ void __launch_bounds__(THREADS) correlate_kernel(fft_space<R> w, elem
     for (int i = threadIdx.x; i < s.t_n; i += THREADS) store<R>(dk, (int64_t)c * s.t_n + i, x[i].re);
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 static fft_shape shape_of(const gpu_call *call) {
     const aira_shape *u = &call->in[0].shape;
@@ -188,7 +187,8 @@ static fft_shape shape_of(const gpu_call *call) {
 }
 
 template <class R> static fft_space<R> space_of(const fft_shape &s, char *at, bool backward, size_t *bytes) {
-    size_t spectra = (size_t)s.c_n * s.length * sizeof(complex<R>), signals = (size_t)s.c_n * s.batch * s.t_n * sizeof(R);
+    size_t spectra = (size_t)s.c_n * s.length * sizeof(complex<R>),
+           signals = (size_t)s.c_n * s.batch * s.t_n * sizeof(R);
     fft_space<R> w = {(complex<R> *)at};
     size_t table = ((size_t)s.length / 2 * sizeof(complex<R>) + 255) / 256 * 256;
     w.kernel = (complex<R> *)(at + table);
@@ -266,8 +266,8 @@ static const char *fft_conv(const gpu_call *call) {
 static const char *fft_conv_backward(const gpu_call *call) {
     if (call->in[1].n == 0) return NULL;
     if (call->in[0].n == 0) { /* no sequences: nothing is learnt */
-        cudaError_t error = cudaMemsetAsync(call->out[1].data, 0, (size_t)call->out[1].n * gpu_bytes_of(call->out[1].dtype),
-                                            call->stream);
+        cudaError_t error = cudaMemsetAsync(call->out[1].data, 0,
+                                            (size_t)call->out[1].n * gpu_bytes_of(call->out[1].dtype), call->stream);
         return error == cudaSuccess ? NULL : cudaGetErrorString(error);
     }
     return gpu_is_wide(call) ? correlate_as<double>(call) : correlate_as<float>(call);

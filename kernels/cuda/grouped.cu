@@ -1,14 +1,15 @@
 /* grouped.cu - products of groups of rows with a matrix per group (mixtures of experts), and their weight gradients.
  *
- * Rows lie group by group; the counts are read where they are, in device memory, so that one captured graph serves every
- * routing. One block owns a tile of the result. Tiles of rows may touch several groups: each group in turn is multiplied
- * with the other groups' rows as zeros. Sums run along K (or along a group's rows) in order, in float or double.
+ * Rows lie group by group; the counts are read where they are, in device memory, so that one captured graph serves
+ * every routing. One block owns a tile of the result. Tiles of rows may touch several groups: each group in turn is
+ * multiplied with the other groups' rows as zeros. Sums run along K (or along a group's rows) in order, in float or
+ * double.
  */
 #include "element.cuh"
 
-#define TILE 64 /* rows and columns of a block's tile */
+#define TILE 64  /* rows and columns of a block's tile */
 #define DEPTH 16 /* of a step along the sum */
-#define SIDE 4  /* rows and columns of a thread's part: threads are 16 x 16 */
+#define SIDE 4   /* rows and columns of a thread's part: threads are 16 x 16 */
 
 /* Rows [from, to) of a group that lie in [0, n). */
 struct span {
@@ -62,7 +63,8 @@ template <class R> __global__ void __launch_bounds__(256) grouped_kernel(grouped
                 int64_t column = column0 + (p.transposed ? i / DEPTH : i % TILE);
                 int depth = p.transposed ? i % DEPTH : i / TILE;
                 in = column < p.m && k0 + depth < p.k;
-                int64_t from = p.transposed ? (e * p.m + column) * p.k + k0 + depth : (e * p.k + k0 + depth) * p.m + column;
+                int64_t from = p.transposed ? (e * p.m + column) * p.k + k0 + depth
+                                            : (e * p.k + k0 + depth) * p.m + column;
                 b[depth][column - column0] = in ? load<R>(p.w, from) : (R)0;
             }
             __syncthreads();
@@ -143,6 +145,5 @@ static const char *grouped_wgrad(const gpu_call *call) {
     return gpu_launched();
 }
 
-extern "C" const gpu_kernel gpu_grouped_kernels[] = {{AIRA_OP_GROUPED_MATMUL, grouped_matmul, NULL},
-                                                     {AIRA_OP_GROUPED_WGRAD, grouped_wgrad, NULL},
-                                                     {0, NULL, NULL}};
+extern "C" const gpu_kernel gpu_grouped_kernels[] = {
+    {AIRA_OP_GROUPED_MATMUL, grouped_matmul, NULL}, {AIRA_OP_GROUPED_WGRAD, grouped_wgrad, NULL}, {0, NULL, NULL}};

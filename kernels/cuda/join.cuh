@@ -33,7 +33,8 @@ template <class R> __global__ void __launch_bounds__(256) join_block_kernel(elem
 }
 
 /* Rows of many columns: 32 columns a block, 32 threads a column. */
-template <class R> __global__ void __launch_bounds__(1024) join_columns_kernel(elements to, const R *from, join_plan p) {
+template <class R>
+__global__ void __launch_bounds__(1024) join_columns_kernel(elements to, const R *from, join_plan p) {
     __shared__ R part[32][33];
     int column = threadIdx.x & 31, row = threadIdx.x >> 5;
     int64_t i = (int64_t)blockIdx.x * 32 + column;

@@ -47,8 +47,12 @@ struct half_type {
     }
 };
 struct single_type {
-    template <class R> static __device__ __forceinline__ R get(elements e, int64_t i) { return ((const float *)e.data)[i]; }
-    template <class R> static __device__ __forceinline__ void put(elements e, int64_t i, R v) { ((float *)e.data)[i] = v; }
+    template <class R> static __device__ __forceinline__ R get(elements e, int64_t i) {
+        return ((const float *)e.data)[i];
+    }
+    template <class R> static __device__ __forceinline__ void put(elements e, int64_t i, R v) {
+        ((float *)e.data)[i] = v;
+    }
 };
 
 #define LOG2E 1.4426950408889634
@@ -92,8 +96,14 @@ __device__ __forceinline__ void load_times(R *to, elements from, const scan &s, 
         to[i] = p.live && t + i < s.t_n ? IO::template get<R>(from, p.base + (int64_t)(t + i) * s.c_n) : (R)0;
 }
 
+/* Times between two kept states: as many as fit into registers. Divides TILE. */
+template <int N> __host__ __device__ constexpr int segment_of() { return N <= 4 ? 8 : 4; }
+/* Copies of a loop over a segment's times: more states do not stay in registers anyway. */
+template <int N> __host__ __device__ constexpr int copies_of() { return N <= 16 ? segment_of<N>() : 1; }
+
 template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) scan_kernel(scan s, elements y) {
-    __shared__ R B[TILE][N], C[TILE][N];
+    constexpr int COPIES = N <= 16 ? AHEAD : 1;
+    __shared__ __align__(16) R B[TILE][N], C[TILE][N];
     lane_place p = here(s);
     R rate[N], h[N] = {}, u[AHEAD], d[AHEAD], skip = p.live ? load<R>(s.D, p.c) : (R)0;
     load_rates<R, N>(rate, s, p);
@@ -109,7 +119,7 @@ template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) 
             R next_u[AHEAD], next_d[AHEAD];
             load_times<R, IO, AHEAD>(next_u, s.u, s, p, t0 + first + AHEAD);
             load_times<R, IO, AHEAD>(next_d, s.delta, s, p, t0 + first + AHEAD);
-#pragma unroll
+#pragma unroll COPIES
             for (int i = 0; i < AHEAD; i++) { /* times beyond the end have delta = 0 and are not stored */
                 R sum = skip * u[i], push = d[i] * u[i];
 #pragma unroll
@@ -129,9 +139,6 @@ template <class R, class IO, int N> __global__ void __launch_bounds__(CHANNELS) 
     }
 }
 
-/* Times between two kept states: as many as fit into registers. Divides TILE. */
-template <int N> __host__ __device__ constexpr int segment_of() { return N <= 4 ? 8 : 4; }
-
 /* Partial results of the backward pass, and kept states. */
 template <class R> struct scan_sums {
     R *kept;    /* [b][segment][n][c]: states before each segment; a thread reads what it wrote itself */
@@ -141,53 +148,72 @@ template <class R> struct scan_sums {
 
 template <class R, class IO, int N>
 __device__ void keep_states(const scan &s, const lane_place &p, const R *rate, R (*B)[N], R *kept) {
-    constexpr int SEGMENT = segment_of<N>();
-    R h[N] = {};
+    constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
+    R h[N] = {}, u[SEGMENT], d[SEGMENT];
     int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
+    load_times<R, IO, SEGMENT>(u, s.u, s, p, 0);
+    load_times<R, IO, SEGMENT>(d, s.delta, s, p, 0);
     for (int t0 = 0; t0 < s.t_n; t0 += TILE) {
         __syncthreads();
         load_tile<R, N>(B, s.B, s, p.b, t0);
         __syncthreads();
 #pragma unroll 1
         for (int first = 0; first < TILE && t0 + first < s.t_n; first += SEGMENT) {
-            R u[SEGMENT], d[SEGMENT];
+            R next_u[SEGMENT], next_d[SEGMENT];
             int64_t at = ((int64_t)p.b * segments + (t0 + first) / SEGMENT) * s.n_n;
-            load_times<R, IO, SEGMENT>(u, s.u, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(d, s.delta, s, p, t0 + first);
+            load_times<R, IO, SEGMENT>(next_u, s.u, s, p, t0 + first + SEGMENT);
+            load_times<R, IO, SEGMENT>(next_d, s.delta, s, p, t0 + first + SEGMENT);
 #pragma unroll
             for (int n = 0; n < N; n++)
                 if (p.live && n < s.n_n) kept[(at + n) * s.c_n + p.c] = h[n];
+#pragma unroll COPIES
+            for (int i = 0; i < SEGMENT; i++) {
 #pragma unroll
-            for (int i = 0; i < SEGMENT; i++)
-#pragma unroll
-                for (int n = 0; n < N; n++)
-                    h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
+                for (int n = 0; n < N; n++) h[n] = power_of_two(d[i] * rate[n]) * h[n] + d[i] * u[i] * B[first + i][n];
+                u[i] = next_u[i];
+                d[i] = next_d[i];
+            }
         }
     }
+}
+
+/* What the backward pass reads of a segment. */
+template <class R, int N, int K> struct scan_segment { R u[K], d[K], slope[K], h[N]; /* h: before it */ };
+
+/* The segment from time t on; zeros where t is negative. */
+template <class R, class IO, int N, int K>
+__device__ __forceinline__ void load_segment(scan_segment<R, N, K> &to, const scan &s, const lane_place &p, elements g,
+                                             const R *kept, int t) {
+    int from = t < 0 ? s.t_n : t, segments = (s.t_n + K - 1) / K;
+    int64_t at = ((int64_t)p.b * segments + t / K) * s.n_n;
+    load_times<R, IO, K>(to.u, s.u, s, p, from);
+    load_times<R, IO, K>(to.d, s.delta, s, p, from);
+    load_times<R, IO, K>(to.slope, g, s, p, from);
+#pragma unroll
+    for (int n = 0; n < N; n++) to.h[n] = p.live && t >= 0 && n < s.n_n ? kept[(at + n) * s.c_n + p.c] : (R)0;
 }
 
 /* The sum over the warp's lanes of each of V values (a power of two of at most 32): lane l returns that of value
-   l / (32 / V). Every exchange halves the values that a lane still carries. */
-template <class R, int V> __device__ __forceinline__ R spread_sum(R *v) {
-    int lane = threadIdx.x & 31, step = 16;
+   l / (32 / V). Every exchange, with the lane STEP away, halves the values that a lane still carries. */
+template <class R, int V, int STEP = 16> __device__ __forceinline__ R spread_sum(R *v) {
+    if constexpr (STEP == 0) {
+        return v[0];
+    } else if constexpr (V == 1) {
+        v[0] += __shfl_xor_sync(0xffffffffu, v[0], STEP);
+        return spread_sum<R, 1, STEP / 2>(v);
+    } else {
+        bool upper = threadIdx.x & STEP;
 #pragma unroll
-    for (int n = V / 2; n >= 1; n /= 2, step /= 2) {
-        bool upper = lane & step;
-#pragma unroll
-        for (int i = 0; i < n; i++) {
-            R keep = upper ? v[i + n] : v[i], give = upper ? v[i] : v[i + n];
-            v[i] = keep + __shfl_xor_sync(0xffffffffu, give, step);
+        for (int i = 0; i < V / 2; i++) {
+            R keep = upper ? v[i + V / 2] : v[i], give = upper ? v[i] : v[i + V / 2];
+            v[i] = keep + __shfl_xor_sync(0xffffffffu, give, STEP);
         }
+        return spread_sum<R, V / 2, STEP / 2>(v);
     }
-#pragma unroll
-    for (; step >= 1; step /= 2) v[0] += __shfl_xor_sync(0xffffffffu, v[0], step);
-    return v[0];
 }
 
 /* What runs backward along time. */
-template <class R, int N> struct scan_run {
-    R rate[N], dh[N], dA[N], dD, skip;
-};
+template <class R, int N> struct scan_run { R rate[N], dh[N], dA[N], dD, skip; };
 
 /* One time backward, given the state before it and the decays. All lanes of the warp take part. */
 template <class R, class IO, int N>
@@ -225,14 +251,15 @@ __device__ __forceinline__ void step_back(const scan &s, const lane_place &p, in
 template <class R, class IO, int N>
 __global__ void __launch_bounds__(CHANNELS)
     scan_backward_kernel(scan s, elements g, elements du, elements dd, scan_sums<R> to) {
-    constexpr int SEGMENT = segment_of<N>();
-    __shared__ R B[TILE][N], C[TILE][N];
+    constexpr int SEGMENT = segment_of<N>(), COPIES = copies_of<N>();
+    __shared__ __align__(16) R B[TILE][N], C[TILE][N];
     lane_place p = here(s);
-    int segments = (s.t_n + SEGMENT - 1) / SEGMENT;
     scan_run<R, N> run = {};
+    scan_segment<R, N, SEGMENT> next;
     load_rates<R, N>(run.rate, s, p);
     run.skip = p.live ? load<R>(s.D, p.c) : (R)0;
     keep_states<R, IO, N>(s, p, run.rate, B, to.kept);
+    load_segment<R, IO, N, SEGMENT>(next, s, p, g, to.kept, (s.t_n - 1) / SEGMENT * SEGMENT);
     for (int t0 = (s.t_n - 1) / TILE * TILE; t0 >= 0; t0 -= TILE) {
         __syncthreads();
         load_tile<R, N>(B, s.B, s, p.b, t0);
@@ -240,27 +267,23 @@ __global__ void __launch_bounds__(CHANNELS)
         __syncthreads();
 #pragma unroll 1
         for (int first = TILE - SEGMENT; first >= 0; first -= SEGMENT) {
-            R u[SEGMENT], d[SEGMENT], slope[SEGMENT], states[SEGMENT][N], decay[SEGMENT][N], h[N];
+            R states[SEGMENT][N], decay[SEGMENT][N];
             if (t0 + first >= s.t_n) continue;
-            int64_t at = ((int64_t)p.b * segments + (t0 + first) / SEGMENT) * s.n_n;
-            load_times<R, IO, SEGMENT>(u, s.u, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(d, s.delta, s, p, t0 + first);
-            load_times<R, IO, SEGMENT>(slope, g, s, p, t0 + first);
-#pragma unroll
-            for (int n = 0; n < N; n++) h[n] = p.live && n < s.n_n ? to.kept[(at + n) * s.c_n + p.c] : (R)0;
-#pragma unroll
+            scan_segment<R, N, SEGMENT> now = next;
+            load_segment<R, IO, N, SEGMENT>(next, s, p, g, to.kept, t0 + first - SEGMENT);
+#pragma unroll COPIES
             for (int i = 0; i < SEGMENT; i++)
 #pragma unroll
                 for (int n = 0; n < N; n++) {
-                    states[i][n] = h[n];
-                    decay[i][n] = power_of_two(d[i] * run.rate[n]);
-                    h[n] = decay[i][n] * h[n] + d[i] * u[i] * B[first + i][n];
+                    states[i][n] = now.h[n];
+                    decay[i][n] = power_of_two(now.d[i] * run.rate[n]);
+                    now.h[n] = decay[i][n] * now.h[n] + now.d[i] * now.u[i] * B[first + i][n];
                 }
-#pragma unroll
+#pragma unroll COPIES
             for (int i = SEGMENT - 1; i >= 0; i--)
                 if (t0 + first + i < s.t_n)
-                    step_back<R, IO, N>(s, p, t0 + first + i, u[i], d[i], slope[i], states[i], decay[i], B[first + i],
-                                        C[first + i], du, dd, to, run);
+                    step_back<R, IO, N>(s, p, t0 + first + i, now.u[i], now.d[i], now.slope[i], states[i], decay[i],
+                                        B[first + i], C[first + i], du, dd, to, run);
         }
     }
     if (!p.live) return;
@@ -270,7 +293,8 @@ __global__ void __launch_bounds__(CHANNELS)
     to.dD[(int64_t)p.b * s.c_n + p.c] = run.dD;
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 #define TOO_MANY "a selective scan of more than 64 states per channel is not supported on the cuda device"
 
@@ -324,8 +348,8 @@ template <class R, class IO, int N> static const char *backward_as(const gpu_cal
     scan_sums<R> to;
     (void)lay<R>(s, (R *)call->workspace, &to);
     if (call->in[0].n > 0)
-        scan_backward_kernel<R, IO, N><<<grid_of(s), CHANNELS, 0, call->stream>>>(s, of(call->in[6]), of(call->out[0]),
-                                                                                  of(call->out[1]), to);
+        scan_backward_kernel<R, IO, N>
+            <<<grid_of(s), CHANNELS, 0, call->stream>>>(s, of(call->in[6]), of(call->out[0]), of(call->out[1]), to);
     int64_t states = (int64_t)s.batch * s.t_n * s.n_n, rates = (int64_t)s.c_n * s.n_n;
     join_plan channels = {states, states, 0, warps_of(s), states, 1, 0};
     join_plan rate = {rates, rates, 0, s.t_n > 0 ? s.batch : 0, rates, 1, 0};

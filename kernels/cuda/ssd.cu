@@ -32,9 +32,7 @@ __device__ static place here(const ssd &s) {
 }
 
 /* What the recurrence reads at one time. */
-template <class R, int K> struct moment {
-    R dt, x, decay, B[K];
-};
+template <class R, int K> struct moment { R dt, x, decay, B[K]; };
 
 template <class R, int K> __device__ __forceinline__ moment<R, K> moment_of(const ssd &s, const place &w, int t, R a) {
     moment<R, K> m;
@@ -84,8 +82,8 @@ template <class R, int K> __global__ void __launch_bounds__(ROWS * 32) ssd_kerne
 
 /* Partial results of the backward pass. */
 template <class R> struct ssd_sums {
-    R *kept;   /* [b][h][p][segment][n]: states before each segment */
-    R *dt;     /* [b][t][h][p] */
+    R *kept;    /* [b][h][p][segment][n]: states before each segment */
+    R *dt;      /* [b][t][h][p] */
     R *dB, *dC; /* [tile of p][b][t][h][n] */
     R *dA, *dD; /* [b][h][p] */
 };
@@ -118,9 +116,7 @@ template <class R, int K> __device__ void keep_states(const ssd &s, const place 
 }
 
 /* What runs backward along time. */
-template <class R, int K> struct backward {
-    R dh[K], dA, dD;
-};
+template <class R, int K> struct backward { R dh[K], dA, dD; };
 
 /* One time backward; before: the states before it. */
 template <class R, int K>
@@ -167,13 +163,13 @@ __global__ void __launch_bounds__(ROWS * 32) ssd_backward_kernel(ssd s, elements
 #pragma unroll
         for (int k = 0; k < K; k++) /* a lane reads what it wrote itself */
             h[k] = w.live && w.lane + 32 * k < s.n_n ? kept[(int64_t)segment * s.n_n + w.lane + 32 * k] : (R)0;
-#pragma unroll
+#pragma unroll 1
         for (int i = 0; i < SEGMENT; i++) {
 #pragma unroll
             for (int k = 0; k < K; k++) states[i][k] = h[k];
             if (i < n) advance<R, K>(h, moment_of<R, K>(s, w, from + i, a));
         }
-#pragma unroll
+#pragma unroll 1
         for (int i = SEGMENT - 1; i >= 0; i--)
             if (i < n) step_back<R, K>(s, w, from + i, g, dx, to, states[i], a, skip, run, spare);
     }
@@ -182,7 +178,8 @@ __global__ void __launch_bounds__(ROWS * 32) ssd_backward_kernel(ssd s, elements
     to.dD[line] = run.dD;
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t tiles_of(const ssd &s) { return (s.p_n + ROWS - 1) / ROWS; }
 static dim3 grid_of(const ssd &s) { return dim3((unsigned)tiles_of(s), (unsigned)s.h_n, (unsigned)s.batch); }
@@ -210,7 +207,9 @@ static const char *forward(const gpu_call *call) {
     return gpu_is_wide(call) ? forward_as<double>(call) : forward_as<float>(call);
 }
 
-static size_t forward_bytes(const gpu_call *call) { return ssd_tensor_takes(call) ? ssd_tensor_forward_bytes(call) : 0; }
+static size_t forward_bytes(const gpu_call *call) {
+    return ssd_tensor_takes(call) ? ssd_tensor_forward_bytes(call) : 0;
+}
 
 /* Lays the partial results into the workspace; returns their number of values. */
 template <class R> static size_t lay(const ssd &s, R *at, ssd_sums<R> *to) {
@@ -261,6 +260,5 @@ static const char *backward_call(const gpu_call *call) {
     return gpu_is_wide(call) ? backward_any<double>(call) : backward_any<float>(call);
 }
 
-extern "C" const gpu_kernel gpu_ssd_kernels[] = {{AIRA_OP_SSD, forward, forward_bytes},
-                                                 {AIRA_OP_SSD_BACKWARD, backward_call, backward_bytes},
-                                                 {0, NULL, NULL}};
+extern "C" const gpu_kernel gpu_ssd_kernels[] = {
+    {AIRA_OP_SSD, forward, forward_bytes}, {AIRA_OP_SSD_BACKWARD, backward_call, backward_bytes}, {0, NULL, NULL}};

@@ -48,7 +48,8 @@ __device__ void fetch_head(backward_tiles<P, N, MANY> &m, const ssd &s, const ch
 }
 
 template <int P, int N, bool MANY>
-__device__ void fetch_states(backward_tiles<P, N, MANY> &m, const ssd &s, const chunk &c, const backward_to &to, int n) {
+__device__ void fetch_states(backward_tiles<P, N, MANY> &m, const ssd &s, const chunk &c, const backward_to &to,
+                             int n) {
     int64_t at = piece_of(s, c, c.first + n) * P * N;
     fetch<N>(m.S, to.S + at, N, P, P);
     fetch<N>(m.dS, to.dS + at, N, P, P);
@@ -56,7 +57,8 @@ __device__ void fetch_states(backward_tiles<P, N, MANY> &m, const ssd &s, const 
 
 /* sum[rows of the strip][P] = C or B (times x N) . S or dS (P x N) */
 template <int P, int N>
-__device__ __forceinline__ void times_state(float (*sum)[4], const half16 (*rows)[N + 8], const half16 (*state)[N + 8]) {
+__device__ __forceinline__ void times_state(float (*sum)[4], const half16 (*rows)[N + 8],
+                                            const half16 (*state)[N + 8]) {
 #pragma unroll
     for (int k = 0; k < N; k += 16) {
         uint32_t a[4], b[4];
@@ -391,7 +393,8 @@ __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to
     finish_group(m, dK, s, c, to, strip);
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes into the workspace. */
 struct backward_space {
@@ -413,8 +416,8 @@ size_t ssd_tensor_backward_bytes(const gpu_call *call) { return space_of(ssd_of(
 
 template <int P, int N, bool MANY> static const char *launch(const ssd &s, const backward_to &to, cudaStream_t stream) {
     int bytes = (int)sizeof(backward_tiles<P, N, MANY>);
-    cudaError_t error =
-        cudaFuncSetAttribute(backward_kernel<P, N, MANY>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = cudaFuncSetAttribute(backward_kernel<P, N, MANY>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             bytes);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     dim3 grid((unsigned)((s.t_n + Q - 1) / Q), (unsigned)s.g_n, (unsigned)s.batch);
     backward_kernel<P, N, MANY><<<grid, THREADS, bytes, stream>>>(s, to);

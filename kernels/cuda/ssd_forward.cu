@@ -111,7 +111,8 @@ __global__ void __launch_bounds__(THREADS) forward_kernel(ssd s, const half16 *s
     }
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------- */
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_half(const gpu_view *view) { return view->dtype == AIRA_BF16 && (uintptr_t)view->data % 16 == 0; }
 
@@ -122,6 +123,7 @@ bool ssd_tensor_takes(const gpu_call *call) {
     bool halves = is_half(&call->in[0]) && is_half(&call->in[3]) && is_half(&call->in[4]) && is_half(&call->out[0]);
     if (call->n_out > 1) halves = halves && is_half(&call->in[6]) && is_half(&call->out[3]) && is_half(&call->out[4]);
     if (!halves || x->dims[3] != 64 || (n != 16 && n != 64 && n != 128) || call->in[0].n == 0) return false;
+    if (gpu_is_wide(call)) return false;
     if (cudaGetDevice(&device) != cudaSuccess) return false;
     if (cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) return false;
     return shared >= 227 * 1024;
@@ -133,11 +135,10 @@ size_t ssd_tensor_forward_bytes(const gpu_call *call) {
     return chunks > 1 ? cells * sizeof(half16) + ssd_states_bytes(s) : 0;
 }
 
-template <int P, int N, bool MANY>
-static const char *launch(const gpu_call *call, const ssd &s, const half16 *states) {
+template <int P, int N, bool MANY> static const char *launch(const gpu_call *call, const ssd &s, const half16 *states) {
     int bytes = (int)sizeof(forward_tiles<P, N, MANY>);
-    cudaError_t error =
-        cudaFuncSetAttribute(forward_kernel<P, N, MANY>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = cudaFuncSetAttribute(forward_kernel<P, N, MANY>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             bytes);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     dim3 grid((unsigned)((s.t_n + Q - 1) / Q), (unsigned)s.g_n, (unsigned)s.batch);
     forward_kernel<P, N, MANY><<<grid, THREADS, bytes, call->stream>>>(s, states, (half16 *)call->out[0].data);

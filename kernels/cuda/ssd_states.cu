@@ -11,8 +11,8 @@ template <int P, int N> struct state_tiles {
 /* local[p][n] = sum over the chunk of weight outer[p] inner[n]: x, B and exp(a_last - a) dt, or (reversed) g, C and
    exp(a). blockIdx.x: chunk, y: head, z: sequence */
 template <int P, int N>
-__global__ void __launch_bounds__(THREADS) local_kernel(ssd s, bool reversed, const half16 *outer, float *local,
-                                                        float *totals) {
+__global__ void __launch_bounds__(THREADS)
+    local_kernel(ssd s, bool reversed, const half16 *outer, float *local, float *totals) {
     extern __shared__ __align__(16) unsigned char memory[];
     state_tiles<P, N> &m = *(state_tiles<P, N> *)memory;
     int h = blockIdx.y, group = h * s.g_n / s.h_n, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;

@@ -13,8 +13,11 @@
 #ifndef AIRA_GPU_SSD_TENSOR_CUH
 #define AIRA_GPU_SSD_TENSOR_CUH
 
+#include "fetch.cuh"
 #include "mma.cuh"
 #include "ssd.cuh"
+
+typedef __nv_bfloat16 half16;
 
 #define Q 128       /* times of a chunk */
 #define THREADS 256 /* 8 warps, one for each strip */
@@ -82,7 +85,8 @@ __device__ __forceinline__ void put_two(half16 *p, float low, float high) {
 }
 
 /* to[r][c] = from[r * step + c] for r < rows, zeros for the rest of n_rows rows. Arrives after fetch_wait. */
-template <int COLUMNS> __device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t step, int rows, int n_rows) {
+template <int COLUMNS>
+__device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t step, int rows, int n_rows) {
     constexpr int PIECES = COLUMNS / 8;
     for (int i = threadIdx.x; i < n_rows * PIECES; i += THREADS) {
         int r = i / PIECES, piece = i % PIECES;
@@ -143,12 +147,14 @@ __device__ static void running_sums(float *log, float *dt, const ssd &s, const c
     for (int i = 0; i < 4; i++) log[4 * lane + i] = before + upto[i];
 }
 
-/* The strip of a warp: warps of one scheduler (four apart) get strips whose work below the diagonal adds up to the same. */
+/* The strip of a warp: warps of one scheduler (four apart) get strips whose work below the diagonal adds up to the
+ * same. */
 __device__ __forceinline__ int strip_of(int warp) { return warp < 4 ? warp : 11 - warp; }
 
 /* ssd_states.cu: the states before every chunk, [B][chunks][H][P][N], and (reversed) the gradients of those after it.
    totals [B][chunks][H]: a_last as a power of two; local: fp32 space for as many states. */
 size_t ssd_states_bytes(const ssd &s); /* of `local` and `totals` together */
-const char *ssd_states(const ssd &s, bool reversed, const half16 *outer, void *local, half16 *states, cudaStream_t stream);
+const char *ssd_states(const ssd &s, bool reversed, const half16 *outer, void *local, half16 *states,
+                       cudaStream_t stream);
 
 #endif
