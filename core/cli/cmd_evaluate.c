@@ -83,6 +83,7 @@ static int run(aira__cli *cli, const aira__task *task, const evaluate_options *o
                                       .seed = o->seed,
                                       .device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(cli->registry),
                                       .seconds = task->limit_seconds,
                                       .progress = show,

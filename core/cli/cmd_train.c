@@ -84,7 +84,7 @@ static aira_status train(train_run *r, aira_error *error) {
         status = aira__fail(error, AIRA_E_IO, "%s cannot be written: %s", o->log, strerror(errno));
     }
     if (status != AIRA_OK) return status;
-    aira__run_hooks hooks = {on_step, r, 0};
+    aira__run_hooks hooks = {.step = on_step, .context = r};
     r->start = r->last_line = aira__now();
     if (o->steps != 0) status = aira__training_run(r->training, o->steps > 0 ? o->steps : 0, &hooks, NULL, &nan, error);
     if (r->error.status != AIRA_OK && error != NULL) *error = r->error;
@@ -115,6 +115,7 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     char *identity = identity_of(model);
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(cli->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,

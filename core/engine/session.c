@@ -20,6 +20,8 @@ struct aira__session {
     const aira_device *device;
     void *self;
     const aira_host *host;
+    const aira_device_queue *queue; /* NULL: the device has none */
+    bool queued;                    /* between aira__session_queue and aira__session_finish */
     uint32_t copies, n;
     uint64_t seed;
     program *programs;
@@ -179,6 +181,7 @@ aira_status aira__session_create(const aira_device *device, void *self, const ai
     s->host = host;
     s->copies = options->copies > 1 ? options->copies : 1;
     s->seed = options->seed;
+    s->queue = options->queue;
     s->programs = calloc(n + 1, sizeof *s->programs);
     aira_status status = s->programs == NULL ? aira__plan_memory(error) : AIRA_OK;
     if (status == AIRA_OK) status = collect_variables(graphs, n, s->copies, &s->variables, error);
@@ -214,8 +217,12 @@ static aira_status move(aira__session *s, void *buffer, uint64_t offset, const v
                         const char *name, aira_error *error) {
     clear_failure(s);
     if (bytes == 0) return AIRA_OK;
-    aira_status status = from != NULL ? s->device->upload(s->self, buffer, offset, from, bytes)
-                                      : s->device->download(s->self, buffer, offset, to, bytes);
+    aira_status status;
+    if (from != NULL) {
+        status = (s->queued ? s->queue->upload : s->device->upload)(s->self, buffer, offset, from, bytes);
+    } else {
+        status = (s->queued ? s->queue->download : s->device->download)(s->self, buffer, offset, to, bytes);
+    }
     return status == AIRA_OK ? AIRA_OK : device_failed(s, status, name, error);
 }
 
@@ -328,7 +335,17 @@ aira_status aira__session_run(aira__session *s, uint32_t graph, aira_error *erro
     buffers[AIRA_STORE_PERSISTENT] = s->persistent;
     buffers[AIRA_STORE_IO] = p->io;
     clear_failure(s);
-    aira_status status = s->device->run(s->self, p->compiled, buffers, s->seed);
+    aira_status status = (s->queued ? s->queue->run : s->device->run)(s->self, p->compiled, buffers, s->seed);
+    return status == AIRA_OK ? AIRA_OK : device_failed(s, status, "running a graph", error);
+}
+
+void aira__session_queue(aira__session *s) { s->queued = s->queue != NULL; }
+
+aira_status aira__session_finish(aira__session *s, aira_error *error) {
+    if (!s->queued) return AIRA_OK;
+    s->queued = false;
+    clear_failure(s);
+    aira_status status = s->queue->finish(s->self);
     return status == AIRA_OK ? AIRA_OK : device_failed(s, status, "running a graph", error);
 }
 

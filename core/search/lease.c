@@ -63,10 +63,10 @@ aira_status aira__lease_write(const aira__queue *q, const aira__running *lease, 
         if (json_array_append_new(paths, json_string(q->o.plugin_paths[i])))
             return aira__fail(error, AIRA_E_CONFIG, "%s: the plugin path is not valid UTF-8", q->o.plugin_paths[i]);
     json_t *whole = evaluations && paths
-                        ? json_pack("{s:i, s:s, s:O, s:O, s:O, s:{s:f, s:I}}", "version", 1, "lease", lease->id,
-                                    "device", json_object_get(q->o.study, "device"), "plugin_paths", paths,
-                                    "evaluations", evaluations, "limits", "seconds", q->limit_seconds, "memory_bytes",
-                                    (json_int_t)q->limit_memory)
+                        ? json_pack("{s:i, s:s, s:i, s:O, s:O, s:O, s:{s:f, s:I}}", "version", 1, "lease", lease->id,
+                                    "at_once", q->at_once, "device", json_object_get(q->o.study, "device"),
+                                    "plugin_paths", paths, "evaluations", evaluations, "limits", "seconds",
+                                    q->limit_seconds, "memory_bytes", (json_int_t)q->limit_memory)
                         : NULL;
     char *path = aira__path_join(lease->folder, "lease.json");
     aira_status status = whole && path ? aira__make_dirs(lease->folder, error) : no_memory(error);

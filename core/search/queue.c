@@ -106,6 +106,7 @@ aira_status aira__queue_create(const aira__queue_options *options, aira__queue *
     q->o = *options;
     q->task_hash = aira__json_string(options->study, "task_hash", "");
     q->batch = (int)aira__json_int(options->study, "batch", 1);
+    q->at_once = (int)aira__json_int(options->study, "at_once", 1);
     q->limit_seconds = aira__json_real(limits, "seconds", 0);
     q->limit_memory = (uint64_t)aira__json_int(limits, "memory", 0);
     q->leases = aira__path_join(options->run_dir, "leases");
@@ -202,7 +203,7 @@ static aira_status submit(aira__queue *q, aira__running *lease, aira_error *erro
                         .id = lease->id,
                         .folder = lease->folder,
                         .argv = argv,
-                        .memory_bytes = q->limit_memory,
+                        .memory_bytes = q->limit_memory * (uint64_t)q->at_once,
                         .seconds = seconds};
     aira_status status = aira__lease_write(q, lease, error);
     if (status != AIRA_OK) return status;

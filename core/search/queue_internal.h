@@ -42,7 +42,7 @@ struct aira__queue {
     const char *task_hash;
     double limit_seconds;
     uint64_t limit_memory;
-    int batch;
+    int batch, at_once;
     aira__item *items;
     int n_items, capacity;
     int *buckets; /* 1 + index of an item, by its key; 0: free */

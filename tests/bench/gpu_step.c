@@ -64,6 +64,7 @@ static aira__training *open_training(const bench *b, const aira__model_file *mod
     aira__training *training = NULL;
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(b->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,
