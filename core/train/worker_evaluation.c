@@ -255,12 +255,11 @@ static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *
     }
     if (lane->beside && is_timed(lane->task)) return true;
     run_evaluation(lane, request, lane->task, result);
-    return lane->beside && (result->status == AIRA_E_MEMORY || result->status == AIRA_E_FAILED) &&
-           (strcmp(result->cause, "memory") == 0 || strcmp(result->cause, "build") == 0);
+    const char *cause = result->status != AIRA_OK && result->cause != NULL ? result->cause : "";
+    return lane->beside && (strcmp(cause, "memory") == 0 || strcmp(cause, "build") == 0);
 }
 
-aira_status aira__lane_work(aira__lane *lane, size_t index, bool *again, aira_error *error) {
-    const json_t *request = json_array_get(json_object_get(lane->worker->lease, "evaluations"), index);
+aira_status aira__lane_work(aira__lane *lane, const json_t *request, bool *again, aira_error *error) {
     aira__evaluation result = {.status = AIRA_OK};
     bool done = false;
     *again = false;

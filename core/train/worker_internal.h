@@ -24,8 +24,12 @@ typedef struct aira__worker {
     char program[65];
     int at_once;
     pthread_mutex_t lock;     /* over what follows, and around the registry */
+    json_t *evaluations;      /* of the lease and of what came later */
     size_t next;              /* evaluation that is taken next */
-    bool *again;              /* by evaluation: to be done once more, alone */
+    json_t *again;            /* those that are to be done once more, alone */
+    int more, busy;           /* files of further evaluations that were read; lanes at work */
+    bool closed;              /* nothing comes any more */
+    double idle;              /* aira__now() when the last lane fell idle */
     aira_error error;         /* of a result that could not be written: everything ends */
     aira__worker_task *tasks; /* owned */
 } aira__worker;
@@ -34,16 +38,16 @@ typedef struct aira__worker {
 typedef struct aira__lane {
     aira__worker *worker;
     aira__instance *own; /* a device of its own, where the worker's has no queues */
-    void *self;          /* of the device */
+    void *self;          /* of the device; NULL: not yet opened */
     pthread_t thread;
-    bool running, beside; /* beside: other lanes run too */
-    const char *id;       /* of the evaluation in flight */
+    bool beside;    /* other lanes run too */
+    const char *id; /* of the evaluation in flight */
     const aira__task *task;
     double last_part;
 } aira__lane;
 
-/* Does evaluation `index` of the lease and writes its result; *again: it is to be done once more without neighbours,
-   and nothing was written. */
-aira_status aira__lane_work(aira__lane *, size_t index, bool *again, aira_error *);
+/* Does an evaluation of the lease and writes its result; *again: it is to be done once more without neighbours, and
+   nothing was written. */
+aira_status aira__lane_work(aira__lane *, const json_t *request, bool *again, aira_error *);
 
 #endif
