@@ -42,6 +42,7 @@ static inline int64_t gpu_last(const aira_shape *shape) { return shape->rank ? s
 
 typedef struct gpu_matmul gpu_matmul; /* matmul.c */
 typedef struct gpu_chain gpu_chain;   /* chain.c */
+typedef struct gpu_cudnn gpu_cudnn;   /* cudnn_attention.h */
 struct gpu_compiler;                  /* generate.h */
 
 typedef struct gpu_call {
@@ -52,6 +53,7 @@ typedef struct gpu_call {
     void *workspace;      /* device memory of the size that the kernel asked for */
     const uint64_t *seed; /* device memory: xor-ed into RANDOM keys */
     gpu_matmul *matmul;
+    gpu_cudnn *cudnn; /* also while the workspace is asked for */
     const gpu_chain *chain;
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
 } gpu_call;

@@ -9,35 +9,48 @@
 #include <string.h>
 
 #include "aira/ext/queue.h"
+#include "cudnn_attention.h"
 #include "generate.h"
+#include "memory.h"
 #include "program.h"
 #include "stage.h"
 
 typedef struct cuda_config {
     int64_t gpu;
-    int32_t matmul, chains;
+    int32_t matmul, chains, attention, deterministic;
+    const char *trace;
 } cuda_config;
 
 static const char *const matmul_names[] = {"fp32", "tf32", NULL};
 static const char *const chain_names[] = {"compiled", "interpreted", NULL};
+static const char *const attention_names[] = {"cudnn", "own", NULL};
 static const aira_field fields[] = {
     AIRA_F_INT(cuda_config, gpu, 0, 0, 1023, "which GPU, counted as the driver counts those that are visible"),
     AIRA_F_CHOICE(cuda_config, matmul, matmul_names, 0,
                   "products of fp32 tensors: fp32, or tf32 (faster, three digits)"),
     AIRA_F_CHOICE(cuda_config, chains, chain_names, 0,
                   "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
+    AIRA_F_CHOICE(cuda_config, attention, attention_names, 0,
+                  "attention with bf16 heads of 64 to 128: by cuDNN where there is one, or by own kernels"),
+    AIRA_F_BOOL(cuda_config, deterministic, 1,
+                "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+    AIRA_F_STR(
+        cuda_config, trace, NULL,
+        "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
 };
 static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
 typedef struct cuda_device {
     const aira_host *host;
     int gpu;
-    int tf32;
+    int tf32, use_cudnn, deterministic;
     bool beside; /* made by open(): the compiler is another's */
     cudaStream_t stream;
     gpu_matmul *matmul;
+    gpu_cudnn *cudnn;
     gpu_stage *stage;
     gpu_compiler *compiler; /* NULL: chains are interpreted */
+    FILE *trace;            /* NULL: none is wanted */
 } cuda_device;
 
 static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
@@ -70,9 +83,11 @@ static void cuda_destroy(void *self) {
     cuda_device *device = self;
     if (!device) return;
     gpu_matmul_destroy(device->matmul);
+    gpu_cudnn_destroy(device->cudnn);
     gpu_stage_destroy(device->stage);
     if (!device->beside) gpu_compiler_destroy(device->compiler);
     if (device->stream) (void)cudaStreamDestroy(device->stream); /* what is left on it is worked off */
+    if (device->trace) (void)fclose(device->trace);              /* every program's lines were flushed */
     device->host->release(device->host, device);
 }
 
@@ -84,19 +99,7 @@ static aira_status open_compiler(cuda_device *device) {
     return device->compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
-/* Memory that a training gave back is kept for the next one, up to an eighth of the card: taking it from the driver
-   would wait for every stream. */
-static aira_status keep_memory(const cuda_device *device) {
-    cudaMemPool_t pool = NULL;
-    size_t free_bytes = 0, all = 0;
-    cudaError_t error = cudaDeviceGetDefaultMemPool(&pool, device->gpu);
-    if (error == cudaSuccess) error = cudaMemGetInfo(&free_bytes, &all);
-    uint64_t kept = all / 8;
-    if (error == cudaSuccess) error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
-    return check(device, error, "no memory pool");
-}
-
-/* Stream, stage and cuBLASLt of a queue. */
+/* Stream, stage and libraries of a queue. */
 static aira_status open_queue(cuda_device *device) {
     aira_status status = enter(device);
     if (!status) status = check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "no stream");
@@ -104,7 +107,9 @@ static aira_status open_queue(cuda_device *device) {
     const char *why = gpu_stage_create(device->stream, &device->stage);
     if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
     why = gpu_matmul_create(device->tf32, &device->matmul);
-    return why ? fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why) : AIRA_OK;
+    if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
+    device->cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
+    return device->cudnn ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
 static aira_status cuda_create(const aira_host *host, const void *config_pointer, void **self) {
@@ -115,10 +120,14 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->host = host;
     device->gpu = (int)config->gpu;
     device->tf32 = config->matmul == 1;
+    device->use_cudnn = config->attention == 0;
+    device->deterministic = config->deterministic != 0;
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status) status = open_queue(device);
-    if (!status) status = keep_memory(device);
+    if (!status) status = check(device, gpu_memory_keep(), "no memory pool");
     if (!status && config->chains == 0) status = open_compiler(device);
+    if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
+        status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
     if (status)
         cuda_destroy(device);
     else
@@ -131,8 +140,10 @@ static aira_status queue_open(void *self, void **queue) {
     cuda_device *device = first->host->alloc(first->host, sizeof *device);
     *queue = NULL;
     if (!device) return fail(first, AIRA_E_MEMORY, "out of memory", NULL);
-    *device = (cuda_device){.host = first->host, .gpu = first->gpu, .tf32 = first->tf32, .beside = true};
-    device->compiler = first->compiler;
+    *device = (cuda_device){.host = first->host, .gpu = first->gpu, .beside = true, .compiler = first->compiler};
+    device->tf32 = first->tf32;
+    device->use_cudnn = first->use_cudnn;
+    device->deterministic = first->deterministic;
     aira_status status = open_queue(device);
     if (status)
         cuda_destroy(device);
@@ -235,7 +246,7 @@ static aira_status cuda_compile(void *self, const aira_plan *plan, void **progra
     *program = NULL;
     aira_status status = enter(device);
     if (status) return status;
-    *program = gpu_program_create(plan, device->stream, why, sizeof why);
+    *program = gpu_program_create(plan, device->cudnn, device->stream, why, sizeof why);
     if (*program) return AIRA_OK;
     return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }
@@ -248,7 +259,12 @@ static aira_status queue_run(void *queue, void *program, void *const buffers[AIR
     cuda_device *device = queue;
     aira_status status = enter(device);
     if (status) return status;
-    const char *why = gpu_program_start(program, device->matmul, device->compiler, buffers, seed);
+    bool first = device->trace && gpu_program_is_new(program);
+    const char *why = gpu_program_start(program, device->matmul, device->compiler, device->stream, buffers, seed);
+    if (!why && first) {
+        why = gpu_program_trace(program, device->matmul, device->compiler, device->stream, buffers, device->trace);
+        if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
+    }
     return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
 }
 

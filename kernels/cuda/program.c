@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 typedef struct gpu_step {
     const aira_plan_step *step;
     const gpu_kernel *kernel;
@@ -23,12 +25,13 @@ typedef struct gpu_step {
 
 struct gpu_program {
     const aira_plan *plan;
+    gpu_cudnn *cudnn;
     gpu_step *steps;
     uint32_t n_steps, most_views;
     gpu_view *views; /* most_views of them: of the step in hand */
     void *workspace;
     size_t workspace_bytes;
-    cudaStream_t stream;
+    cudaStream_t stream;        /* of its memory */
     uint64_t *seed, seed_there; /* in device memory, and what was written to it last */
     bool seeded;
     void *buffers[AIRA_N_BUFFERS];
@@ -90,38 +93,12 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
     call.n_out = step->n_out;
     call.workspace = program->workspace;
     call.seed = program->seed;
+    call.cudnn = program->cudnn;
     call.chain = step->chain;
     return call;
 }
 
 static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
-
-const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {
-    size_t free_bytes = 0, all = 0;
-    uint64_t reserved = 0, used = 0;
-    cudaMemPool_t pool = NULL;
-    int gpu = 0;
-    cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, stream);
-    if (error == cudaSuccess) return NULL;
-    *out = NULL;
-    (void)cudaGetLastError(); /* told here; it must not be found again by a later launch */
-    if (error != cudaErrorMemoryAllocation) {
-        snprintf(why, size, "no memory: %s", cudaGetErrorString(error));
-        return why;
-    }
-    /* what the pool keeps for later is free too; figures that cannot be had stay 0 */
-    (void)cudaMemGetInfo(&free_bytes, &all);
-    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
-        free_bytes += reserved - used;
-    snprintf(why, size, "out of memory: %zu bytes %s asked for, %zu of %zu are free", bytes, what, free_bytes, all);
-    return why;
-}
-
-void gpu_memory_give(cudaStream_t stream, void *memory) {
-    if (memory) (void)cudaFreeAsync(memory, stream); /* the memory goes with the process at the latest */
-}
 
 static const char *allocate(gpu_program *program) {
     static void *const nowhere[AIRA_N_BUFFERS] = {0};
@@ -141,11 +118,12 @@ static const char *allocate(gpu_program *program) {
                            program->sentence, sizeof program->sentence);
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, cudaStream_t stream, char *why, size_t size) {
+gpu_program *gpu_program_create(const aira_plan *plan, gpu_cudnn *cudnn, cudaStream_t stream, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
     if (program) {
         program->plan = plan;
+        program->cudnn = cudnn;
         program->stream = stream;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
@@ -174,35 +152,108 @@ void gpu_program_destroy(gpu_program *program) {
     free(program);
 }
 
-/* Puts all steps on the stream. */
-static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
-                           void *const *buffers) {
-    for (uint32_t s = 0; s < program->n_steps; s++) {
-        const gpu_step *step = &program->steps[s];
-        int64_t copies = step->step->copies ? step->step->copies : 1;
-        for (int64_t copy = 0; copy < copies; copy++) {
-            gpu_call call = call_of(program, step, copy, buffers);
-            call.stream = program->stream;
-            call.matmul = matmul;
-            call.compiler = compiler;
-            const char *why = step->kernel->run(&call);
-            if (!why) continue;
-            snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
-            return program->sentence;
-        }
+/* Puts one step on the stream, all copies of it. */
+static const char *enqueue_step(gpu_program *program, uint32_t s, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                                cudaStream_t stream, void *const *buffers) {
+    const gpu_step *step = &program->steps[s];
+    int64_t copies = step->step->copies ? step->step->copies : 1;
+    for (int64_t copy = 0; copy < copies; copy++) {
+        gpu_call call = call_of(program, step, copy, buffers);
+        call.stream = stream;
+        call.matmul = matmul;
+        call.compiler = compiler;
+        const char *why = step->kernel->run(&call);
+        if (!why) continue;
+        snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
+        return program->sentence;
     }
     return NULL;
 }
 
-static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+                           void *const *buffers) {
+    const char *why = NULL;
+    for (uint32_t s = 0; s < program->n_steps && !why; s++)
+        why = enqueue_step(program, s, matmul, compiler, stream, buffers);
+    return why;
+}
+
+/* --- times of single steps ------------------------------------------------------------------------------------------
+ */
+
+#define TRACE_REPEATS 10
+
+/* Microseconds of one step: a graph of it alone, several times in a row. */
+static const char *time_step(gpu_program *program, uint32_t s, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                             cudaStream_t stream, void *const *buffers, cudaEvent_t *events, float *us) {
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t once = NULL;
+    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (why) return why;
+    for (int k = 0; k < TRACE_REPEATS && !why; k++) why = enqueue_step(program, s, matmul, compiler, stream, buffers);
+    cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    if (!why) why = cuda_sentence(ended);
+    if (!why) why = cuda_sentence(cudaGraphInstantiate(&once, graph, 0));
+    *us = 1e30f;
+    for (int k = 0; k < 4 && !why; k++) {
+        float ms = 0;
+        why = cuda_sentence(cudaEventRecord(events[0], stream));
+        if (!why) why = cuda_sentence(cudaGraphLaunch(once, stream));
+        if (!why) why = cuda_sentence(cudaEventRecord(events[1], stream));
+        if (!why) why = cuda_sentence(cudaEventSynchronize(events[1]));
+        if (!why) why = cuda_sentence(cudaEventElapsedTime(&ms, events[0], events[1]));
+        if (1000 * ms / TRACE_REPEATS < *us) *us = 1000 * ms / TRACE_REPEATS;
+    }
+    if (once) (void)cudaGraphExecDestroy(once);
+    if (graph) (void)cudaGraphDestroy(graph);
+    return why;
+}
+
+static void write_tensors(const gpu_program *program, const gpu_step *step, FILE *to) {
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        const aira_plan_tensor *t = tensor_of(program->plan, tensor_id(step, k));
+        fprintf(to, "%s%s", k == step->n_in ? "> " : "",
+                t->dtype == AIRA_BF16  ? "bf16"
+                : t->dtype == AIRA_I32 ? "i32"
+                : t->dtype == AIRA_F64 ? "f64"
+                                       : "f32");
+        for (uint32_t d = 0; d < t->shape.rank; d++) fprintf(to, "%c%lld", d ? 'x' : ':', (long long)t->shape.dims[d]);
+        fputc(' ', to);
+    }
+}
+
+const char *gpu_program_trace(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                              cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], FILE *to) {
+    cudaEvent_t events[2] = {NULL, NULL};
+    const char *why = cuda_sentence(cudaEventCreate(&events[0]));
+    if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
+    for (uint32_t s = 0; s < program->n_steps && !why; s++) {
+        float us = 0;
+        why = time_step(program, s, matmul, compiler, stream, buffers, events, &us);
+        if (why) break;
+        fprintf(to, "%u\t%u\t%.2f\t", s, program->steps[s].step->op, us);
+        write_tensors(program, &program->steps[s], to);
+        fputc('\n', to);
+    }
+    for (int k = 0; k < 2; k++)
+        if (events[k]) (void)cudaEventDestroy(events[k]);
+    return why;
+}
+
+int gpu_program_is_new(const gpu_program *program) { return program->graph == NULL; }
+
+/* --- the whole ------------------------------------------------------------------------------------------------------
+ */
+
+static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
                            void *const *buffers) {
     cudaGraph_t graph = NULL;
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     program->graph = NULL;
-    const char *why = cuda_sentence(cudaStreamBeginCapture(program->stream, cudaStreamCaptureModeThreadLocal));
+    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
-    why = enqueue(program, matmul, compiler, buffers);
-    cudaError_t ended = cudaStreamEndCapture(program->stream, &graph); /* also after a failure: it must not stay open */
+    why = enqueue(program, matmul, compiler, stream, buffers);
+    cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
     if (!why) why = cuda_sentence(cudaGraphInstantiate(&program->graph, graph, 0));
     if (graph) (void)cudaGraphDestroy(graph);
@@ -210,23 +261,22 @@ static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_
     return why;
 }
 
-/* The value is copied by the call: a launch that is still waiting reads the seed it was given. */
-static const char *write_seed(gpu_program *program, uint64_t seed) {
+/* The value is copied by the call: a launch that still waits has the seed it was given. */
+static const char *write_seed(gpu_program *program, cudaStream_t stream, uint64_t seed) {
     if (program->seeded && program->seed_there == seed) return NULL;
-    const char *why = cuda_sentence(
-        cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, program->stream));
+    const char *why = cuda_sentence(cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, stream));
     program->seeded = !why;
     program->seed_there = seed;
     return why;
 }
 
 const char *gpu_program_start(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
-                              void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+                              cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     const char *why = NULL;
     if (program->n_steps == 0) return NULL;
     if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers))
-        why = capture(program, matmul, compiler, buffers);
-    if (!why) why = write_seed(program, seed);
-    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, program->stream));
+        why = capture(program, matmul, compiler, stream, buffers);
+    if (!why) why = write_seed(program, stream, seed);
+    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, stream));
     return why;
 }
