@@ -106,6 +106,10 @@ static json_t *scores_json(const aira__evaluation *e, const json_t *splits) {
     return scores;
 }
 
+/* Beside others an evaluation has one part of so many of the device: its time is that part of what passes, and its
+   limit so many times as long. */
+static double parts_of_device(const aira__lane *lane) { return lane->beside ? lane->worker->at_once : 1; }
+
 static json_t *result_json(const aira__lane *lane, const aira__evaluation *e, const aira__task *task,
                            const json_t *splits) {
     uint32_t shown = split_named(json_string_value(json_array_get(splits, 0)));
@@ -118,9 +122,9 @@ static json_t *result_json(const aira__lane *lane, const aira__evaluation *e, co
                      scores_json(e, splits), "metrics", metrics_json(e, task, shown), "proxies",
                      task != NULL ? aira__evaluation_proxies(e, task, shown) : json_array(), "parameters",
                      e->parameters > 0 ? json_integer(e->parameters) : json_null(), "flops", e->flops, "seconds",
-                     e->seconds, "steps", json_integer(e->steps), "hashes", "program", lane->worker->program, "task",
-                     task != NULL ? json_string(task->hash) : json_null(), "data", e->data_hash, "plugins",
-                     plugin_hashes(lane, task));
+                     e->seconds / parts_of_device(lane), "steps", json_integer(e->steps), "hashes", "program",
+                     lane->worker->program, "task", task != NULL ? json_string(task->hash) : json_null(), "data",
+                     e->data_hash, "plugins", plugin_hashes(lane, task));
 }
 
 /* --- one evaluation --- */
@@ -142,9 +146,6 @@ static aira_status read_layers(const aira__task *task, const json_t *names, uint
     return AIRA_OK;
 }
 
-/* Beside others an evaluation has that part of the device only, and so much more time. */
-static double share_of_device(const aira__lane *lane) { return lane->beside ? lane->worker->at_once : 1; }
-
 static void run_evaluation(aira__lane *lane, const json_t *request, const aira__task *task, aira__evaluation *result) {
     aira_error error = {AIRA_OK, ""};
     uint16_t *layers = NULL;
@@ -164,7 +165,7 @@ static void run_evaluation(aira__lane *lane, const json_t *request, const aira__
                                       .device_self = lane->self,
                                       .queue = lane->worker->queue,
                                       .host = aira__registry_host(lane->worker->registry),
-                                      .seconds = task->limit_seconds * share_of_device(lane),
+                                      .seconds = task->limit_seconds * parts_of_device(lane),
                                       .progress = on_progress,
                                       .context = lane};
     size_t k;
