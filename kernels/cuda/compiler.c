@@ -221,9 +221,9 @@ static cudaKernel_t make(gpu_compiler *c, const char *source, kept *entry) {
     return kernel;
 }
 
-static cudaKernel_t find_or_make(gpu_compiler *c, const gpu_chain_program *program, int vector) {
+static cudaKernel_t find_or_make(gpu_compiler *c, const gpu_chain_program *program, int vector, int batched) {
     if (!look(c)) return NULL;
-    char *source = gpu_chain_source(program, vector);
+    char *source = gpu_chain_source(program, vector, batched);
     if (!source) return NULL;
     for (const kept *k = c->kernels; k; k = k->next)
         if (!strcmp(k->source, source)) {
@@ -242,9 +242,9 @@ static cudaKernel_t find_or_make(gpu_compiler *c, const gpu_chain_program *progr
     return entry->kernel;
 }
 
-cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *program, int vector) {
+cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *program, int vector, int batched) {
     (void)pthread_mutex_lock(&c->lock); /* a plain mutex that is initialised: it cannot fail */
-    cudaKernel_t kernel = find_or_make(c, program, vector);
+    cudaKernel_t kernel = find_or_make(c, program, vector, batched);
     (void)pthread_mutex_unlock(&c->lock);
     return kernel;
 }

@@ -11,7 +11,6 @@
 #include "aira/ext/queue.h"
 #include "cudnn_attention.h"
 #include "generate.h"
-#include "memory.h"
 #include "program.h"
 #include "stage.h"
 
@@ -42,15 +41,11 @@ static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
 typedef struct cuda_device {
     const aira_host *host;
-    int gpu;
-    int tf32, use_cudnn, deterministic;
+    int gpu, tf32, use_cudnn, deterministic;
     bool beside; /* made by open(): the compiler is another's */
-    cudaStream_t stream;
-    gpu_matmul *matmul;
-    gpu_cudnn *cudnn;
+    gpu_queue queue;
     gpu_stage *stage;
-    gpu_compiler *compiler; /* NULL: chains are interpreted */
-    FILE *trace;            /* NULL: none is wanted */
+    FILE *trace; /* NULL: none is wanted */
 } cuda_device;
 
 static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
@@ -82,12 +77,12 @@ static aira_status enter(const cuda_device *device) {
 static void cuda_destroy(void *self) {
     cuda_device *device = self;
     if (!device) return;
-    gpu_matmul_destroy(device->matmul);
-    gpu_cudnn_destroy(device->cudnn);
+    gpu_matmul_destroy(device->queue.matmul);
+    gpu_cudnn_destroy(device->queue.cudnn);
     gpu_stage_destroy(device->stage);
-    if (!device->beside) gpu_compiler_destroy(device->compiler);
-    if (device->stream) (void)cudaStreamDestroy(device->stream); /* what is left on it is worked off */
-    if (device->trace) (void)fclose(device->trace);              /* every program's lines were flushed */
+    if (!device->beside) gpu_compiler_destroy(device->queue.compiler);
+    if (device->queue.stream) (void)cudaStreamDestroy(device->queue.stream); /* what is left on it is worked off */
+    if (device->trace) (void)fclose(device->trace);                          /* every program's lines were flushed */
     device->host->release(device->host, device);
 }
 
@@ -95,21 +90,34 @@ static aira_status open_compiler(cuda_device *device) {
     struct cudaDeviceProp properties;
     aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
     if (status) return status;
-    device->compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
-    return device->compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    device->queue.compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
+    return device->queue.compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
-/* Stream, stage and libraries of a queue. */
+/* Memory that a training gave back is kept for the next one, up to an eighth of the card: taking it from the driver
+   would wait for every stream. */
+static aira_status keep_memory(const cuda_device *device) {
+    cudaMemPool_t pool = NULL;
+    size_t free_bytes = 0, all = 0;
+    cudaError_t error = cudaDeviceGetDefaultMemPool(&pool, device->gpu);
+    if (error == cudaSuccess) error = cudaMemGetInfo(&free_bytes, &all);
+    uint64_t kept = all / 8;
+    if (error == cudaSuccess) error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
+    return check(device, error, "no memory pool");
+}
+
+/* Stream, stage and cuBLASLt of a queue. */
 static aira_status open_queue(cuda_device *device) {
     aira_status status = enter(device);
-    if (!status) status = check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "no stream");
+    if (!status)
+        status = check(device, cudaStreamCreateWithFlags(&device->queue.stream, cudaStreamNonBlocking), "no stream");
     if (status) return status;
-    const char *why = gpu_stage_create(device->stream, &device->stage);
+    const char *why = gpu_stage_create(device->queue.stream, &device->stage);
     if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
-    why = gpu_matmul_create(device->tf32, &device->matmul);
+    why = gpu_matmul_create(device->tf32, &device->queue.matmul);
     if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
-    device->cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
-    return device->cudnn ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
+    return device->queue.cudnn ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
 static aira_status cuda_create(const aira_host *host, const void *config_pointer, void **self) {
@@ -124,7 +132,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->deterministic = config->deterministic != 0;
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status) status = open_queue(device);
-    if (!status) status = check(device, gpu_memory_keep(), "no memory pool");
+    if (!status) status = keep_memory(device);
     if (!status && config->chains == 0) status = open_compiler(device);
     if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
         status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
@@ -140,10 +148,10 @@ static aira_status queue_open(void *self, void **queue) {
     cuda_device *device = first->host->alloc(first->host, sizeof *device);
     *queue = NULL;
     if (!device) return fail(first, AIRA_E_MEMORY, "out of memory", NULL);
-    *device = (cuda_device){.host = first->host, .gpu = first->gpu, .beside = true, .compiler = first->compiler};
-    device->tf32 = first->tf32;
+    *device = (cuda_device){.host = first->host, .gpu = first->gpu, .tf32 = first->tf32, .beside = true};
     device->use_cudnn = first->use_cudnn;
     device->deterministic = first->deterministic;
+    device->queue.compiler = first->queue.compiler;
     aira_status status = open_queue(device);
     if (status)
         cuda_destroy(device);
@@ -190,18 +198,20 @@ static aira_status cuda_buffer_create(void *self, uint64_t bytes, void **buffer)
     *buffer = NULL;
     aira_status status = enter(device);
     if (status) return status;
-    const char *why = gpu_memory_take(device->stream, bytes, "of a buffer", buffer, text, sizeof text);
+    const char *why = gpu_memory_take(device->queue.stream, bytes, "of a buffer", buffer, text, sizeof text);
     if (why) return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
-    status = check(device, cudaMemsetAsync(*buffer, 0, bytes ? bytes : 1, device->stream), "a buffer is not cleared");
+    status = check(device, cudaMemsetAsync(*buffer, 0, bytes ? bytes : 1, device->queue.stream),
+                   "a buffer is not cleared");
     if (!status) return AIRA_OK;
-    gpu_memory_give(device->stream, *buffer);
+    gpu_memory_give(device->queue.stream, *buffer);
     *buffer = NULL;
     return status;
 }
 
 static void cuda_buffer_destroy(void *self, void *buffer) {
     const cuda_device *device = self;
-    if (!enter(device)) gpu_memory_give(device->stream, buffer); /* the memory goes with the process at the latest */
+    if (!enter(device))
+        gpu_memory_give(device->queue.stream, buffer); /* the memory goes with the process at the latest */
 }
 
 static aira_status queue_upload(void *queue, void *buffer, uint64_t offset, const void *from, uint64_t bytes) {
@@ -246,7 +256,7 @@ static aira_status cuda_compile(void *self, const aira_plan *plan, void **progra
     *program = NULL;
     aira_status status = enter(device);
     if (status) return status;
-    *program = gpu_program_create(plan, device->cudnn, device->stream, why, sizeof why);
+    *program = gpu_program_create(plan, &device->queue, why, sizeof why);
     if (*program) return AIRA_OK;
     return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }
@@ -260,9 +270,9 @@ static aira_status queue_run(void *queue, void *program, void *const buffers[AIR
     aira_status status = enter(device);
     if (status) return status;
     bool first = device->trace && gpu_program_is_new(program);
-    const char *why = gpu_program_start(program, device->matmul, device->compiler, device->stream, buffers, seed);
+    const char *why = gpu_program_start(program, buffers, seed);
     if (!why && first) {
-        why = gpu_program_trace(program, device->matmul, device->compiler, device->stream, buffers, device->trace);
+        why = gpu_program_trace(program, buffers, device->trace);
         if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
     }
     return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
