@@ -58,6 +58,7 @@ static void add_plugin(const aira__lane *lane, json_t *plugins, const aira__inst
 static json_t *plugin_hashes(const aira__lane *lane, const aira__task *task) {
     json_t *plugins = json_object();
     if (plugins == NULL || task == NULL) return plugins;
+    (void)pthread_mutex_lock(&lane->worker->lock); /* another lane may be loading a plugin */
     add_plugin(lane, plugins, task->backbone);
     add_plugin(lane, plugins, lane->worker->device);
     for (int k = 0; k < task->n_tokens; k++) add_plugin(lane, plugins, task->tokens[k].primitive);
@@ -66,6 +67,7 @@ static json_t *plugin_hashes(const aira__lane *lane, const aira__task *task) {
         add_plugin(lane, plugins, task->proxies[k].backbone);
         add_plugin(lane, plugins, task->proxies[k].recipe.optimizer);
     }
+    (void)pthread_mutex_unlock(&lane->worker->lock);
     return plugins;
 }
 
