@@ -121,7 +121,7 @@ int aira__cmd_evaluate(aira__cli *cli, int argc, char **argv) {
         {"task", "FILE", "task to train and score on", AIRA__CLI_TEXT, &o.task, true},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
         {"split", "S", "search (default), selection or test", AIRA__CLI_TEXT, &o.split, false},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "--arch A --task FILE [key=value...]",
                                  .summary = "Trains one architecture on a task and prints its score.",

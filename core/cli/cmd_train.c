@@ -210,7 +210,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
         {"every", "N", "and every N steps", AIRA__CLI_INT, &o.every, false},
         {"resume", "C", "continue from a checkpoint", AIRA__CLI_TEXT, &o.resume, false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "MODEL.yaml [key=value...]",
                                  .summary = "Trains a model at any scale.",
