@@ -245,6 +245,25 @@ static void refuse(aira__evaluation *result, const aira_error *why, const char *
     snprintf(result->error, sizeof result->error, "%s", why->text);
 }
 
+static bool may_be_the_device(const aira__evaluation *result) {
+    const char *cause = result->status != AIRA_OK && result->cause != NULL ? result->cause : "";
+    return strcmp(cause, "memory") == 0 || strcmp(cause, "build") == 0;
+}
+
+/* After some errors (a kernel that wrote where it must not) a GPU does nothing more for its process. Then no result may
+   be written, for the next evaluations would fail too: the worker ends, and the coordinator has what is left repeated
+   one by one. */
+static aira_status check_device(const aira__lane *lane, aira_error *error) {
+    const aira_device *device = lane->worker->device->plugin->table;
+    const aira_host *host = aira__registry_host(lane->worker->registry);
+    void *buffer = NULL;
+    aira__host_clear_failure(host);
+    aira_status status = device->buffer_create(lane->self, 64, &buffer);
+    if (status == AIRA_OK) device->buffer_destroy(lane->self, buffer);
+    if (status == AIRA_OK || status == AIRA_E_MEMORY) return AIRA_OK;
+    return aira__fail(error, status, "the device works no more: %s", aira__host_last_failure(host));
+}
+
 /* Fills the result; true if the evaluation is to be done again, alone. */
 static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *result) {
     aira_error why = {AIRA_OK, ""};
@@ -258,8 +277,7 @@ static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *
     }
     if (lane->beside && is_timed(lane->task)) return true;
     run_evaluation(lane, request, lane->task, result);
-    const char *cause = result->status != AIRA_OK && result->cause != NULL ? result->cause : "";
-    return lane->beside && (strcmp(cause, "memory") == 0 || strcmp(cause, "build") == 0);
+    return lane->beside && may_be_the_device(result);
 }
 
 aira_status aira__lane_work(aira__lane *lane, const json_t *request, bool *again, aira_error *error) {
@@ -273,7 +291,8 @@ aira_status aira__lane_work(aira__lane *lane, const json_t *request, bool *again
     if (status != AIRA_OK || done) return status;
     for (uint32_t s = 0; s < AIRA_N_SPLITS; s++) result.score[s] = NAN;
     *again = evaluate(lane, request, &result);
-    if (!*again) {
+    if (may_be_the_device(&result)) status = check_device(lane, error);
+    if (!*again && status == AIRA_OK) {
         json_t *json = result_json(lane, &result, lane->task, json_object_get(request, "splits"));
         status = write_json(lane, ".json", json, error);
     }
