@@ -249,11 +249,16 @@ static void items_run(aira__queue *q, const int *items, int n) {
     }
 }
 
+/* What one of n workers gets of what waits: leases that can grow begin with their share, so that none has all. */
+static int share_of(const aira__queue *q, int n) { return n > 1 ? (q->n_waiting + n - 1) / n : q->n_waiting; }
+
 static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
     *started = false;
     if (!q->n_waiting || q->held) return AIRA_OK;
+    int free_workers = (int)q->o.executor->capacity(q->o.executor_self) - q->n_running, most = q->batch;
+    if (q->at_once > 1 && share_of(q, free_workers) < most) most = share_of(q, free_workers);
     int n = 0, *chosen = calloc((size_t)q->batch, sizeof *chosen);
-    aira_status status = chosen ? choose(q, q->batch, true, chosen, &n, error) : no_memory(error);
+    aira_status status = chosen ? choose(q, most, true, chosen, &n, error) : no_memory(error);
     if (status != AIRA_OK) {
         free(chosen);
         return status;
@@ -282,11 +287,11 @@ static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
     return AIRA_OK;
 }
 
-/* Gives a running lease what waits, up to a batch of unfinished ones. */
-static aira_status top_up(aira__queue *q, aira__running *lease, aira_error *error) {
+/* Gives a running lease its share of what waits, up to a batch of unfinished ones. */
+static aira_status top_up(aira__queue *q, aira__running *lease, int share, aira_error *error) {
     int unfinished = 0, n = 0;
     for (int i = 0; i < lease->n_items; i++) unfinished += q->items[lease->items[i]].state == AIRA__ITEM_RUNNING;
-    int most = q->batch - unfinished;
+    int most = q->batch - unfinished < share ? q->batch - unfinished : share;
     if (most > MOST_IN_LEASE - lease->n_items) most = MOST_IN_LEASE - lease->n_items;
     if (!q->n_waiting || q->held || most < 1 || !may_grow(q, lease)) return AIRA_OK;
     int *items = realloc(lease->items, (size_t)(lease->n_items + most) * sizeof *items);
@@ -402,6 +407,7 @@ aira_status aira__queue_start(aira__queue *q, aira_error *error) {
     bool started = true;
     while (status == AIRA_OK && started && (uint32_t)q->n_running < q->o.executor->capacity(q->o.executor_self))
         status = start_one(q, &started, error);
-    for (int i = 0; status == AIRA_OK && i < q->n_running; i++) status = top_up(q, &q->running[i], error);
+    for (int i = 0; status == AIRA_OK && i < q->n_running; i++)
+        status = top_up(q, &q->running[i], share_of(q, q->n_running - i), error);
     return status;
 }
