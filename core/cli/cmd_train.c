@@ -84,7 +84,7 @@ static aira_status train(train_run *r, aira_error *error) {
         status = aira__fail(error, AIRA_E_IO, "%s cannot be written: %s", o->log, strerror(errno));
     }
     if (status != AIRA_OK) return status;
-    aira__run_hooks hooks = {on_step, r, 0};
+    aira__run_hooks hooks = {.step = on_step, .context = r};
     r->start = r->last_line = aira__now();
     if (o->steps != 0) status = aira__training_run(r->training, o->steps > 0 ? o->steps : 0, &hooks, NULL, &nan, error);
     if (r->error.status != AIRA_OK && error != NULL) *error = r->error;
@@ -115,6 +115,7 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     char *identity = identity_of(model);
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(cli->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,
@@ -209,7 +210,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
         {"every", "N", "and every N steps", AIRA__CLI_INT, &o.every, false},
         {"resume", "C", "continue from a checkpoint", AIRA__CLI_TEXT, &o.resume, false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "MODEL.yaml [key=value...]",
                                  .summary = "Trains a model at any scale.",

@@ -181,6 +181,15 @@ static double *evaluate(evaluation *e, const aira_tensor *t, int depth) {
     return NULL;
 }
 
+/* aira_element_uniform of elements 0 .. n-1, four from each block. */
+static void fill_uniform(uint64_t key, int64_t n, double *out) {
+    for (int64_t k = 0; k < n; k += 4) {
+        uint32_t w[4];
+        aira_philox(key, 0, (uint64_t)k >> 2, w);
+        for (int64_t j = 0; j < 4 && k + j < n; j++) out[k + j] = (float)(w[j] >> 8) * 5.9604644775390625e-8f;
+    }
+}
+
 aira_status aira__variable_initial(const aira_graph *graph, const aira__variable *v, uint64_t seed, double *out,
                                    aira_error *error) {
     int64_t n = aira__shape_elements(&v->shape);
@@ -194,19 +203,18 @@ aira_status aira__variable_initial(const aira_graph *graph, const aira__variable
     }
     uint64_t key = aira_key(seed, v->name);
     double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
-    for (int64_t k = 0; k < n; k++) {
-        double value = 0;
-        if (strcmp(v->init, "ones") == 0)
-            value = 1;
-        else if (strcmp(v->init, "constant") == 0)
-            value = v->a;
-        else if (strcmp(v->init, "normal") == 0)
-            value = v->a * aira_element_normal(key, 0, (uint64_t)k);
-        else if (strcmp(v->init, "uniform") == 0)
-            value = v->a + (v->b - v->a) * aira_element_uniform(key, 0, (uint64_t)k);
-        else if (strcmp(v->init, "fan_in") == 0)
-            value = bound * (2 * (double)aira_element_uniform(key, 0, (uint64_t)k) - 1);
-        out[k] = value * v->init_mult;
+    bool uniform = strcmp(v->init, "uniform") == 0, fan_in = strcmp(v->init, "fan_in") == 0;
+    if (uniform || fan_in) fill_uniform(key, n, out);
+    if (uniform)
+        for (int64_t k = 0; k < n; k++) out[k] = v->a + (v->b - v->a) * out[k];
+    else if (fan_in)
+        for (int64_t k = 0; k < n; k++) out[k] = bound * (2 * out[k] - 1);
+    else if (strcmp(v->init, "normal") == 0)
+        for (int64_t k = 0; k < n; k++) out[k] = v->a * aira_element_normal(key, 0, (uint64_t)k);
+    else {
+        double value = strcmp(v->init, "ones") == 0 ? 1 : strcmp(v->init, "constant") == 0 ? v->a : 0;
+        for (int64_t k = 0; k < n; k++) out[k] = value;
     }
+    for (int64_t k = 0; k < n && v->init_mult != 1; k++) out[k] *= v->init_mult;
     return AIRA_OK;
 }

@@ -47,6 +47,7 @@ typedef struct cuda_device {
     gpu_queue queue;
     gpu_stage *stage;
     FILE *trace; /* NULL: none is wanted */
+    aira_device_info info;
 } cuda_device;
 
 static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
@@ -88,12 +89,18 @@ static void cuda_destroy(void *self) {
     device->host->release(device->host, device);
 }
 
-static aira_status open_compiler(cuda_device *device) {
+/* Asked once: the driver takes milliseconds to answer. */
+static aira_status describe(cuda_device *device, int *major, int *minor) {
     struct cudaDeviceProp properties;
     aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
     if (status) return status;
-    device->queue.compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
-    return device->queue.compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    *major = properties.major;
+    *minor = properties.minor;
+    device->info = (aira_device_info){.size = sizeof device->info, .threads = 1};
+    snprintf(device->info.name, sizeof device->info.name, "%.60s", properties.name);
+    snprintf(device->info.isa, sizeof device->info.isa, "sm_%d%d", properties.major, properties.minor);
+    device->info.memory_bytes = properties.totalGlobalMem;
+    return AIRA_OK;
 }
 
 /* Memory that a training gave back is kept for the next one, up to an eighth of the card: taking it from the driver
@@ -136,7 +143,12 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status) status = open_queue(device);
     if (!status) status = keep_memory(device);
-    if (!status && config->chains == 0) status = open_compiler(device);
+    int major = 0, minor = 0;
+    if (!status) status = describe(device, &major, &minor);
+    if (!status && config->chains == 0) {
+        device->queue.compiler = gpu_compiler_create(host, major, minor);
+        if (!device->queue.compiler) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    }
     if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
         status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
     if (status)
@@ -155,6 +167,7 @@ static aira_status queue_open(void *self, void **queue) {
     device->use_cudnn = first->use_cudnn;
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
+    device->info = first->info;
     aira_status status = open_queue(device);
     if (status)
         cuda_destroy(device);
@@ -166,14 +179,7 @@ static aira_status queue_open(void *self, void **queue) {
 /* --- what it is --------------------------------------------------------------------------------------------------- */
 
 static aira_status cuda_info(void *self, aira_device_info *info) {
-    const cuda_device *device = self;
-    aira_device_info full = {.size = (uint32_t)sizeof full, .threads = 1};
-    struct cudaDeviceProp properties;
-    aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
-    if (status) return status;
-    snprintf(full.name, sizeof full.name, "%.60s", properties.name);
-    snprintf(full.isa, sizeof full.isa, "sm_%d%d", properties.major, properties.minor);
-    full.memory_bytes = properties.totalGlobalMem;
+    aira_device_info full = ((const cuda_device *)self)->info;
     uint32_t size = info->size < full.size ? info->size : full.size;
     full.size = size;
     memcpy(info, &full, size);

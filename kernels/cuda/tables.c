@@ -37,7 +37,9 @@ static int fill(void *to, int64_t t_n, int64_t half, double base) {
             host[2 * (t * half + j)] = (float)cos(angle);
             host[2 * (t * half + j) + 1] = (float)sin(angle);
         }
-    int good = cudaMemcpy(to, host, bytes, cudaMemcpyHostToDevice) == cudaSuccess;
+    /* a copy of pageable memory may return before it is there, and the queue's stream waits for no other */
+    int good = cudaMemcpy(to, host, bytes, cudaMemcpyHostToDevice) == cudaSuccess &&
+               cudaStreamSynchronize(NULL) == cudaSuccess;
     free(host);
     return good;
 }
