@@ -68,6 +68,10 @@ double aira__op_flops(const aira__op *op) {
         return fft_flops(op);
     case AIRA_OP_FFT_CONV_BACKWARD:
         return 2 * fft_flops(op);
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
+        return 2 * elements(op->in[0]) * (double)op->in[1]->shape.dims[0];
+    case AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD: /* logits, dx, dw */
+        return 6 * elements(op->in[0]) * (double)op->in[1]->shape.dims[0];
     case AIRA_OP_GROUPED_MATMUL:
         return 2 * elements(op->out[0]) * (double)op->in[0]->shape.dims[1];
     case AIRA_OP_GROUPED_WGRAD:

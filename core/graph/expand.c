@@ -26,6 +26,7 @@ static const backward_form backward_forms[] = {
     {AIRA_OP_SSD_BACKWARD, AIRA_OP_SSD, 6, 6},
     {AIRA_OP_FFT_CONV_BACKWARD, AIRA_OP_FFT_CONV, 2, 2},
     {AIRA_OP_CROSS_ENTROPY_BACKWARD, AIRA_OP_CROSS_ENTROPY, 2, 2},
+    {AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD, AIRA_OP_HEAD_CROSS_ENTROPY, 3, 3},
 };
 
 static const backward_form *backward_form_of(uint32_t code) {
@@ -42,7 +43,7 @@ static void expand_backward(aira_graph *g, const aira__op *op, const backward_fo
                             aira_tensor **out, aira_error *error) {
     aira_tensor *fresh[8] = {NULL}, *wrt[8] = {NULL}, *y[2] = {NULL, NULL}, *grads[8] = {NULL};
     aira__op forward = *op;
-    uint32_t n = form->n_forward, n_wrt = op->n_out;
+    uint32_t n = form->n_forward, n_wrt = form->code == AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD ? 2 : op->n_out;
     for (uint32_t k = 0; k < n; k++) fresh[k] = renamed(g, in[k]);
     if (form->code == AIRA_OP_ATTENTION_BACKWARD && op->n_in == 7) fresh[n++] = in[6];
     if (form->code == AIRA_OP_CONV1D_CAUSAL_BACKWARD) { /* the bias is no operand of the backward */
@@ -59,6 +60,7 @@ static void expand_backward(aira_graph *g, const aira__op *op, const backward_fo
         aira_tensor *zero = aira__broadcasted(g, aira__scalar(g, 0, wrt[k]->dtype), &wrt[k]->shape);
         out[k] = grads[k] ? grads[k] : zero;
     }
+    if (n_wrt < op->n_out) out[n_wrt] = y[0]; /* the head's: forward and gradients in one operation */
 }
 
 /* dx = y (g - sum(y g)) */

@@ -134,6 +134,11 @@ aira_status aira__graph_pullback(aira_graph *, aira_tensor *const *y, aira_tenso
 typedef bool (*aira__native_fn)(void *context, const aira__op *op);
 aira_graph *aira__graph_expand(const aira_graph *, aira__native_fn native, void *context, aira_error *);
 
+/* A copy in which a head's product and its cross-entropy are one operation, without logits (rewrite_head.c), wherever
+   `native` takes that operation. *out NULL: there is no such place. */
+aira_status aira__graph_fuse_head(const aira_graph *, aira__native_fn native, void *context, aira_graph **out,
+                                  aira_error *);
+
 /* Initial value of variable v under seed: keyed by hash(seed, name). out: elements doubles. */
 aira_status aira__variable_initial(const aira_graph *, const aira__variable *v, uint64_t seed, double *out,
                                    aira_error *);

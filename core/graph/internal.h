@@ -83,8 +83,8 @@ typedef void (*aira__gradient_rule)(aira_graph *, aira__op *op, aira_tensor **dy
 aira__gradient_rule aira__gradient_rule_of(uint32_t code); /* NULL: not differentiable */
 aira__gradient_rule aira__composite_rule_of(uint32_t code);
 
-/* Copying a graph (copy.c): start, every operation in some order that has operands first, finish. mapped: by tensor id in
-   from, its image in to. A pass may put another image there. */
+/* Copying a graph (copy.c): start, every operation in some order that has operands first, finish. mapped: by tensor id
+   in from, its image in to. A pass may put another image there. */
 typedef struct aira__copier {
     const aira_graph *from;
     aira_graph *to;

@@ -89,6 +89,7 @@ extern const gpu_kernel gpu_move_kernels[];      /* move.cu: leaves, shapes, ind
 extern const gpu_kernel gpu_reduce_kernels[];    /* reduce.cu: sums, running sums, orders */
 extern const gpu_kernel gpu_row_kernels[];       /* rows.cu: norms, softmax, cross-entropy */
 extern const gpu_kernel gpu_attention_kernels[]; /* attention.cu: attention, rotary positions */
+extern const gpu_kernel gpu_head_kernels[];      /* head.cu: head and cross-entropy without logits */
 extern const gpu_kernel gpu_sequence_kernels[];  /* sequence.cu: convolution, selective scan */
 extern const gpu_kernel gpu_matmul_kernels[];    /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, alone or fused */
@@ -97,6 +98,16 @@ extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, 
    on the stream, that is once per captured graph. */
 const char *gpu_matmul_create(int tf32, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
+
+/* A product inside a kernel that is made of several: c[M,N] = a[M,K] b[K,N], row-major without gaps; trans: the matrix
+   lies transposed; add: to what c holds. dtype: of a and b; out_dtype: of c, the same or F32 with BF16 operands. */
+typedef struct gpu_product {
+    int64_t m, n, k;
+    int trans_a, trans_b, add;
+    uint32_t dtype, out_dtype;
+} gpu_product;
+const char *gpu_multiply(const gpu_matmul *matmul, const gpu_product *product, const void *a, const void *b, void *c,
+                         cudaStream_t stream);
 
 /* chain.c. NULL with *why: a step that cannot stand in a chain, or out of memory. */
 int gpu_chain_takes(uint32_t op);

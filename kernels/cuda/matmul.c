@@ -48,8 +48,8 @@ void gpu_matmul_destroy(gpu_matmul *made) {
 
 typedef struct product {
     int64_t m, n, k, batch;
-    int64_t a_step, b_step; /* elements from matrix to matrix; 0: one serves all */
-    int trans_a, trans_b;
+    int64_t a_step, b_step;    /* elements from matrix to matrix; 0: one serves all */
+    int trans_a, trans_b, add; /* add: to what the result holds */
     uint32_t dtype, out_dtype; /* of the operands as multiplied, of the result as written by cuBLASLt */
 } product;
 
@@ -172,8 +172,8 @@ static void release(descriptors *d) {
 
 static const char *multiply(const gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
                             cudaStream_t stream) {
-    float one = 1, zero = 0;
-    double wide_one = 1, wide_zero = 0;
+    float one = 1, keep = (float)p->add;
+    double wide_one = 1, wide_keep = p->add;
     int wide = p->dtype == AIRA_F64, found = 0;
     descriptors d = {0};
     cublasLtMatmulHeuristicResult_t best;
@@ -183,7 +183,7 @@ static const char *multiply(const gpu_matmul *made, const product *p, const void
     if (!s && found == 0) s = CUBLAS_STATUS_NOT_SUPPORTED;
     if (!s)
         s = cublasLtMatmul(made->handle, d.how, wide ? (void *)&wide_one : (void *)&one, b, d.b, a, d.a,
-                           wide ? (void *)&wide_zero : (void *)&zero, c, d.c, c, d.c, &best.algo, made->scratch,
+                           wide ? (void *)&wide_keep : (void *)&keep, c, d.c, c, d.c, &best.algo, made->scratch,
                            SCRATCH, stream);
     release(&d);
     return sentence(s);
@@ -207,6 +207,17 @@ static const char *run(const gpu_call *call) {
                        l.c == SIZE_MAX ? c->data : w + l.c, call->stream);
     if (!why && l.c != SIZE_MAX) why = gpu_convert(c->data, c->dtype, w + l.c, p.out_dtype, c->n, call->stream);
     return why;
+}
+
+const char *gpu_multiply(const gpu_matmul *matmul, const gpu_product *wanted, const void *a, const void *b, void *c,
+                         cudaStream_t stream) {
+    product p = {.m = wanted->m, .n = wanted->n, .k = wanted->k, .batch = 1};
+    p.trans_a = wanted->trans_a;
+    p.trans_b = wanted->trans_b;
+    p.add = wanted->add;
+    p.dtype = wanted->dtype;
+    p.out_dtype = wanted->out_dtype;
+    return multiply(matmul, &p, a, b, c, stream);
 }
 
 const gpu_kernel gpu_matmul_kernels[] = {{AIRA_OP_MATMUL, run, workspace}, {0, NULL, NULL}};
