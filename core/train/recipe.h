@@ -31,6 +31,8 @@ typedef struct aira__recipe {
     int64_t eval_every; /* steps; 0: each epoch of a finite data set but 100 steps at least, else at the end */
     int64_t eval_rows;  /* rows of a split that are evaluated; 0: all of a finite one, 1,280 of an endless one */
     double early_stop;  /* stop when the search score is at least (accuracy) or at most (losses) this; 0: never */
+    int64_t accumulate; /* equal parts of a batch that run one after another, their gradients added; at least 1 */
+    bool recompute;     /* a block's backward computes the block's forward again */
     int64_t log_every;  /* steps between points of the curve; 0: about 200 points */
     json_t *canonical;  /* every key that was set, and defaults; owned */
 } aira__recipe;

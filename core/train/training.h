@@ -9,6 +9,7 @@
 
 #include "aira/dataset.h"
 #include "aira/device.h"
+#include "core/engine/session.h"
 #include "core/graph/model.h"
 #include "core/train/recipe.h"
 
@@ -64,7 +65,8 @@ void aira__training_destroy(aira__training *);
 int64_t aira__training_step_count(const aira__training *); /* of the whole training; 0: bounded in seconds */
 int64_t aira__training_batch(const aira__training *);      /* rows of a full step */
 int64_t aira__training_parameters(const aira__training *);
-double aira__training_flops_per_step(const aira__training *);
+double aira__training_flops_per_step(const aira__training *);          /* without what recomputation repeats */
+void aira__training_memory(const aira__training *, aira__footprint *); /* predicted before anything was allocated */
 int64_t aira__training_next_step(const aira__training *);
 int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end */
 

@@ -6,12 +6,16 @@
 #include "core/train/batches.h"
 #include "core/train/training.h"
 
-enum { AIRA__GRAPH_EVALUATION, AIRA__GRAPH_STEP, AIRA__GRAPH_PARTIAL, AIRA__N_GRAPHS };
+enum { AIRA__GRAPH_EVALUATION, AIRA__GRAPH_STEP, AIRA__MOST_GRAPHS = 4 };
 
 struct aira__training {
     aira__training_options options;
-    aira_graph *graphs[AIRA__N_GRAPHS]; /* PARTIAL NULL: none needed */
+    aira_graph *graphs[AIRA__MOST_GRAPHS];
+    uint32_t n_graphs, partial, part; /* partial: a step whose batch is smaller; part: not the last run of a step;
+                                         0: none needed */
+    int64_t run_batch;                /* rows of one run: the batch, or its equal parts */
     aira__session *session;
+    aira__footprint need; /* predicted */
     aira__batches batches;
     int64_t total, next, eval_every, eval_batch;
     double base_rate;
