@@ -11,7 +11,7 @@
 #include "aira/optimizer.h"
 
 typedef struct recipe_config {
-    int64_t batch, steps, epochs, tokens, eval_every, eval_rows, log_every, accumulate;
+    int64_t batch, steps, epochs, tokens, eval_every, eval_rows, log_every, accumulate, metrics_every;
     double seconds, clip, early_stop;
     int32_t precision, recompute;
 } recipe_config;
@@ -41,6 +41,8 @@ static const aira_field recipe_fields[] = {
     COUNT_ROW(recipe_config, log_every, 0, "steps between points of the curve; 0: about 200 points"),
     {"accumulate", "equal parts of a batch that run one after another; the step is that of the whole batch",
      AIRA_T_COUNT, 0, (uint32_t)offsetof(recipe_config, accumulate), 0, 1, 1, 1e6, NULL, NULL},
+    {"metrics_every", "steps between readings of loss and gradient norm from the device", AIRA_T_COUNT, 0,
+     (uint32_t)offsetof(recipe_config, metrics_every), 0, 1, 1, 1e15, NULL, NULL},
     AIRA_F_CHOICE(recipe_config, recompute, recomputes, 0,
                   "block: a block's backward computes the block's forward again, which saves its memory"),
 };
@@ -56,9 +58,10 @@ static const aira_field schedule_fields[] = {
 typedef enum { PRESET_NONE, PRESET_MADLAB, PRESET_PAPER } preset;
 static const char *const presets[] = {"none", "madlab", "paper"};
 
-static const char *const accepted[] = {"preset",     "optimizer", "schedule",   "batch",     "steps",      "epochs",
-                                       "tokens",     "seconds",   "clip",       "precision", "eval_every", "eval_rows",
-                                       "early_stop", "log_every", "accumulate", "recompute", NULL};
+static const char *const accepted[] = {"preset",        "optimizer", "schedule",   "batch",     "steps",
+                                       "epochs",        "tokens",    "seconds",    "clip",      "precision",
+                                       "eval_every",    "eval_rows", "early_stop", "log_every", "accumulate",
+                                       "metrics_every", "recompute", NULL};
 static const char *const not_in_table[] = {"preset", "optimizer", "schedule", NULL};
 
 static const aira__node *peek(const aira__node *map, const char *key) {
@@ -129,6 +132,7 @@ static void store(const recipe_config *c, aira__recipe *recipe) {
     recipe->early_stop = c->early_stop;
     recipe->log_every = c->log_every;
     recipe->accumulate = c->accumulate;
+    recipe->metrics_every = c->metrics_every;
     recipe->recompute = c->recompute != 0;
 }
 
