@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "aira/rng.h"
+#include "core/base/parallel.h"
 #include "core/graph/internal.h"
 
 typedef struct evaluation {
@@ -181,6 +182,56 @@ static double *evaluate(evaluation *e, const aira_tensor *t, int depth) {
     return NULL;
 }
 
+/* --- named distributions --- */
+
+#define GRAIN ((int64_t)1 << 18) /* elements that are worth a thread */
+
+typedef enum { ZEROS, ONES, CONSTANT, NORMAL, UNIFORM, FAN_IN } distribution;
+
+typedef struct drawing {
+    const aira__variable *variable;
+    distribution kind;
+    uint64_t key;
+    double *out;
+} drawing;
+
+static distribution distribution_of(const char *name) {
+    static const char *const names[] = {"zeros", "ones", "constant", "normal", "uniform", "fan_in"};
+    for (int k = ONES; k <= FAN_IN; k++)
+        if (strcmp(name, names[k]) == 0) return (distribution)k;
+    return ZEROS;
+}
+
+/* Every element is a function of its own number, so threads change nothing. */
+static void draw(void *context, int64_t from, int64_t to) {
+    const drawing *d = context;
+    const aira__variable *v = d->variable;
+    double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
+    for (int64_t k = from; k < to; k++) {
+        double value = 0;
+        switch (d->kind) {
+        case ZEROS:
+            break;
+        case ONES:
+            value = 1;
+            break;
+        case CONSTANT:
+            value = v->a;
+            break;
+        case NORMAL:
+            value = v->a * aira_element_normal(d->key, 0, (uint64_t)k);
+            break;
+        case UNIFORM:
+            value = v->a + (v->b - v->a) * aira_element_uniform(d->key, 0, (uint64_t)k);
+            break;
+        case FAN_IN:
+            value = bound * (2 * (double)aira_element_uniform(d->key, 0, (uint64_t)k) - 1);
+            break;
+        }
+        d->out[k] = value * v->init_mult;
+    }
+}
+
 aira_status aira__variable_initial(const aira_graph *graph, const aira__variable *v, uint64_t seed, double *out,
                                    aira_error *error) {
     int64_t n = aira__shape_elements(&v->shape);
@@ -192,21 +243,7 @@ aira_status aira__variable_initial(const aira_graph *graph, const aira__variable
         free(values);
         return AIRA_OK;
     }
-    uint64_t key = aira_key(seed, v->name);
-    double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
-    for (int64_t k = 0; k < n; k++) {
-        double value = 0;
-        if (strcmp(v->init, "ones") == 0)
-            value = 1;
-        else if (strcmp(v->init, "constant") == 0)
-            value = v->a;
-        else if (strcmp(v->init, "normal") == 0)
-            value = v->a * aira_element_normal(key, 0, (uint64_t)k);
-        else if (strcmp(v->init, "uniform") == 0)
-            value = v->a + (v->b - v->a) * aira_element_uniform(key, 0, (uint64_t)k);
-        else if (strcmp(v->init, "fan_in") == 0)
-            value = bound * (2 * (double)aira_element_uniform(key, 0, (uint64_t)k) - 1);
-        out[k] = value * v->init_mult;
-    }
+    drawing d = {v, distribution_of(v->init), aira_key(seed, v->name), out};
+    aira__parallel(n, GRAIN, draw, &d);
     return AIRA_OK;
 }

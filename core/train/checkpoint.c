@@ -143,6 +143,9 @@ static aira_status load_one(aira__training *t, const char *path, const aira__saf
     }
     aira_status status = same_shape(path, entry, v, error);
     if (status != AIRA_OK) return status;
+    if (strcmp(entry->dtype, v->dtype == AIRA_F64 ? "F64" : "F32") == 0) {
+        return aira__session_set_variable(t->session, v->name, 0, entry->data, entry->bytes, error);
+    }
     int64_t n = aira__shape_elements(&v->shape);
     uint64_t bytes = (uint64_t)n * aira__dtype_bytes(v->dtype);
     char *data = malloc(bytes > 0 ? bytes : 1);
