@@ -2,9 +2,13 @@
  * changes but the order of rounding. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "core/check/trial.h"
 #include "core/graph/graph.h"
+#include "core/train/model_file.h"
+#include "core/train/step.h"
 
 enum { ROOM = 4096 };
 
@@ -111,6 +115,63 @@ Test(graph_head, a_loss_alone_has_no_gradients) {
     cr_expect_eq(count_of(made, AIRA_OP_MATMUL), 0);
     aira__graph_destroy(made);
     aira__graph_destroy(g);
+}
+
+static bool takes_heads(void *context, const aira__op *op) {
+    *(uint32_t *)context = op->code;
+    return op->code == AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD;
+}
+
+/* Tensors whose last extent is the vocabulary and that have as many rows as there are tokens. */
+static uint32_t logits_in(const aira_graph *g, int64_t tokens, int64_t vocab) {
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < g->n_tensors; k++) {
+        const aira_shape *s = &g->tensors[k]->shape;
+        n += s->rank > 0 && s->dims[s->rank - 1] == vocab && aira__shape_elements(s) == tokens * vocab;
+    }
+    return n;
+}
+
+/* A whole training step of the Llama-like model, head tied to the embedding or not, in parts and with recomputed
+   blocks: its logits are gone. */
+Test(graph_head, a_training_step_has_no_logits) {
+    static const char *const overrides[][4] = {
+        {"recipe.precision=bf16", "backbone.tied=true", "recipe.accumulate=1", "dataset.vocab=26"},
+        {"recipe.precision=fp32", "backbone.tied=false", "recipe.accumulate=2", "dataset.vocab=26"},
+        {"recipe.precision=bf16", "recipe.recompute=block", "recipe.accumulate=2", "dataset.vocab=26"}};
+    aira_error error = {0};
+    aira__registry *registry;
+    char path[1024];
+    snprintf(path, sizeof path, "%s/configs/models/tiny-llama.yaml", getenv("AIRA_SOURCE_DIR"));
+    cr_assert(aira__registry_create(NULL, &registry, &error) == AIRA_OK, "%s", error.text);
+    for (int k = 0; k < 3; k++) {
+        uint32_t code = 0;
+        aira__diagnostics *d = aira__diagnostics_create();
+        aira__model_file *model = aira__model_file_load(registry, path, overrides[k], 4, true, d);
+        cr_assert_not_null(model, "%s", aira__diagnostics_text(d));
+        const aira__model_spec spec = {.backbone = model->backbone->plugin->table,
+                                       .backbone_self = model->backbone->self,
+                                       .layers = model->layers,
+                                       .n_layers = (uint32_t)model->n_layers,
+                                       .vocab = model->vocab,
+                                       .batch = 3,
+                                       .input_length = 40,
+                                       .target_length = 40,
+                                       .compute_dtype = model->recipe.precision,
+                                       .causal = true};
+        aira_graph *step = aira__step_build(&spec, &model->recipe, &error);
+        cr_assert_not_null(step, "%s", error.text);
+        cr_expect_geq(logits_in(step, 3 * 40, model->vocab), 2);
+        aira_graph *made = rewritten(step, takes_heads, &code);
+        cr_assert_not_null(made, "%s", overrides[k][1]);
+        cr_expect_eq(logits_in(made, 3 * 40, model->vocab), 0, "%s", overrides[k][1]);
+        cr_expect_eq(count_of(made, AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD), 1);
+        aira__graph_destroy(made);
+        aira__graph_destroy(step);
+        aira__model_file_destroy(model);
+        aira__diagnostics_destroy(d);
+    }
+    aira__registry_destroy(registry);
 }
 
 Test(graph_head, elsewhere_the_graph_stays_as_it_is) {
