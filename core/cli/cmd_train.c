@@ -116,7 +116,7 @@ static aira_status train(train_run *r, aira_error *error) {
     bool nan = false;
     aira_status status = begin(r, error);
     if (status != AIRA_OK) return status;
-    aira__run_hooks hooks = {on_step, r, 0};
+    aira__run_hooks hooks = {.step = on_step, .context = r};
     r->start = r->last_line = r->last_mark = r->last_saved = aira__now();
     if (o->steps != 0) status = aira__training_run(r->training, o->steps > 0 ? o->steps : 0, &hooks, NULL, &nan, error);
     if (r->error.status != AIRA_OK && error != NULL) *error = r->error;

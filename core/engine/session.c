@@ -25,7 +25,6 @@ struct aira__session {
     program *programs;
     aira__variable_table variables;
     void *persistent, *arena;
-    bool used; /* something ran or was set: what nobody initialised is no longer zero */
 };
 
 /* --- variables --- */
@@ -283,7 +282,6 @@ aira_status aira__session_get_variable(aira__session *s, const char *name, uint3
 
 aira_status aira__session_set_variable(aira__session *s, const char *name, uint32_t copy, const void *data,
                                        uint64_t bytes, aira_error *error) {
-    s->used = true;
     return move_variable(s, name, copy, data, NULL, bytes, error);
 }
 
@@ -291,9 +289,8 @@ static aira_status initialise_one(aira__session *s, const aira__variable_place *
                                   double *values, aira_error *error) {
     int64_t n = aira__shape_elements(&place->shape);
     if (place->variable->kind == AIRA_VARIABLE_STATE && place->variable->value == NULL) {
-        if (!s->used) return AIRA_OK; /* a device's memory is zero at first */
         memset(values, 0, place->bytes);
-        return move_variable(s, place->name, copy, values, NULL, place->bytes, error);
+        return aira__session_set_variable(s, place->name, copy, values, place->bytes, error);
     }
     aira_status status = aira__variable_initial(place->graph, place->variable, seed, values, error);
     if (status != AIRA_OK) return status;
@@ -304,7 +301,7 @@ static aira_status initialise_one(aira__session *s, const aira__variable_place *
             memcpy(&narrow[k], &x, sizeof x);
         }
     }
-    return move_variable(s, place->name, copy, values, NULL, place->bytes, error);
+    return aira__session_set_variable(s, place->name, copy, values, place->bytes, error);
 }
 
 aira_status aira__session_initialise(aira__session *s, const uint64_t *seeds, aira_error *error) {
@@ -325,13 +322,11 @@ aira_status aira__session_initialise(aira__session *s, const uint64_t *seeds, ai
         }
     }
     free(values);
-    s->used = true;
     return status;
 }
 
 aira_status aira__session_run(aira__session *s, uint32_t graph, aira_error *error) {
     if (graph >= s->n) return aira__fail(error, AIRA_E_FAILED, "the session has no graph %u", graph);
-    s->used = true;
     program *p = &s->programs[graph];
     void *buffers[AIRA_N_BUFFERS] = {NULL};
     buffers[AIRA_STORE_ARENA] = s->arena;

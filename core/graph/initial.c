@@ -202,11 +202,21 @@ static distribution distribution_of(const char *name) {
     return ZEROS;
 }
 
+/* aira_element_uniform of elements from .. to - 1, four from each block. */
+static void draw_uniform(uint64_t key, int64_t from, int64_t to, double *out) {
+    uint32_t w[4] = {0};
+    for (int64_t k = from; k < to; k++) {
+        if (k == from || k % 4 == 0) aira_philox(key, 0, (uint64_t)k >> 2, w);
+        out[k] = (float)(w[k & 3] >> 8) * 5.9604644775390625e-8f;
+    }
+}
+
 /* Every element is a function of its own number, so threads change nothing. */
 static void draw(void *context, int64_t from, int64_t to) {
     const drawing *d = context;
     const aira__variable *v = d->variable;
     double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
+    if (d->kind == UNIFORM || d->kind == FAN_IN) draw_uniform(d->key, from, to, d->out);
     for (int64_t k = from; k < to; k++) {
         double value = 0;
         switch (d->kind) {
@@ -222,10 +232,10 @@ static void draw(void *context, int64_t from, int64_t to) {
             value = v->a * aira_element_normal(d->key, 0, (uint64_t)k);
             break;
         case UNIFORM:
-            value = v->a + (v->b - v->a) * aira_element_uniform(d->key, 0, (uint64_t)k);
+            value = v->a + (v->b - v->a) * d->out[k];
             break;
         case FAN_IN:
-            value = bound * (2 * (double)aira_element_uniform(d->key, 0, (uint64_t)k) - 1);
+            value = bound * (2 * d->out[k] - 1);
             break;
         }
         d->out[k] = value * v->init_mult;

@@ -63,19 +63,18 @@ aira_status aira__training_run(aira__training *t, int64_t steps_left, const aira
     while (t->next < end && !is_over(t)) {
         aira__step_result r;
         double score = NAN;
-        bool evaluates = t->eval_every > 0 && (t->next + 1) % t->eval_every == 0;
-        bool measure = evaluates || (curve != NULL && t->next % every == 0);
-        aira_status status = aira__training_step(t, progress_of(t), measure, &r, nan, error);
+        aira_status status = aira__training_step(t, progress_of(t), &r, nan, error);
         if (status != AIRA_OK) {
             if (*nan) keep(curve, &r, NAN, NULL);
             return status;
         }
-        if (evaluates) {
+        bool evaluated = t->eval_every > 0 && t->next % t->eval_every == 0;
+        if (evaluated) {
             aira__scores scores;
             if ((status = aira__training_evaluate(t, AIRA_SPLIT_SEARCH, &scores, error)) != AIRA_OK) return status;
             score = scores.score;
         }
-        if (evaluates || r.step % every == 0 || (is_over(t) && r.measured)) status = keep(curve, &r, score, error);
+        if (r.measured && (evaluated || r.step % every == 0 || is_over(t))) status = keep(curve, &r, score, error);
         if (status != AIRA_OK) return status;
         if (hooks->step != NULL && hooks->step(hooks->context, &r, t->total) != 0) {
             return aira__fail(error, AIRA_E_CANCELLED, "stopped after step %lld", (long long)r.step);

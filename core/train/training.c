@@ -279,16 +279,22 @@ static aira_status run_part(aira__training *t, uint32_t graph, int64_t first, in
     return status == AIRA_OK ? aira__session_run(t->session, graph, error) : status;
 }
 
-aira_status aira__training_step(aira__training *t, double progress, bool measure, aira__step_result *result, bool *nan,
+/* Are loss and gradient norm of this step read? The first, every so many, before an evaluation, the last. */
+static bool is_measured(const aira__training *t, int64_t step) {
+    int64_t every = t->options.recipe->metrics_every;
+    return every <= 1 || step % every == 0 || step + 1 == t->total ||
+           (t->eval_every > 0 && (step + 1) % t->eval_every == 0);
+}
+
+aira_status aira__training_step(aira__training *t, double progress, aira__step_result *result, bool *nan,
                                 aira_error *error) {
     double start = aira__now();
-    int64_t every = t->options.recipe->metrics_every;
     int64_t step = t->next, rows = aira__batches_rows(&t->batches, step, t->indices);
     double lr = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
     uint32_t graph = AIRA__GRAPH_STEP;
     *nan = false;
-    measure = measure || every <= 1 || step % every == 0 || step + 1 == t->total;
-    *result = (aira__step_result){step, rows * t->options.info->input_length, measure, NAN, lr, NAN, 0};
+    bool measured = is_measured(t, step);
+    *result = (aira__step_result){step, rows * t->options.info->input_length, measured, NAN, lr, NAN, 0};
     aira_status status = read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
     int64_t all = status == AIRA_OK && t->part != 0 ? counted(t, 0, rows) : 0;
     for (int64_t first = 0; first < rows && status == AIRA_OK; first += t->run_batch) {
@@ -296,13 +302,13 @@ aira_status aira__training_step(aira__training *t, double progress, bool measure
         graph = first + n < rows ? t->part : n < t->run_batch ? t->partial : AIRA__GRAPH_STEP;
         status = run_part(t, graph, first, n, lr, all, error);
     }
-    if (status == AIRA_OK && measure) status = get_scalar(t, graph, "loss", &result->loss, error);
-    if (status == AIRA_OK && measure) status = get_scalar(t, graph, "grad_norm", &result->grad_norm, error);
+    if (status == AIRA_OK && measured) status = get_scalar(t, graph, "loss", &result->loss, error);
+    if (status == AIRA_OK && measured) status = get_scalar(t, graph, "grad_norm", &result->grad_norm, error);
     if (status != AIRA_OK) return status;
     t->next++;
     result->seconds = aira__now() - start;
     t->elapsed += result->seconds;
-    if (!measure || isfinite(result->loss)) return AIRA_OK;
+    if (!measured || isfinite(result->loss)) return AIRA_OK;
     *nan = true;
     return aira__fail(error, AIRA_E_FAILED, "the loss is not finite (%g) at step %lld; try a smaller learning rate",
                       result->loss, (long long)step);

@@ -148,7 +148,7 @@ static void check_losses(const net *n, const char *name, int steps, double toler
         aira__step_result result = {0};
         bool nan = false;
         double golden = (double)((const float *)n->losses.data)[step];
-        cr_assert(aira__training_step(training, 0, true, &result, &nan, &error) == AIRA_OK, "%s", error.text);
+        cr_assert(aira__training_step(training, 0, &result, &nan, &error) == AIRA_OK, "%s", error.text);
         double off = fabs(result.loss - golden) / golden;
         if (!(off <= worst)) {
             worst = off;
