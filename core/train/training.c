@@ -191,8 +191,8 @@ static double flops_of(const aira__training *t, uint32_t graph) {
 }
 
 double aira__training_flops_per_step(const aira__training *t) {
-    double parts = (double)(t->batches.batch / t->run_batch);
-    return flops_of(t, AIRA__GRAPH_STEP) + (parts > 1 ? (parts - 1) * flops_of(t, t->part) : 0);
+    int64_t parts = t->batches.batch / t->run_batch;
+    return flops_of(t, AIRA__GRAPH_STEP) + (parts > 1 ? (double)(parts - 1) * flops_of(t, t->part) : 0);
 }
 
 double aira__training_flops_per_token(const aira__training *t) {

@@ -12,7 +12,7 @@
 
 enum { ROOM = 4096 };
 
-typedef enum { MEAN, SQUARED, LOGITS_READ, FIXED_WEIGHT } variant;
+typedef enum { MEAN, SQUARED, LOGITS_READ, FIXED_WEIGHT, TIMES_ANOTHER, PLUS_ANOTHER } variant;
 
 /* x[B,T,D] through a head of V classes; loss and gradients are outputs. */
 static aira_graph *build(variant v) {
@@ -25,6 +25,10 @@ static aira_graph *build(variant v) {
     if (v == LOGITS_READ) aira__graph_output(g, "logits", logits);
     if (v == FIXED_WEIGHT) logits = o->linear(g, logits, o->constant(g, 0.3, &(aira_shape){{5, 5}, 2, 0}), NULL);
     aira_tensor *loss = o->cross_entropy(g, logits, targets), *wrt[2] = {x, w};
+    if (v >= TIMES_ANOTHER) { /* a second head on the first one's input */
+        aira_tensor *other = o->cross_entropy(g, o->linear(g, o->sin(g, x), w, NULL), targets);
+        loss = v == TIMES_ANOTHER ? o->mul(g, loss, other) : o->add(g, loss, other);
+    }
     if (v == SQUARED) loss = o->mul(g, loss, loss); /* the gradient of nll depends on nll */
     aira_error error = {0};
     cr_assert(aira__graph_gradients(g, loss, wrt, 2, gradients, &error) == AIRA_OK, "%s", error.text);
@@ -115,6 +119,21 @@ Test(graph_head, a_loss_alone_has_no_gradients) {
     cr_expect_eq(count_of(made, AIRA_OP_MATMUL), 0);
     aira__graph_destroy(made);
     aira__graph_destroy(g);
+}
+
+/* In a product of two losses each gradient waits for the other loss: one head alone can be one operation. */
+Test(graph_head, two_heads) {
+    static double plain[ROOM], fused[ROOM];
+    for (variant v = TIMES_ANOTHER; v <= PLUS_ANOTHER; v++) {
+        aira_graph *g = build(v);
+        uint32_t code = 0;
+        aira_graph *made = rewritten(g, takes_all, &code);
+        cr_assert(made != NULL);
+        cr_expect_eq(count_of(made, AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD), v == TIMES_ANOTHER ? 1 : 2);
+        int64_t n = run(g, plain), m = run(made, fused);
+        cr_assert_eq(n, m);
+        for (int64_t k = 0; k < n; k++) cr_expect(fabs(plain[k] - fused[k]) <= 1e-12, "%d: %lld", (int)v, (long long)k);
+    }
 }
 
 static bool takes_heads(void *context, const aira__op *op) {
