@@ -75,8 +75,7 @@ void aira__training_memory(const aira__training *, aira__footprint *); /* predic
 int64_t aira__training_next_step(const aira__training *);
 int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end */
 
-/* One step. AIRA_E_FAILED with *nan set when
- * the loss is not finite (result is filled, parameters are spoilt). */
+/* One step. AIRA_E_FAILED with *nan set when the loss is not finite (result is filled, parameters are spoilt). */
 aira_status aira__training_step(aira__training *, double progress, aira__step_result *, bool *nan, aira_error *);
 aira_status aira__training_evaluate(aira__training *, uint32_t split, aira__scores *, aira_error *);
 
