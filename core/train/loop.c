@@ -61,12 +61,25 @@ static int64_t curve_gap(const aira__training *t) {
     return t->total > CURVE_POINTS ? (t->total + CURVE_POINTS - 1) / CURVE_POINTS : 1;
 }
 
+/* Steps from the next one up to the first that is measured, at most so many. */
+static int64_t to_reading(const aira__training *t, int64_t most) {
+    int64_t n = 1;
+    while (n < most && !aira__training_is_measured(t, t->next + n - 1)) n++;
+    return n;
+}
+
 /* How many steps may be under way at once: to the next evaluation or the end, and not much longer than AHEAD_SECONDS,
-   so that time limits and news come in time. */
+   so that time limits and news come in time; where the hook wants every step when it is done, to the next step that is
+   measured, for those before it have nothing to tell. */
 static int steps_ahead(const aira__training *t, const aira__run_hooks *hooks, int64_t end, double seconds) {
     int64_t n = AIRA__STEPS_AHEAD;
-    if (!hooks->ahead || t->options.queue == NULL || t->total == 0 || seconds <= 0) return 1;
-    if ((double)n * seconds > AHEAD_SECONDS) n = (int64_t)(AHEAD_SECONDS / seconds);
+    if (t->options.queue == NULL || t->total == 0) return 1;
+    if (!hooks->ahead)
+        n = to_reading(t, n);
+    else if (seconds <= 0)
+        return 1;
+    else if ((double)n * seconds > AHEAD_SECONDS)
+        n = (int64_t)(AHEAD_SECONDS / seconds);
     if (t->eval_every > 0 && t->eval_every - t->next % t->eval_every < n) n = t->eval_every - t->next % t->eval_every;
     if (t->total - t->next < n) n = t->total - t->next;
     if (end - t->next < n) n = end - t->next;
@@ -84,10 +97,10 @@ static aira_status evaluate_due(aira__training *t, bool *evaluated, double *scor
     return status;
 }
 
-/* A step that went well: its point of the curve, where one is due, and the hook. */
+/* A step that went well: its point of the curve, where one is due and there is a loss, and the hook. */
 static aira_status tell(const aira__training *t, const aira__run_hooks *hooks, aira__curve *curve,
                         const aira__step_result *r, bool due, double score, aira_error *error) {
-    aira_status status = due ? keep(curve, r, score, error) : AIRA_OK;
+    aira_status status = due && r->measured ? keep(curve, r, score, error) : AIRA_OK;
     if (status != AIRA_OK || hooks->step == NULL || hooks->step(hooks->context, r, t->total) == 0) return status;
     return aira__fail(error, AIRA_E_CANCELLED, "stopped after step %lld", (long long)r->step);
 }

@@ -1,8 +1,8 @@
 /* core/train/training.h - one training of one model: steps, evaluations, checkpoints.
  *
- * A training is a session with three graphs (a step, a step for the last partial batch of an epoch, an evaluation) plus
- * the order of the data. Everything follows from recipe, seed and step number, so that a training resumed from a
- * checkpoint continues bit for bit, on any number of threads.
+ * A training is a session with up to four graphs (an evaluation; a step; a step for the last partial batch of an epoch;
+ * a part of a step that others follow) plus the order of the data. Everything follows from recipe, seed and step
+ * number, so that a training resumed from a checkpoint continues bit for bit, on any number of threads.
  */
 #ifndef AIRA_TRAIN_TRAINING_H
 #define AIRA_TRAIN_TRAINING_H
@@ -10,6 +10,7 @@
 #include "aira/dataset.h"
 #include "aira/device.h"
 #include "aira/ext/queue.h"
+#include "core/engine/session.h"
 #include "core/graph/model.h"
 #include "core/train/recipe.h"
 
@@ -35,7 +36,9 @@ typedef struct aira__scores {
 } aira__scores;
 
 typedef struct aira__step_result {
-    int64_t step; /* 0-based */
+    int64_t step;   /* 0-based */
+    int64_t tokens; /* read by it */
+    bool measured;  /* else loss and grad_norm were not asked for: NAN (recipe.metrics_every) */
     double loss, lr, grad_norm, seconds;
 } aira__step_result;
 
@@ -66,14 +69,19 @@ void aira__training_destroy(aira__training *);
 int64_t aira__training_step_count(const aira__training *); /* of the whole training; 0: bounded in seconds */
 int64_t aira__training_batch(const aira__training *);      /* rows of a full step */
 int64_t aira__training_parameters(const aira__training *);
-double aira__training_flops_per_step(const aira__training *);
+double aira__training_flops_per_step(const aira__training *); /* without what recomputation repeats */
+/* Three times the forward's contractions per input token, attention at the pairs that are visible: what a step cannot
+   do without, in whatever way it is computed. */
+double aira__training_flops_per_token(const aira__training *);
+void aira__training_memory(const aira__training *, aira__footprint *); /* predicted before anything was allocated */
 int64_t aira__training_next_step(const aira__training *);
 int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end */
 
 /* One step. AIRA_E_FAILED with *nan set when the loss is not finite (result is filled, parameters are spoilt). */
 aira_status aira__training_step(aira__training *, double progress, aira__step_result *, bool *nan, aira_error *);
 /* n steps, at most AIRA__STEPS_AHEAD, handed to the device without waiting between them where it has queues; the same
-   bits as n single ones. results: n; *done: those that are filled, the one whose loss is not finite included. */
+   bits as n single ones. Of those that are not measured nothing comes back. results: n; *done: those that are filled,
+   the one whose loss is not finite included. */
 enum { AIRA__STEPS_AHEAD = 32 };
 aira_status aira__training_steps(aira__training *, int n, double progress, aira__step_result *results, int *done,
                                  bool *nan, aira_error *);
@@ -87,6 +95,7 @@ aira_status aira__training_load_weights(aira__training *, const char *path, aira
 aira_status aira__training_save_checkpoint(aira__training *, const char *path, aira_error *);
 aira_status aira__training_load_checkpoint(aira__training *, const char *path, aira_error *);
 
+/* On a device with queues, steps that are not measured are told together with the next one that is, or 32 at a time. */
 typedef struct aira__run_hooks {                                          /* all may be NULL */
     int (*step)(void *context, const aira__step_result *, int64_t steps); /* non-zero stops: AIRA_E_CANCELLED */
     void *context;

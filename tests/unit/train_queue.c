@@ -138,6 +138,7 @@ typedef struct small {
     aira__layer *layers;
     aira__training *training;
     int hooks, stop_at; /* calls of the hook; the step at which it stops, -1: never */
+    bool prompt;        /* the hook wants what is measured when it is done */
 } small;
 
 static void open_small(small *s, const char *recipe, bool queue) {
@@ -188,12 +189,15 @@ static int on_step(void *context, const aira__step_result *r, int64_t steps) {
     small *s = context;
     (void)steps;
     cr_assert_eq(r->step, s->hooks, "steps are told in order, each once");
+    cr_assert_eq(r->measured, isfinite(r->loss), "step %d", (int)r->step);
+    cr_assert_gt(r->tokens, 0);
+    if (s->prompt && r->measured) cr_assert_eq(aira__training_next_step(s->training), r->step + 1);
     s->hooks++;
     return r->step == s->stop_at;
 }
 
 static aira_status train(small *s, int64_t steps, aira__curve *curve, bool *nan) {
-    aira__run_hooks hooks = {.step = on_step, .context = s, .ahead = true};
+    aira__run_hooks hooks = {.step = on_step, .context = s, .ahead = !s->prompt};
     aira_error error = {0};
     return aira__training_run(s->training, steps, &hooks, curve, nan, &error);
 }
@@ -235,9 +239,20 @@ Test(train_queue, curves_are_the_same) {
     compare("batch: 8, steps: 90, eval_every: 33, precision: fp64", 61, AIRA_OK);
 }
 
+/* 20 rows: a batch of 12 leaves 8, which in parts of 6 are one whole part and a smaller one. */
+Test(train_queue, parts_and_readings_are_the_same) {
+    compare("batch: 12, steps: 90, eval_every: 40, accumulate: 2, clip: 1, optimizer: {use: adamw, lr: 3e-3}", 0,
+            AIRA_OK);
+    compare("batch: 12, steps: 90, eval_every: 40, log_every: 1, metrics_every: 7, accumulate: 2, recompute: block", 71,
+            AIRA_OK);
+    compare("batch: 8, steps: 90, eval_every: 1000, log_every: 1, metrics_every: 5, precision: fp64", 0, AIRA_OK);
+}
+
 Test(train_queue, stops_are_the_same) {
     compare("batch: 8, steps: 200, eval_every: 20, early_stop: 0.2, optimizer: {use: adamw, lr: 3e-3}", 0, AIRA_OK);
     compare("batch: 8, steps: 80, eval_every: 1000, optimizer: {use: sgd, lr: 1000}", 0, AIRA_E_FAILED);
+    compare("batch: 8, steps: 80, eval_every: 1000, metrics_every: 6, optimizer: {use: sgd, lr: 1000}", 0,
+            AIRA_E_FAILED);
 }
 
 Test(train_queue, steps_are_not_waited_for) {
@@ -250,6 +265,27 @@ Test(train_queue, steps_are_not_waited_for) {
     cr_assert_lt(s.late.finishes, 40, "%d waits for 101 steps", s.late.finishes);
     free(curve.points);
     close_small(&s);
+}
+
+/* First: readings at steps 0, 10, .. 100 and before both evaluations, at 49 and 99; a wait for each and for both
+   evaluations. Then: readings at 0, 50, 100, with two waits from one to the next, for at most 32 steps are under way.
+ */
+Test(train_queue, only_readings_are_waited_for) {
+    const char *const recipes[] = {"batch: 8, steps: 101, eval_every: 50, eval_rows: 8, metrics_every: 10",
+                                   "batch: 8, steps: 101, eval_every: 1000, metrics_every: 50"};
+    const int waits[] = {11 + 2 + 2, 1 + 2 + 2}, points[] = {13, 3};
+    for (int k = 0; k < 2; k++) {
+        small s;
+        aira__curve curve = {0};
+        bool nan;
+        open_small(&s, recipes[k], true);
+        s.prompt = true;
+        cr_assert_eq(train(&s, 0, &curve, &nan), AIRA_OK);
+        cr_expect_eq(s.late.finishes, waits[k], "%d waits", s.late.finishes);
+        cr_expect_eq(curve.n, points[k], "%d points", curve.n);
+        free(curve.points);
+        close_small(&s);
+    }
 }
 
 Test(train_queue, asked_to_stop_between_steps_under_way) {
