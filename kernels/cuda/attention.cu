@@ -4,12 +4,15 @@
  * memory: the softmax is summed while keys pass by, and the backward pass computes them afresh from lse. A row that
  * sees no key gives 0 and lse -infinity.
  *
- * Two texts. `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others pass by in
- * shared memory; for the small heads of search models, where exponentials are the limit. `wide`: one block per row, any
- * head size and element type. Both add in an order that only the shape decides.
+ * Large heads in bf16 go to cuDNN (cudnn_attention.c) or to tensor-core kernels of our own (flash.cu).
+ *
+ * Here stand two texts. `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others
+ * pass by in shared memory; for the small heads of search models, where exponentials are the limit. `wide`: one block
+ * per row, any head size and element type. Both add in an order that only the shape decides.
  */
 #include "cudnn_attention.h"
 #include "element.cuh"
+#include "flash.h"
 
 struct heads {
     int batch, t_n, s_n, heads, groups, d_n, e_n, window;
@@ -344,6 +347,7 @@ static bool in_registers(const gpu_call *call, const heads &a) {
 static const char *attention(const gpu_call *call) {
     const char *why = NULL;
     if (gpu_cudnn_run(call, &why)) return why;
+    if (gpu_flash_takes(call)) return gpu_flash_forward(call);
     heads a = heads_of(call, 3);
     elements o = of(call->out[0]), lse = of(call->out[1]);
     if (call->out[0].n == 0) return NULL;
@@ -386,6 +390,7 @@ template <class R> static void backward_wide(const gpu_call *call, const heads &
 static const char *attention_backward(const gpu_call *call) {
     const char *why = NULL;
     if (gpu_cudnn_run(call, &why)) return why;
+    if (gpu_flash_takes(call)) return gpu_flash_backward(call);
     heads a = heads_of(call, 6);
     elements o = of(call->in[3]), lse = of(call->in[4]), g_o = of(call->in[5]);
     int64_t n = (int64_t)a.batch * a.heads * a.t_n;
