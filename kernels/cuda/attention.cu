@@ -4,15 +4,13 @@
  * memory: the softmax is summed while keys pass by, and the backward pass computes them afresh from lse. A row that
  * sees no key gives 0 and lse -infinity.
  *
- * Large heads in bf16 go to cuDNN (cudnn_attention.c) or to tensor-core kernels of our own (flash.cu).
- *
- * Here stand two texts. `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others
- * pass by in shared memory; for the small heads of search models, where exponentials are the limit. `wide`: one block
- * per row, any head size and element type. Both add in an order that only the shape decides.
+ * Large bf16 heads go to cuDNN or flash.cu, small ones to small_attention.cu. For all else there are two texts here.
+ * `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others pass by in shared memory.
+ * `wide`: one block per row, any head size and element type. Both add in an order that only the shape decides.
  */
 #include "cudnn_attention.h"
 #include "element.cuh"
-#include "flash.h"
+#include "fast.h"
 
 struct heads {
     int batch, t_n, s_n, heads, groups, d_n, e_n, window;
@@ -347,10 +345,11 @@ static bool in_registers(const gpu_call *call, const heads &a) {
 static const char *attention(const gpu_call *call) {
     const char *why = NULL;
     if (gpu_cudnn_run(call, &why)) return why;
-    if (gpu_flash_takes(call)) return gpu_flash_forward(call);
     heads a = heads_of(call, 3);
     elements o = of(call->out[0]), lse = of(call->out[1]);
     if (call->out[0].n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention(call);
+    if (gpu_flash_takes(call)) return gpu_flash(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     dim3 rows((unsigned)((a.t_n + ROWS - 1) / ROWS), (unsigned)a.heads, (unsigned)a.batch);
     dim3 wide((unsigned)a.t_n, (unsigned)a.heads, (unsigned)a.batch);
@@ -390,11 +389,12 @@ template <class R> static void backward_wide(const gpu_call *call, const heads &
 static const char *attention_backward(const gpu_call *call) {
     const char *why = NULL;
     if (gpu_cudnn_run(call, &why)) return why;
-    if (gpu_flash_takes(call)) return gpu_flash_backward(call);
     heads a = heads_of(call, 6);
     elements o = of(call->in[3]), lse = of(call->in[4]), g_o = of(call->in[5]);
     int64_t n = (int64_t)a.batch * a.heads * a.t_n;
     if (n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention_backward(call);
+    if (gpu_flash_takes(call)) return gpu_flash_backward(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     if (gpu_is_wide(call)) {
         delta_kernel<double>
@@ -450,6 +450,7 @@ static const char *rope(const gpu_call *call) {
     int64_t n = call->in[0].n;
     unsigned blocks = blocks_for(n, 256);
     if (n == 0) return NULL;
+    if (gpu_rope_takes(call)) return gpu_rope(call);
     if (call->in[0].dtype == AIRA_F64)
         rope_kernel<double><<<blocks, 256, 0, call->stream>>>(of(call->out[0]), of(call->in[0]), positions, n,
                                                               (int)shape->dims[1], (int)shape->dims[2], d_n, n_rot,

@@ -7,9 +7,8 @@
  *
  * Work in powers of two: p = 2^(score * scale * log2 e - peak).
  */
-#include "element.cuh"
+#include "fast.h"
 #include "flash.cuh"
-#include "flash.h"
 
 /* --- forward --------------------------------------------------------------------------------------------------------
  */
@@ -29,13 +28,13 @@ __device__ __forceinline__ void soften(float (*s)[N / 8][4], float (*sum)[D / 8]
             best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, 1));
             best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, 2));
             float base = best == -INFINITY ? 0 : best * scale; /* a row that has seen nothing yet */
-            float shrink = exp2f(peak[m][half] * scale - base);
+            float shrink = power_of_2(peak[m][half] * scale - base);
             peak[m][half] = best;
 #pragma unroll
             for (int n = 0; n < N / 8; n++)
 #pragma unroll
                 for (int e = half * 2; e < half * 2 + 2; e++) {
-                    s[m][n][e] = exp2f(fmaf(s[m][n][e], scale, -base));
+                    s[m][n][e] = power_of_2(fmaf(s[m][n][e], scale, -base));
                     part += s[m][n][e];
                 }
             total[m][half] = total[m][half] * shrink + part;
@@ -179,7 +178,7 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, 
             for (int n = 0; n < N / 8; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    float p = exp2f(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
+                    float p = power_of_2(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
                     bool seen = all ||
                                 flash_sees(f, mine + m * 16 + e / 2 * 8 + lane / 4, at + n * 8 + lane % 4 * 2 + e % 2);
                     ds[m][n][e] = seen ? p * (ds[m][n][e] - pull[m][e / 2]) : 0;
@@ -203,7 +202,7 @@ __device__ __forceinline__ void fetch_queries(bf16 *tile, float *rows, const fla
     flash_fetch<D, N, THREADS>(tile + N * PITCH<D>, g.g_o + q_at, stride, at, f.t_n);
     for (int i = threadIdx.x; i < 2 * N; i += THREADS) {
         bool there = at + i % N < f.t_n;
-        copy_async<4>(rows + i, (i < N ? g.lse : g.delta) + (there ? row_at + i % N : 0), there);
+        copy_4(rows + i, (i < N ? g.lse : g.delta) + (there ? row_at + i % N : 0), there);
     }
 }
 
@@ -247,7 +246,7 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dkv(flash f, flash_slopes g,
 #pragma unroll
                 for (int m = 0; m < M; m++) {
                     bool seen = all || flash_sees(f, at + column, first + mine + m * 16 + e / 2 * 8 + lane / 4);
-                    p[m][n][e] = seen ? exp2f(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
+                    p[m][n][e] = seen ? power_of_2(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
                     ds[m][n][e] = seen ? p[m][n][e] * (ds[m][n][e] - less) : 0;
                 }
             }
@@ -286,19 +285,20 @@ static flash flash_of(const gpu_call *call) {
 /* Bytes of shared memory that a block needs with heads of d, in the largest of the kernels. */
 static int most_shared(int64_t d) { return d == 64 ? 512 * 72 * 2 : 512 * ((int)d + 8) * 2 + 1024; }
 
-extern "C" int gpu_flash_takes(const gpu_call *call) {
+extern "C" bool gpu_flash_takes(const gpu_call *call) {
     const aira_shape *q = &call->in[0].shape, *v = &call->in[2].shape;
     bool backward = call->step->op == AIRA_OP_ATTENTION_BACKWARD;
     int64_t d = q->dims[3];
-    if (call->n_in != (backward ? 6u : 3u) || d != v->dims[3] || (d != 64 && d != 96 && d != 128)) return 0;
+    if (call->n_in != (backward ? 6u : 3u) || d != v->dims[3] || (d != 64 && d != 96 && d != 128)) return false;
     for (uint32_t n = 0; n < call->n_in + call->n_out; n++) {
         const gpu_view *view = n < call->n_in ? &call->in[n] : &call->out[n - call->n_in];
-        if (view->n == 0 || (uintptr_t)view->data % 16) return 0;
-        if (view->dtype != (n == 4 /* lse, both ways */ ? AIRA_F32 : AIRA_BF16)) return 0;
+        if (view->n == 0 || (uintptr_t)view->data % 16) return false;
+        if (view->dtype != (n == 4 /* lse, both ways */ ? AIRA_F32 : AIRA_BF16)) return false;
     }
     int gpu = 0, shared_bytes = 0;
-    if (cudaGetDevice(&gpu) != cudaSuccess) return 0;
-    if (cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu) != cudaSuccess) return 0;
+    if (cudaGetDevice(&gpu) != cudaSuccess) return false;
+    if (cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu) != cudaSuccess)
+        return false;
     /* peaks are sought before scaling; a grid has at most 65,535 blocks along y */
     return shared_bytes >= most_shared(d) && call->step->f[0] > 0 && q->dims[1] < 4000000 &&
            call->in[1].shape.dims[1] < 4000000;
@@ -315,7 +315,7 @@ extern "C" int gpu_flash_takes(const gpu_call *call) {
         kernel<<<grid, (WARPS)*32, (size_t)bytes, call->stream>>>(__VA_ARGS__);                                     \
     } while (0)
 
-extern "C" const char *gpu_flash_forward(const gpu_call *call) {
+extern "C" const char *gpu_flash(const gpu_call *call) {
     flash f = flash_of(call);
     int64_t batch = call->in[0].shape.dims[0];
     bf16 *o = (bf16 *)call->out[0].data;

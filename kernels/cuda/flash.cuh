@@ -2,11 +2,20 @@
 #ifndef AIRA_GPU_FLASH_CUH
 #define AIRA_GPU_FLASH_CUH
 
+#include "copy.cuh"
 #include "mma.cuh"
+#include "vector.cuh"
 
 typedef __nv_bfloat16 bf16;
 
 #define LOG2_E 1.4426950408889634f
+
+/* 2^x; tiny results are 0 */
+__device__ __forceinline__ float power_of_2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 /* q[B,T,H,D], k[B,S,G,D], v[B,S,G,D]; head h reads key head h*G/H. */
 struct flash {
@@ -52,7 +61,7 @@ __device__ __forceinline__ void flash_fetch(bf16 *to, const bf16 *x, int64_t str
     for (int i = threadIdx.x; i < ROWS * PARTS; i += THREADS) {
         int row = i / PARTS, part = i % PARTS * 8;
         bool there = first + row < n;
-        copy_async<16>(to + row * PITCH<D> + part, x + (there ? (int64_t)(first + row) * stride : 0) + part, there);
+        copy_16(to + row * PITCH<D> + part, x + (there ? (int64_t)(first + row) * stride : 0) + part, there);
     }
 }
 
@@ -70,14 +79,14 @@ __device__ __forceinline__ void flash_product(float (*c)[N / 8][4], const bf16 *
     for (int d = 0; d < D; d += 16) {
         uint32_t left[M][4], right[4];
 #pragma unroll
-        for (int m = 0; m < M; m++) mma_load(left[m], a + (m * 16 + lane % 16) * PITCH<D> + d + lane / 16 * 8);
+        for (int m = 0; m < M; m++) load_matrices(left[m], a + (m * 16 + lane % 16) * PITCH<D> + d + lane / 16 * 8);
 #pragma unroll
         for (int n = 0; n < N; n += 16) {
-            mma_load(right, b + (n + lane / 16 * 8 + lane % 8) * PITCH<D> + d + lane / 8 % 2 * 8);
+            load_matrices(right, b + (n + lane / 16 * 8 + lane % 8) * PITCH<D> + d + lane / 8 % 2 * 8);
 #pragma unroll
             for (int m = 0; m < M; m++) {
-                mma_add(c[m][n / 8], left[m], right);
-                mma_add(c[m][n / 8 + 1], left[m], right + 2);
+                multiply_k16(c[m][n / 8], left[m], right[0], right[1]);
+                multiply_k16(c[m][n / 8 + 1], left[m], right[2], right[3]);
             }
         }
     }
@@ -94,14 +103,14 @@ __device__ __forceinline__ void flash_accumulate(float (*out)[D / 8][4], const f
         for (int m = 0; m < M; m++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                left[m][e] = mma_pack(p[m][n / 8 + e / 2][e % 2 * 2], p[m][n / 8 + e / 2][e % 2 * 2 + 1]);
+                left[m][e] = pack2(p[m][n / 8 + e / 2][e % 2 * 2], p[m][n / 8 + e / 2][e % 2 * 2 + 1]);
 #pragma unroll
         for (int d = 0; d < D; d += 16) {
-            mma_load_transposed(right, b + (n + lane % 16) * PITCH<D> + d + lane / 16 * 8);
+            load_transposed(right, b + (n + lane % 16) * PITCH<D> + d + lane / 16 * 8);
 #pragma unroll
             for (int m = 0; m < M; m++) {
-                mma_add(out[m][d / 8], left[m], right);
-                mma_add(out[m][d / 8 + 1], left[m], right + 2);
+                multiply_k16(out[m][d / 8], left[m], right[0], right[1]);
+                multiply_k16(out[m][d / 8 + 1], left[m], right[2], right[3]);
             }
         }
     }
@@ -122,8 +131,8 @@ __device__ __forceinline__ void flash_store(bf16 *y, int64_t stride, int first, 
             bf16 *to = y + (int64_t)row * stride + lane % 4 * 2;
 #pragma unroll
             for (int d = 0; d < D / 8; d++)
-                *(uint32_t *)(to + d * 8) = mma_pack(x[m][d][half * 2] * scale[m][half],
-                                                     x[m][d][half * 2 + 1] * scale[m][half]);
+                *(uint32_t *)(to + d * 8) = pack2(x[m][d][half * 2] * scale[m][half],
+                                                  x[m][d][half * 2 + 1] * scale[m][half]);
         }
 }
 

@@ -1,8 +1,8 @@
-/* mma.cuh - tensor-core products of bf16 tiles by one warp, and copies into shared memory that run beside them.
+/* mma.cuh - the tensor-core instructions that kernels here use: bf16 operands, fp32 sums, one warp.
  *
- * A fragment is a warp's 32 shares of a small matrix, as the PTX manual lays them out for mma.m16n8k16 (sm_80 on): a
- * thread with q = lane / 4 and r = lane % 4 holds of the 16 x 8 result c: c[0], c[1]: row q, columns 2r, 2r+1; c[2],
- * c[3]: row q+8. Two results side by side, rounded to bf16, are the 16 x 16 left operand of a further product.
+ * With g = lane / 4 and t = lane % 4: an accumulator of 16 x 8 holds rows g (c[0], c[1]) and g + 8 (c[2], c[3]),
+ * columns 2t and 2t + 1. Two accumulators side by side, packed to bf16, are the left operand of a product over their
+ * 16 columns: that is how attention feeds its weights into the next product without leaving registers.
  */
 #ifndef AIRA_GPU_MMA_CUH
 #define AIRA_GPU_MMA_CUH
@@ -10,48 +10,53 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
+__device__ __forceinline__ uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
+
+/* 8 x 8 matrices of bf16, a row is 16 bytes in shared memory; lanes 8k..8k+7 name the rows of matrix k. */
+__device__ __forceinline__ void load_matrices(uint32_t &r0, const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
+                 : "=r"(r0)
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+__device__ __forceinline__ void load_matrices(uint32_t &r0, uint32_t &r1, const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r0), "=r"(r1)
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+__device__ __forceinline__ void load_matrices(uint32_t *r, const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+__device__ __forceinline__ void load_transposed(uint32_t &r0, uint32_t &r1, const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r0), "=r"(r1)
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+__device__ __forceinline__ void load_transposed(uint32_t *r, const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+/* c[16 x 8] += a[16 x 8] b[8 x 8] */
+__device__ __forceinline__ void multiply_k8(float *c, uint32_t a0, uint32_t a1, uint32_t b0) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(b0));
+}
 /* c[16 x 8] += a[16 x 16] b[16 x 8] */
-__device__ __forceinline__ void mma_add(float *c, const uint32_t *a, const uint32_t *b) {
+__device__ __forceinline__ void multiply_k16(float *c, const uint32_t *a, uint32_t b0, uint32_t b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                  "{%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-/* Four 8 x 8 matrices from shared memory; lane 8 i + j names the start (16 bytes, aligned) of row j of matrix i. */
-__device__ __forceinline__ void mma_load(uint32_t *four, const __nv_bfloat16 *row) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-/* The same, each matrix transposed. */
-__device__ __forceinline__ void mma_load_transposed(uint32_t *four, const __nv_bfloat16 *row) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-__device__ __forceinline__ uint32_t mma_pack(float low, float high) {
-    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *(uint32_t *)&both;
-}
-
-/* BYTES (4, 8 or 16) from global to shared memory, asynchronously; zeros, and nothing read, where it is not there. */
-template <int BYTES> __device__ __forceinline__ void copy_async(void *to, const void *from, bool there) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(at), "l"(from), "n"(BYTES),
-                 "r"(there ? BYTES : 0)
-                 : "memory");
-}
-__device__ __forceinline__ void copy_close() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/* Waits until at most NEWEST of this thread's closed groups of copies are under way. */
-template <int NEWEST> __device__ __forceinline__ void copy_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(NEWEST) : "memory");
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 #endif

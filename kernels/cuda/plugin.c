@@ -14,6 +14,7 @@
 typedef struct cuda_config {
     int64_t gpu;
     int32_t matmul, chains, attention, deterministic;
+    const char *trace;
 } cuda_config;
 
 static const char *const matmul_names[] = {"fp32", "tf32", NULL};
@@ -29,6 +30,9 @@ static const aira_field fields[] = {
                   "attention with bf16 heads of 64 to 128: by cuDNN where there is one, or by own kernels"),
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+    AIRA_F_STR(
+        cuda_config, trace, NULL,
+        "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
 };
 static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
@@ -39,6 +43,7 @@ typedef struct cuda_device {
     gpu_matmul *matmul;
     gpu_cudnn *cudnn;
     gpu_compiler *compiler;
+    FILE *trace; /* NULL: none is wanted */
 } cuda_device;
 
 static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
@@ -69,6 +74,7 @@ static void cuda_destroy(void *self) {
     gpu_cudnn_destroy(device->cudnn);
     gpu_compiler_destroy(device->compiler);
     if (device->stream) (void)cudaStreamDestroy(device->stream); /* nothing is left on it */
+    if (device->trace) (void)fclose(device->trace);              /* every program's lines were flushed */
     device->host->release(device->host, device);
 }
 
@@ -99,6 +105,8 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
         if (!device->cudnn) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
     }
     if (!status && config->chains == 0) status = open_compiler(device);
+    if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
+        status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
     if (status)
         cuda_destroy(device);
     else
@@ -203,7 +211,12 @@ static void cuda_program_destroy(void *self, void *program) {
 
 static aira_status cuda_run(void *self, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     cuda_device *device = self;
+    bool first = device->trace && gpu_program_is_new(program);
     const char *why = gpu_program_run(program, device->matmul, device->compiler, device->stream, buffers, seed);
+    if (!why && first) {
+        why = gpu_program_trace(program, device->matmul, device->compiler, device->stream, buffers, device->trace);
+        if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
+    }
     return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
 }
 

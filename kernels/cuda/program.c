@@ -151,25 +151,98 @@ void gpu_program_destroy(gpu_program *program) {
     free(program);
 }
 
-/* Puts all steps on the stream. */
-static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
-                           void *const *buffers) {
-    for (uint32_t s = 0; s < program->n_steps; s++) {
-        const gpu_step *step = &program->steps[s];
-        int64_t copies = step->step->copies ? step->step->copies : 1;
-        for (int64_t copy = 0; copy < copies; copy++) {
-            gpu_call call = call_of(program, step, copy, buffers);
-            call.stream = stream;
-            call.matmul = matmul;
-            call.compiler = compiler;
-            const char *why = step->kernel->run(&call);
-            if (!why) continue;
-            snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
-            return program->sentence;
-        }
+/* Puts one step on the stream, all copies of it. */
+static const char *enqueue_step(gpu_program *program, uint32_t s, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                                cudaStream_t stream, void *const *buffers) {
+    const gpu_step *step = &program->steps[s];
+    int64_t copies = step->step->copies ? step->step->copies : 1;
+    for (int64_t copy = 0; copy < copies; copy++) {
+        gpu_call call = call_of(program, step, copy, buffers);
+        call.stream = stream;
+        call.matmul = matmul;
+        call.compiler = compiler;
+        const char *why = step->kernel->run(&call);
+        if (!why) continue;
+        snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
+        return program->sentence;
     }
     return NULL;
 }
+
+static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
+                           void *const *buffers) {
+    const char *why = NULL;
+    for (uint32_t s = 0; s < program->n_steps && !why; s++)
+        why = enqueue_step(program, s, matmul, compiler, stream, buffers);
+    return why;
+}
+
+/* --- times of single steps ------------------------------------------------------------------------------------------
+ */
+
+#define TRACE_REPEATS 10
+
+/* Microseconds of one step: a graph of it alone, several times in a row. */
+static const char *time_step(gpu_program *program, uint32_t s, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                             cudaStream_t stream, void *const *buffers, cudaEvent_t *events, float *us) {
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t once = NULL;
+    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (why) return why;
+    for (int k = 0; k < TRACE_REPEATS && !why; k++) why = enqueue_step(program, s, matmul, compiler, stream, buffers);
+    cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    if (!why) why = cuda_sentence(ended);
+    if (!why) why = cuda_sentence(cudaGraphInstantiate(&once, graph, 0));
+    *us = 1e30f;
+    for (int k = 0; k < 4 && !why; k++) {
+        float ms = 0;
+        why = cuda_sentence(cudaEventRecord(events[0], stream));
+        if (!why) why = cuda_sentence(cudaGraphLaunch(once, stream));
+        if (!why) why = cuda_sentence(cudaEventRecord(events[1], stream));
+        if (!why) why = cuda_sentence(cudaEventSynchronize(events[1]));
+        if (!why) why = cuda_sentence(cudaEventElapsedTime(&ms, events[0], events[1]));
+        if (1000 * ms / TRACE_REPEATS < *us) *us = 1000 * ms / TRACE_REPEATS;
+    }
+    if (once) (void)cudaGraphExecDestroy(once);
+    if (graph) (void)cudaGraphDestroy(graph);
+    return why;
+}
+
+static void write_tensors(const gpu_program *program, const gpu_step *step, FILE *to) {
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        const aira_plan_tensor *t = tensor_of(program->plan, tensor_id(step, k));
+        fprintf(to, "%s%s", k == step->n_in ? "> " : "",
+                t->dtype == AIRA_BF16  ? "bf16"
+                : t->dtype == AIRA_I32 ? "i32"
+                : t->dtype == AIRA_F64 ? "f64"
+                                       : "f32");
+        for (uint32_t d = 0; d < t->shape.rank; d++) fprintf(to, "%c%lld", d ? 'x' : ':', (long long)t->shape.dims[d]);
+        fputc(' ', to);
+    }
+}
+
+const char *gpu_program_trace(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
+                              cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], FILE *to) {
+    cudaEvent_t events[2] = {NULL, NULL};
+    const char *why = cuda_sentence(cudaEventCreate(&events[0]));
+    if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
+    for (uint32_t s = 0; s < program->n_steps && !why; s++) {
+        float us = 0;
+        why = time_step(program, s, matmul, compiler, stream, buffers, events, &us);
+        if (why) break;
+        fprintf(to, "%u\t%u\t%.2f\t", s, program->steps[s].step->op, us);
+        write_tensors(program, &program->steps[s], to);
+        fputc('\n', to);
+    }
+    for (int k = 0; k < 2; k++)
+        if (events[k]) (void)cudaEventDestroy(events[k]);
+    return why;
+}
+
+int gpu_program_is_new(const gpu_program *program) { return program->graph == NULL; }
+
+/* --- the whole ------------------------------------------------------------------------------------------------------
+ */
 
 static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
                            void *const *buffers) {

@@ -4,6 +4,7 @@
  * elements, partial sums of fixed chunks of rows that are then added chunk by chunk.
  */
 #include "element.cuh"
+#include "fast.h"
 
 /* --- over axes -----------------------------------------------------------------------------------------------------
  */
@@ -105,6 +106,7 @@ static bool by_columns(const space &kept, const space &reduced) {
 
 static size_t reduce_workspace(const gpu_call *call) {
     space kept, reduced;
+    if (call->step->op == AIRA_OP_SUM && gpu_columns_takes(call)) return gpu_columns_workspace(call);
     split(&call->in[0].shape, call->step->i[0], &kept, &reduced);
     if (!by_columns(kept, reduced)) return 0;
     return (size_t)((reduced.n + CHUNK - 1) / CHUNK * kept.n) * sizeof(double);
@@ -130,6 +132,7 @@ template <class R, bool MAX> static const char *reduce(const gpu_call *call) {
 }
 
 static const char *sum(const gpu_call *call) {
+    if (gpu_columns_takes(call)) return gpu_columns(call);
     return gpu_is_wide(call) ? reduce<double, false>(call) : reduce<float, false>(call);
 }
 
