@@ -20,9 +20,9 @@
 
 enum { Q = 1, K, V, O, LSE, G_O, DQ, DK, DV, SCALE, HIDDEN, KEEP, DELTA, SUM };
 
-#define LEAST_T 256 /* below, a plan costs more than it saves */
+#define LEAST_T 512 /* below, making a plan costs more than it saves: flash.cu */
 #define LEAST_HEAD 64
-#define MOST_HEAD 128
+#define MOST_HEAD 256
 #define MOST_SPACE (8ll << 30)  /* bytes of workspace, beyond which a plan is refused */
 #define MOST_SCORES (2ll << 30) /* bytes of dS; a batch that needs more goes in slices */
 
