@@ -60,7 +60,7 @@ template <int M, int N> __device__ __forceinline__ void hide(float (*c)[N / 8][4
 }
 
 /* Block (batch and head, rows of queries): the longest rows first. */
-template <int D, int M, int N, int WARPS>
+template <int D, int M, int N, int WARPS, bool KEEP>
 __global__ void __launch_bounds__(WARPS * 32) flash_forward(flash f, bf16 *o, float *lse) {
     constexpr int ROWS = 16 * M * WARPS, THREADS = WARPS * 32;
     extern __shared__ __align__(16) bf16 shared[];
@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(WARPS * 32) flash_forward(flash f, bf16 *o, fl
     int64_t q_at = ((int64_t)b * f.t_n * f.heads + h) * D;
     int64_t k_at = ((int64_t)b * f.s_n * f.groups + (int64_t)h * f.groups / f.heads) * D;
     float sum[M][D / 8][4] = {}, s[M][N / 8][4], peak[M][2], total[M][2] = {}, scale = f.scale * LOG2_E;
+    uint32_t left[D / 16][M][4];
 #pragma unroll
     for (int m = 0; m < M; m++) peak[m][0] = peak[m][1] = -INFINITY;
     flash_keys(f, first, min(f.t_n, first + ROWS) - 1, &from, &to);
@@ -82,7 +83,10 @@ __global__ void __launch_bounds__(WARPS * 32) flash_forward(flash f, bf16 *o, fl
         __syncthreads(); /* keys are there, and nobody reads the last values any more */
         flash_fetch<D, N, THREADS>(values, f.v + k_at, key_stride, at, f.s_n);
         copy_close();
-        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, keys);
+        if (KEEP && at == from)
+#pragma unroll
+            for (int d = 0; d < D; d += 16) flash_left<D, M>(left[d / 16], queries + (mine - first) * PITCH<D>, d);
+        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, KEEP ? left : NULL, keys);
         if (!flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1)) hide<M, N>(s, f, mine, at);
         soften<D, M, N>(s, sum, peak, total, scale);
         copy_wait<0>();
@@ -134,7 +138,7 @@ struct flash_slopes {
 };
 
 /* Block (batch and head, rows of queries): dq = scale sum over keys of ds k. */
-template <int D, int M, int N, int WARPS>
+template <int D, int M, int N, int WARPS, bool KEEP>
 __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, bf16 *dq) {
     constexpr int ROWS = 16 * M * WARPS, THREADS = WARPS * 32, TILE = N * PITCH<D>;
     extern __shared__ __align__(16) bf16 shared[];
@@ -145,6 +149,7 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, 
     int64_t q_at = ((int64_t)b * f.t_n * f.heads + h) * D;
     int64_t k_at = ((int64_t)b * f.s_n * f.groups + (int64_t)h * f.groups / f.heads) * D;
     float sum[M][D / 8][4] = {}, s[M][N / 8][4], ds[M][N / 8][4], peak[M][2], pull[M][2];
+    uint32_t left[D / 16][M][4], left_slopes[D / 16][M][4];
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
@@ -169,8 +174,14 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, 
         copy_close();
         copy_wait<1>();
         __syncthreads();
-        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, keys);
-        flash_product<D, M, N>(ds, slopes + (mine - first) * PITCH<D>, values);
+        if (KEEP && at == from)
+#pragma unroll
+            for (int d = 0; d < D; d += 16) {
+                flash_left<D, M>(left[d / 16], queries + (mine - first) * PITCH<D>, d);
+                flash_left<D, M>(left_slopes[d / 16], slopes + (mine - first) * PITCH<D>, d);
+            }
+        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, KEEP ? left : NULL, keys);
+        flash_product<D, M, N>(ds, slopes + (mine - first) * PITCH<D>, KEEP ? left_slopes : NULL, values);
         bool all = flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1);
 #pragma unroll
         for (int m = 0; m < M; m++)
@@ -234,8 +245,8 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dkv(flash f, flash_slopes g,
         copy_close();
         copy_wait<1>();
         __syncthreads();
-        flash_product<D, M, N>(p, keys + mine * PITCH<D>, queries);
-        flash_product<D, M, N>(ds, values + mine * PITCH<D>, slopes);
+        flash_product<D, M, N>(p, keys + mine * PITCH<D>, NULL, queries);
+        flash_product<D, M, N>(ds, values + mine * PITCH<D>, NULL, slopes);
         bool all = flash_sees_all(f, at, at + N - 1, first + mine, first + mine + 16 * M - 1);
 #pragma unroll
         for (int n = 0; n < N / 8; n++)
@@ -304,57 +315,71 @@ extern "C" bool gpu_flash_takes(const gpu_call *call) {
            call->in[1].shape.dims[1] < 4000000;
 }
 
-/* Launches KERNEL with its rows' and tiles' shared memory: own, tiles of N rows each, and extra bytes. */
-#define LAUNCH(KERNEL, D, M, N, WARPS, OWN, TILES, EXTRA, HEADS, ROWS, ...)                                         \
-    do {                                                                                                            \
-        auto kernel = KERNEL<D, M, N, WARPS>;                                                                       \
-        int bytes = ((OWN)*16 * (M) * (WARPS) + (TILES) * (N)) * PITCH<D> * (int)sizeof(bf16) + (EXTRA);            \
-        cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);       \
-        if (error != cudaSuccess) return cudaGetErrorString(error);                                                 \
-        dim3 grid((unsigned)(batch * (HEADS)), (unsigned)(((ROWS) + 16 * (M) * (WARPS)-1) / (16 * (M) * (WARPS)))); \
-        kernel<<<grid, (WARPS)*32, (size_t)bytes, call->stream>>>(__VA_ARGS__);                                     \
-    } while (0)
-
-extern "C" const char *gpu_flash(const gpu_call *call) {
-    flash f = flash_of(call);
-    int64_t batch = call->in[0].shape.dims[0];
-    bf16 *o = (bf16 *)call->out[0].data;
-    float *lse = (float *)call->out[1].data;
-    switch (call->in[0].shape.dims[3]) {
-    case 64:
-        LAUNCH(flash_forward, 64, 2, 64, 4, 1, 2, 0, f.heads, f.t_n, f, o, lse);
-        break;
-    case 96:
-        LAUNCH(flash_forward, 96, 2, 64, 4, 1, 2, 0, f.heads, f.t_n, f, o, lse);
-        break;
-    default:
-        LAUNCH(flash_forward, 128, 2, 64, 4, 1, 2, 0, f.heads, f.t_n, f, o, lse);
-    }
+/* A block for every `rows` of n, times `count`; `tiled` rows of D in shared memory, and extra bytes. */
+template <class K, class... A>
+static const char *launch(const gpu_call *call, K kernel, int64_t count, int n, int rows, int warps, int tiled, int d,
+                          int extra, A... arguments) {
+    int bytes = tiled * (d + 8) * (int)sizeof(bf16) + extra;
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    dim3 grid((unsigned)count, (unsigned)((n + rows - 1) / rows));
+    kernel<<<grid, warps * 32, (size_t)bytes, call->stream>>>(arguments...);
     return gpu_launched();
 }
 
-/* M, N, WARPS of the two kernels: as many rows of a warp as registers hold */
-template <int D, int QM, int QN, int KM, int KN, int KWARPS>
-static const char *backward(const gpu_call *call, const flash &f, const flash_slopes &g, float *delta) {
-    int64_t batch = call->in[0].shape.dims[0], n = batch * f.t_n * f.heads;
-    bf16 *dq = (bf16 *)call->out[0].data, *dk = (bf16 *)call->out[1].data, *dv = (bf16 *)call->out[2].data;
-    flash_delta<D><<<(unsigned)((n * 8 + 255) / 256), 256, 0, call->stream>>>(delta, (const bf16 *)call->in[3].data,
-                                                                              g.g_o, n, f.t_n, f.heads);
-    LAUNCH(flash_dq, D, QM, QN, 4, 2, 4, 0, f.heads, f.t_n, f, g, dq);
-    LAUNCH(flash_dkv, D, KM, KN, KWARPS, 2, 4, 4 * KN * (int)sizeof(float), f.groups, f.s_n, f, g, dk, dv);
+template <int D, int M, int N, bool KEEP> static const char *forward(const gpu_call *call, const flash &f) {
+    constexpr int WARPS = 4, ROWS = 16 * M * WARPS;
+    return launch(call, flash_forward<D, M, N, WARPS, KEEP>, call->in[0].shape.dims[0] * f.heads, f.t_n, ROWS, WARPS,
+                  ROWS + 2 * N, D, 0, f, (bf16 *)call->out[0].data, (float *)call->out[1].data);
+}
+
+extern "C" const char *gpu_flash(const gpu_call *call) {
+    flash f = flash_of(call);
+    switch (call->in[0].shape.dims[3]) {
+    case 64:
+        return forward<64, 2, 64, true>(call, f);
+    case 96:
+        return forward<96, 2, 64, false>(call, f);
+    default:
+        return forward<128, 2, 64, false>(call, f);
+    }
+}
+
+template <int D, int M, int N, bool KEEP>
+static const char *queries_backward(const gpu_call *call, const flash &f, const flash_slopes &g) {
+    constexpr int WARPS = 4, ROWS = 16 * M * WARPS;
+    return launch(call, flash_dq<D, M, N, WARPS, KEEP>, call->in[0].shape.dims[0] * f.heads, f.t_n, ROWS, WARPS,
+                  2 * ROWS + 4 * N, D, 0, f, g, (bf16 *)call->out[0].data);
+}
+
+template <int D, int M, int N, int WARPS>
+static const char *keys_backward(const gpu_call *call, const flash &f, const flash_slopes &g) {
+    constexpr int ROWS = 16 * M * WARPS;
+    return launch(call, flash_dkv<D, M, N, WARPS>, call->in[0].shape.dims[0] * f.groups, f.s_n, ROWS, WARPS,
+                  2 * ROWS + 4 * N, D, 4 * N * (int)sizeof(float), f, g, (bf16 *)call->out[1].data,
+                  (bf16 *)call->out[2].data);
+}
+
+template <int D> static const char *deltas(const gpu_call *call, const flash &f, const flash_slopes &g) {
+    int64_t n = call->in[0].shape.dims[0] * f.t_n * f.heads;
+    flash_delta<D><<<(unsigned)((n * 8 + 255) / 256), 256, 0, call->stream>>>(
+        (float *)call->workspace, (const bf16 *)call->in[3].data, g.g_o, n, f.t_n, f.heads);
     return gpu_launched();
 }
 
 extern "C" const char *gpu_flash_backward(const gpu_call *call) {
     flash f = flash_of(call);
-    float *delta = (float *)call->workspace;
-    flash_slopes g = {(const bf16 *)call->in[5].data, (const float *)call->in[4].data, delta};
-    switch (call->in[0].shape.dims[3]) {
-    case 64:
-        return backward<64, 2, 64, 2, 32, 4>(call, f, g, delta);
-    case 96:
-        return backward<96, 2, 32, 1, 64, 8>(call, f, g, delta);
-    default:
-        return backward<128, 2, 32, 1, 64, 8>(call, f, g, delta);
-    }
+    flash_slopes g = {(const bf16 *)call->in[5].data, (const float *)call->in[4].data, (const float *)call->workspace};
+    int64_t d = call->in[0].shape.dims[3];
+    const char *why = d == 64 ? deltas<64>(call, f, g) : d == 96 ? deltas<96>(call, f, g) : deltas<128>(call, f, g);
+    /* as many rows of a warp as registers hold */
+    if (!why)
+        why = d == 64   ? queries_backward<64, 2, 32, true>(call, f, g)
+              : d == 96 ? queries_backward<96, 2, 32, false>(call, f, g)
+                        : queries_backward<128, 2, 32, false>(call, f, g);
+    if (!why)
+        why = d == 64   ? keys_backward<64, 2, 32, 4>(call, f, g)
+              : d == 96 ? keys_backward<96, 1, 64, 8>(call, f, g)
+                        : keys_backward<128, 1, 64, 8>(call, f, g);
+    return why;
 }

@@ -65,9 +65,18 @@ __device__ __forceinline__ void flash_fetch(bf16 *to, const bf16 *x, int64_t str
     }
 }
 
-/* c[16 M x N] = a b' of tiles a[16 M x D], b[N x D]; c as M x N/8 fragments */
+/* Left operands of a tile a[16 M x D]: step d / 16 of a product over D. */
+template <int D, int M> __device__ __forceinline__ void flash_left(uint32_t (*left)[4], const bf16 *a, int d) {
+    int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int m = 0; m < M; m++) load_matrices(left[m], a + (m * 16 + lane % 16) * PITCH<D> + d + lane / 16 * 8);
+}
+
+/* c[16 M x N] = a b' of tiles a[16 M x D], b[N x D]; c as M x N/8 fragments. kept: all left operands of a, which costs
+   4 M D / 16 registers and saves shared memory's time; NULL: they are loaded here. */
 template <int D, int M, int N>
-__device__ __forceinline__ void flash_product(float (*c)[N / 8][4], const bf16 *a, const bf16 *b) {
+__device__ __forceinline__ void flash_product(float (*c)[N / 8][4], const bf16 *a, const uint32_t (*kept)[M][4],
+                                              const bf16 *b) {
     int lane = threadIdx.x & 31;
 #pragma unroll
     for (int m = 0; m < M; m++)
@@ -77,16 +86,16 @@ __device__ __forceinline__ void flash_product(float (*c)[N / 8][4], const bf16 *
             for (int e = 0; e < 4; e++) c[m][n][e] = 0;
 #pragma unroll
     for (int d = 0; d < D; d += 16) {
-        uint32_t left[M][4], right[4];
-#pragma unroll
-        for (int m = 0; m < M; m++) load_matrices(left[m], a + (m * 16 + lane % 16) * PITCH<D> + d + lane / 16 * 8);
+        uint32_t loaded[M][4], right[4];
+        if (!kept) flash_left<D, M>(loaded, a, d);
 #pragma unroll
         for (int n = 0; n < N; n += 16) {
             load_matrices(right, b + (n + lane / 16 * 8 + lane % 8) * PITCH<D> + d + lane / 8 % 2 * 8);
 #pragma unroll
             for (int m = 0; m < M; m++) {
-                multiply_k16(c[m][n / 8], left[m], right[0], right[1]);
-                multiply_k16(c[m][n / 8 + 1], left[m], right[2], right[3]);
+                const uint32_t *left = kept ? kept[d / 16][m] : loaded[m];
+                multiply_k16(c[m][n / 8], left, right[0], right[1]);
+                multiply_k16(c[m][n / 8 + 1], left, right[2], right[3]);
             }
         }
     }
