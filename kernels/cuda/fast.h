@@ -39,6 +39,10 @@ const char *gpu_flash_backward(const gpu_call *call);
 bool gpu_columns_takes(const gpu_call *call);
 const char *gpu_columns(const gpu_call *call);
 size_t gpu_columns_workspace(const gpu_call *call);
+/* sums.cu: SCATTER_ADD of 512 rows or more into at most 64. */
+bool gpu_scatter_takes(const gpu_call *call);
+const char *gpu_scatter(const gpu_call *call);
+size_t gpu_scatter_workspace(const gpu_call *call);
 
 #ifdef __cplusplus
 }

@@ -214,7 +214,12 @@ template <class R> static const char *scatter_add_as(const gpu_call *call) {
     return gpu_launched();
 }
 
+static size_t scatter_add_workspace(const gpu_call *call) {
+    return gpu_scatter_takes(call) ? gpu_scatter_workspace(call) : 0;
+}
+
 static const char *scatter_add(const gpu_call *call) {
+    if (gpu_scatter_takes(call)) return gpu_scatter(call);
     return call->out[0].dtype == AIRA_F64 || call->out[0].dtype == AIRA_I32 ? scatter_add_as<double>(call)
                                                                             : scatter_add_as<float>(call);
 }
@@ -299,7 +304,7 @@ static const char *argsort(const gpu_call *call) {
 extern "C" const gpu_kernel gpu_reduce_kernels[] = {{AIRA_OP_SUM, sum, reduce_workspace},
                                                     {AIRA_OP_MAX_REDUCE, largest, reduce_workspace},
                                                     {AIRA_OP_CUMSUM, cumsum, NULL},
-                                                    {AIRA_OP_SCATTER_ADD, scatter_add, NULL},
+                                                    {AIRA_OP_SCATTER_ADD, scatter_add, scatter_add_workspace},
                                                     {AIRA_OP_SCATTER_LAST, scatter_last, NULL},
                                                     {AIRA_OP_TOP_K, top_k, NULL},
                                                     {AIRA_OP_ARGSORT, argsort, NULL},

@@ -97,6 +97,57 @@ const char *gpu_join_partials(const gpu_view *to, const float *partial, int64_t 
     return gpu_launched();
 }
 
+/* --- rows by index -------------------------------------------------------------------------------------------------
+ */
+
+#define ROWS 128 /* of a block */
+#define AHEAD 8
+#define MOST_ROWS 64 /* of the result */
+
+/* partial[chunk][v, c] = sum over the chunk's rows k with index[k] == v, in order of k. A block owns 128 columns. */
+__global__ void __launch_bounds__(128)
+    scatter_chunks(float *partial, const int32_t *index, elements rows, int64_t n, int v_n, int width) {
+    extern __shared__ float sums[]; /* [v_n][128] */
+    int c = blockIdx.y * 128 + threadIdx.x;
+    int64_t first = (int64_t)blockIdx.x * ROWS, end = min(n, first + ROWS);
+    for (int v = 0; v < v_n; v++) sums[v * 128 + threadIdx.x] = 0;
+    for (int64_t k = first; k < end; k += AHEAD) {
+        float x[AHEAD];
+        int32_t v[AHEAD];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            v[j] = k + j < end ? index[k + j] : -1;
+            x[j] = k + j < end && c < width ? load<float>(rows, (k + j) * width + c) : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+            if (v[j] >= 0 && v[j] < v_n) sums[v[j] * 128 + threadIdx.x] += x[j];
+    }
+    if (c >= width) return;
+    for (int v = 0; v < v_n; v++) partial[((int64_t)blockIdx.x * v_n + v) * width + c] = sums[v * 128 + threadIdx.x];
+}
+
+bool gpu_scatter_takes(const gpu_call *call) {
+    const aira_shape *s = &call->out[0].shape;
+    const gpu_view *x = &call->in[1];
+    return s->dims[0] <= MOST_ROWS && call->in[0].n >= 4 * ROWS && call->in[0].n <= (int64_t)ROWS * INT32_MAX &&
+           (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16) && call->out[0].n > 0 && call->out[0].n < INT32_MAX &&
+           (call->out[0].dtype == AIRA_F32 || call->out[0].dtype == AIRA_BF16);
+}
+
+size_t gpu_scatter_workspace(const gpu_call *call) {
+    return (size_t)((call->in[0].n + ROWS - 1) / ROWS * call->out[0].n) * sizeof(float);
+}
+
+const char *gpu_scatter(const gpu_call *call) {
+    int64_t n = call->in[0].n, chunks = (n + ROWS - 1) / ROWS, width = call->out[0].n / call->out[0].shape.dims[0];
+    int v_n = (int)call->out[0].shape.dims[0];
+    dim3 grid((unsigned)chunks, (unsigned)((width + 127) / 128));
+    scatter_chunks<<<grid, 128, (size_t)v_n * 128 * sizeof(float), call->stream>>>(
+        (float *)call->workspace, (const int32_t *)call->in[0].data, of(call->in[1]), n, v_n, (int)width);
+    return gpu_join_partials(&call->out[0], (const float *)call->workspace, chunks, call->out[0].n, call->stream);
+}
+
 /* --- whole tensors, many at once
  * -------------------------------------------------------------------------------------- */
 
