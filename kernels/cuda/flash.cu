@@ -8,7 +8,7 @@
  * Work in powers of two: p = 2^(score * scale * log2 e - peak).
  */
 #include "fast.h"
-#include "flash.cuh"
+#include "flash_tiles.cuh"
 
 /* --- forward --------------------------------------------------------------------------------------------------------
  */
@@ -60,40 +60,47 @@ template <int M, int N> __device__ __forceinline__ void hide(float (*c)[N / 8][4
 }
 
 /* Block (batch and head, rows of queries): the longest rows first. */
-template <int D, int M, int N, int WARPS, bool KEEP>
-__global__ void __launch_bounds__(WARPS * 32) flash_forward(flash f, bf16 *o, float *lse) {
-    constexpr int ROWS = 16 * M * WARPS, THREADS = WARPS * 32;
-    extern __shared__ __align__(16) bf16 shared[];
-    bf16 *queries = shared, *keys = queries + ROWS * PITCH<D>, *values = keys + N * PITCH<D>;
+template <class T> __global__ void __launch_bounds__(T::THREADS) flash_forward(flash f, bf16 *o, float *lse) {
+    constexpr int D = T::D, M = T::M, N = T::N, ROWS = T::ROWS;
+    extern __shared__ __align__(1024) bf16 shared[];
+    bf16 *queries = shared, *keys = queries + ROWS * T::PITCH, *values = keys + N * T::PITCH;
     int h = blockIdx.x % f.heads, b = blockIdx.x / f.heads, first = (gridDim.y - 1 - blockIdx.y) * ROWS, from, to;
     int mine = first + (threadIdx.x / 32) * 16 * M, lane = threadIdx.x & 31;
+    int unit = first + (mine - first) / T::UNIT * T::UNIT;
     int64_t stride = (int64_t)f.heads * D, key_stride = (int64_t)f.groups * D;
     int64_t q_at = ((int64_t)b * f.t_n * f.heads + h) * D;
     int64_t k_at = ((int64_t)b * f.s_n * f.groups + (int64_t)h * f.groups / f.heads) * D;
     float sum[M][D / 8][4] = {}, s[M][N / 8][4], peak[M][2], total[M][2] = {}, scale = f.scale * LOG2_E;
-    uint32_t left[D / 16][M][4];
+    typename T::left left;
 #pragma unroll
     for (int m = 0; m < M; m++) peak[m][0] = peak[m][1] = -INFINITY;
     flash_keys(f, first, min(f.t_n, first + ROWS) - 1, &from, &to);
-    flash_fetch<D, ROWS, THREADS>(queries, f.q + q_at, stride, first, f.t_n);
-    flash_fetch<D, N, THREADS>(keys, f.k + k_at, key_stride, from, f.s_n);
+    T::template fetch<ROWS>(queries, f.q + q_at, stride, first, f.t_n);
+    T::template fetch<N>(keys, f.k + k_at, key_stride, from, f.s_n);
     copy_close();
     for (int at = from; at < to; at += N) {
         copy_wait<0>();
+        T::arrived();
         __syncthreads(); /* keys are there, and nobody reads the last values any more */
-        flash_fetch<D, N, THREADS>(values, f.v + k_at, key_stride, at, f.s_n);
+        T::template fetch<N>(values, f.v + k_at, key_stride, at, f.s_n);
         copy_close();
-        if (KEEP && at == from)
-#pragma unroll
-            for (int d = 0; d < D; d += 16) flash_left<D, M>(left[d / 16], queries + (mine - first) * PITCH<D>, d);
-        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, KEEP ? left : NULL, keys);
-        if (!flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1)) hide<M, N>(s, f, mine, at);
-        soften<D, M, N>(s, sum, peak, total, scale);
+        bool ahead = f.causal && at > unit + T::UNIT - 1; /* nothing to see for these rows */
+        if (at == from) T::keep(left, queries, mine - first);
+        if (!ahead) {
+            T::product(s, left, queries, mine - first, keys);
+            T::finish(s);
+            if (!flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1)) hide<M, N>(s, f, mine, at);
+            soften<D, M, N>(s, sum, peak, total, scale);
+        }
         copy_wait<0>();
+        T::arrived();
         __syncthreads(); /* values are there, and nobody reads these keys any more */
-        if (at + N < to) flash_fetch<D, N, THREADS>(keys, f.k + k_at, key_stride, at + N, f.s_n);
+        if (at + N < to) T::template fetch<N>(keys, f.k + k_at, key_stride, at + N, f.s_n);
         copy_close();
-        flash_accumulate<D, M, N>(sum, s, values);
+        if (!ahead) {
+            T::accumulate(sum, s, values);
+            T::finish(sum);
+        }
     }
     copy_wait<0>();
 #pragma unroll
@@ -138,18 +145,18 @@ struct flash_slopes {
 };
 
 /* Block (batch and head, rows of queries): dq = scale sum over keys of ds k. */
-template <int D, int M, int N, int WARPS, bool KEEP>
-__global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, bf16 *dq) {
-    constexpr int ROWS = 16 * M * WARPS, THREADS = WARPS * 32, TILE = N * PITCH<D>;
-    extern __shared__ __align__(16) bf16 shared[];
-    bf16 *queries = shared, *slopes = queries + ROWS * PITCH<D>, *tiles = slopes + ROWS * PITCH<D>; /* k, v, k, v */
+template <class T> __global__ void __launch_bounds__(T::THREADS) flash_dq(flash f, flash_slopes g, bf16 *dq) {
+    constexpr int D = T::D, M = T::M, N = T::N, ROWS = T::ROWS, TILE = N * T::PITCH;
+    extern __shared__ __align__(1024) bf16 shared[];
+    bf16 *queries = shared, *slopes = queries + ROWS * T::PITCH, *tiles = slopes + ROWS * T::PITCH; /* k, v, k, v */
     int h = blockIdx.x % f.heads, b = blockIdx.x / f.heads, first = (gridDim.y - 1 - blockIdx.y) * ROWS, from, to;
     int mine = first + (threadIdx.x / 32) * 16 * M, lane = threadIdx.x & 31;
+    int unit = first + (mine - first) / T::UNIT * T::UNIT;
     int64_t stride = (int64_t)f.heads * D, key_stride = (int64_t)f.groups * D;
     int64_t q_at = ((int64_t)b * f.t_n * f.heads + h) * D;
     int64_t k_at = ((int64_t)b * f.s_n * f.groups + (int64_t)h * f.groups / f.heads) * D;
     float sum[M][D / 8][4] = {}, s[M][N / 8][4], ds[M][N / 8][4], peak[M][2], pull[M][2];
-    uint32_t left[D / 16][M][4], left_slopes[D / 16][M][4];
+    typename T::left left, left_slopes;
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
@@ -160,41 +167,45 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, 
             pull[m][half] = t < f.t_n ? g.delta[at] : 0;
         }
     flash_keys(f, first, min(f.t_n, first + ROWS) - 1, &from, &to);
-    flash_fetch<D, ROWS, THREADS>(queries, f.q + q_at, stride, first, f.t_n);
-    flash_fetch<D, ROWS, THREADS>(slopes, g.g_o + q_at, stride, first, f.t_n);
-    flash_fetch<D, N, THREADS>(tiles, f.k + k_at, key_stride, from, f.s_n);
-    flash_fetch<D, N, THREADS>(tiles + TILE, f.v + k_at, key_stride, from, f.s_n);
+    T::template fetch<ROWS>(queries, f.q + q_at, stride, first, f.t_n);
+    T::template fetch<ROWS>(slopes, g.g_o + q_at, stride, first, f.t_n);
+    T::template fetch<N>(tiles, f.k + k_at, key_stride, from, f.s_n);
+    T::template fetch<N>(tiles + TILE, f.v + k_at, key_stride, from, f.s_n);
     copy_close();
     for (int at = from, turn = 0; at < to; at += N, turn ^= 1) {
         bf16 *keys = tiles + turn * 2 * TILE, *values = keys + TILE, *next = tiles + (turn ^ 1) * 2 * TILE;
         if (at + N < to) {
-            flash_fetch<D, N, THREADS>(next, f.k + k_at, key_stride, at + N, f.s_n);
-            flash_fetch<D, N, THREADS>(next + TILE, f.v + k_at, key_stride, at + N, f.s_n);
+            T::template fetch<N>(next, f.k + k_at, key_stride, at + N, f.s_n);
+            T::template fetch<N>(next + TILE, f.v + k_at, key_stride, at + N, f.s_n);
         }
         copy_close();
         copy_wait<1>();
+        T::arrived();
         __syncthreads();
-        if (KEEP && at == from)
+        if (at == from) {
+            T::keep(left, queries, mine - first);
+            T::keep(left_slopes, slopes, mine - first);
+        }
+        if (!f.causal || at <= unit + T::UNIT - 1) {
+            T::product(s, left, queries, mine - first, keys);
+            T::product(ds, left_slopes, slopes, mine - first, values);
+            T::finish(s);
+            T::finish(ds);
+            bool all = flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1);
 #pragma unroll
-            for (int d = 0; d < D; d += 16) {
-                flash_left<D, M>(left[d / 16], queries + (mine - first) * PITCH<D>, d);
-                flash_left<D, M>(left_slopes[d / 16], slopes + (mine - first) * PITCH<D>, d);
-            }
-        flash_product<D, M, N>(s, queries + (mine - first) * PITCH<D>, KEEP ? left : NULL, keys);
-        flash_product<D, M, N>(ds, slopes + (mine - first) * PITCH<D>, KEEP ? left_slopes : NULL, values);
-        bool all = flash_sees_all(f, mine, mine + 16 * M - 1, at, at + N - 1);
+            for (int m = 0; m < M; m++)
 #pragma unroll
-        for (int m = 0; m < M; m++)
+                for (int n = 0; n < N / 8; n++)
 #pragma unroll
-            for (int n = 0; n < N / 8; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    float p = power_of_2(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
-                    bool seen = all ||
-                                flash_sees(f, mine + m * 16 + e / 2 * 8 + lane / 4, at + n * 8 + lane % 4 * 2 + e % 2);
-                    ds[m][n][e] = seen ? p * (ds[m][n][e] - pull[m][e / 2]) : 0;
-                }
-        flash_accumulate<D, M, N>(sum, ds, keys);
+                    for (int e = 0; e < 4; e++) {
+                        float p = power_of_2(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
+                        bool seen = all || flash_sees(f, mine + m * 16 + e / 2 * 8 + lane / 4,
+                                                      at + n * 8 + lane % 4 * 2 + e % 2);
+                        ds[m][n][e] = seen ? p * (ds[m][n][e] - pull[m][e / 2]) : 0;
+                    }
+            T::accumulate(sum, ds, keys);
+            T::finish(sum);
+        }
         __syncthreads(); /* before the next turn overwrites this one's tiles */
     }
     copy_wait<0>();
@@ -204,14 +215,15 @@ __global__ void __launch_bounds__(WARPS * 32) flash_dq(flash f, flash_slopes g, 
 }
 
 /* Tile i of those that a block of keys walks through: the query tiles of one head of its group after the other's. */
-template <int D, int N, int THREADS>
+template <class T>
 __device__ __forceinline__ void fetch_queries(bf16 *tile, float *rows, const flash &f, const flash_slopes &g, int b,
                                               int h, int at) {
-    int64_t stride = (int64_t)f.heads * D, q_at = ((int64_t)b * f.t_n * f.heads + h) * D;
+    constexpr int N = T::N;
+    int64_t stride = (int64_t)f.heads * T::D, q_at = ((int64_t)b * f.t_n * f.heads + h) * T::D;
     int64_t row_at = ((int64_t)b * f.heads + h) * f.t_n + at;
-    flash_fetch<D, N, THREADS>(tile, f.q + q_at, stride, at, f.t_n);
-    flash_fetch<D, N, THREADS>(tile + N * PITCH<D>, g.g_o + q_at, stride, at, f.t_n);
-    for (int i = threadIdx.x; i < 2 * N; i += THREADS) {
+    T::template fetch<N>(tile, f.q + q_at, stride, at, f.t_n);
+    T::template fetch<N>(tile + N * T::PITCH, g.g_o + q_at, stride, at, f.t_n);
+    for (int i = threadIdx.x; i < 2 * N; i += T::THREADS) {
         bool there = at + i % N < f.t_n;
         copy_4(rows + i, (i < N ? g.lse : g.delta) + (there ? row_at + i % N : 0), there);
     }
@@ -219,50 +231,59 @@ __device__ __forceinline__ void fetch_queries(bf16 *tile, float *rows, const fla
 
 /* Block (batch and key head, rows of keys): dv = sum over queries of p do, dk = scale sum of ds q. Scores stand
    transposed, keys by queries, so that they are left operands as they are. */
-template <int D, int M, int N, int WARPS>
-__global__ void __launch_bounds__(WARPS * 32) flash_dkv(flash f, flash_slopes g, bf16 *dk, bf16 *dv) {
-    constexpr int ROWS = 16 * M * WARPS, THREADS = WARPS * 32, TILE = N * PITCH<D>;
-    extern __shared__ __align__(16) bf16 shared[];
-    bf16 *keys = shared, *values = keys + ROWS * PITCH<D>, *tiles = values + ROWS * PITCH<D>; /* q, do, q, do */
+template <class T>
+__global__ void __launch_bounds__(T::THREADS) flash_dkv(flash f, flash_slopes g, bf16 *dk, bf16 *dv) {
+    constexpr int D = T::D, M = T::M, N = T::N, ROWS = T::ROWS, TILE = N * T::PITCH;
+    extern __shared__ __align__(1024) bf16 shared[];
+    bf16 *keys = shared, *values = keys + ROWS * T::PITCH, *tiles = values + ROWS * T::PITCH; /* q, do, q, do */
     float *rows = (float *)(tiles + 4 * TILE); /* lse, delta, lse, delta */
     int group = blockIdx.x % f.groups, b = blockIdx.x / f.groups, first = blockIdx.y * ROWS, from, to;
     int mine = (threadIdx.x / 32) * 16 * M, lane = threadIdx.x & 31, per_group = f.heads / f.groups;
+    int unit = mine / T::UNIT * T::UNIT;
     int64_t stride = (int64_t)f.groups * D, k_at = ((int64_t)b * f.s_n * f.groups + group) * D;
     float k_sum[M][D / 8][4] = {}, v_sum[M][D / 8][4] = {}, p[M][N / 8][4], ds[M][N / 8][4], scale[M][2];
+    typename T::left none; /* registers hold the sums */
     flash_queries(f, first, min(f.s_n, first + ROWS) - 1, &from, &to);
     int per_head = to > from ? (to - from + N - 1) / N : 0, n_tiles = per_head * per_group;
-    flash_fetch<D, ROWS, THREADS>(keys, f.k + k_at, stride, first, f.s_n);
-    flash_fetch<D, ROWS, THREADS>(values, f.v + k_at, stride, first, f.s_n);
-    if (n_tiles) fetch_queries<D, N, THREADS>(tiles, rows, f, g, b, group * per_group, from);
+    T::template fetch<ROWS>(keys, f.k + k_at, stride, first, f.s_n);
+    T::template fetch<ROWS>(values, f.v + k_at, stride, first, f.s_n);
+    if (n_tiles) fetch_queries<T>(tiles, rows, f, g, b, group * per_group, from);
     copy_close();
     for (int i = 0; i < n_tiles; i++) {
         bf16 *queries = tiles + i % 2 * 2 * TILE, *slopes = queries + TILE;
         const float *peak = rows + i % 2 * 2 * N, *pull = peak + N;
         int at = from + i % per_head * N, next = i + 1;
         if (next < n_tiles)
-            fetch_queries<D, N, THREADS>(tiles + next % 2 * 2 * TILE, rows + next % 2 * 2 * N, f, g, b,
-                                         group * per_group + next / per_head, from + next % per_head * N);
+            fetch_queries<T>(tiles + next % 2 * 2 * TILE, rows + next % 2 * 2 * N, f, g, b,
+                             group * per_group + next / per_head, from + next % per_head * N);
         copy_close();
         copy_wait<1>();
+        T::arrived();
         __syncthreads();
-        flash_product<D, M, N>(p, keys + mine * PITCH<D>, NULL, queries);
-        flash_product<D, M, N>(ds, values + mine * PITCH<D>, NULL, slopes);
-        bool all = flash_sees_all(f, at, at + N - 1, first + mine, first + mine + 16 * M - 1);
+        if (!f.causal || at + N - 1 >= first + unit) {
+            T::product(p, none, keys, mine, queries);
+            T::product(ds, none, values, mine, slopes);
+            T::finish(p);
+            T::finish(ds);
+            bool all = flash_sees_all(f, at, at + N - 1, first + mine, first + mine + 16 * M - 1);
 #pragma unroll
-        for (int n = 0; n < N / 8; n++)
+            for (int n = 0; n < N / 8; n++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int column = n * 8 + lane % 4 * 2 + e % 2;
-                float base = peak[column] * LOG2_E, less = pull[column];
+                for (int e = 0; e < 4; e++) {
+                    int column = n * 8 + lane % 4 * 2 + e % 2;
+                    float base = peak[column] * LOG2_E, less = pull[column];
 #pragma unroll
-                for (int m = 0; m < M; m++) {
-                    bool seen = all || flash_sees(f, at + column, first + mine + m * 16 + e / 2 * 8 + lane / 4);
-                    p[m][n][e] = seen ? power_of_2(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
-                    ds[m][n][e] = seen ? p[m][n][e] * (ds[m][n][e] - less) : 0;
+                    for (int m = 0; m < M; m++) {
+                        bool seen = all || flash_sees(f, at + column, first + mine + m * 16 + e / 2 * 8 + lane / 4);
+                        p[m][n][e] = seen ? power_of_2(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
+                        ds[m][n][e] = seen ? p[m][n][e] * (ds[m][n][e] - less) : 0;
+                    }
                 }
-            }
-        flash_accumulate<D, M, N>(v_sum, p, slopes);
-        flash_accumulate<D, M, N>(k_sum, ds, queries);
+            T::accumulate(v_sum, p, slopes);
+            T::accumulate(k_sum, ds, queries);
+            T::finish(v_sum);
+            T::finish(k_sum);
+        }
         __syncthreads(); /* before the next turn overwrites this one's tiles */
     }
     copy_wait<0>();
@@ -315,71 +336,66 @@ extern "C" bool gpu_flash_takes(const gpu_call *call) {
            call->in[1].shape.dims[1] < 4000000;
 }
 
-/* A block for every `rows` of n, times `count`; `tiled` rows of D in shared memory, and extra bytes. */
-template <class K, class... A>
-static const char *launch(const gpu_call *call, K kernel, int64_t count, int n, int rows, int warps, int tiled, int d,
-                          int extra, A... arguments) {
-    int bytes = tiled * (d + 8) * (int)sizeof(bf16) + extra;
+/* A block of T for every T::ROWS of n rows, times `count`; `tiled` rows of shared memory, and extra bytes. */
+template <class T, class K, class... A>
+static const char *launch(const gpu_call *call, K kernel, int64_t count, int n, int tiled, int extra, A... arguments) {
+    int bytes = tiled * T::PITCH * (int)sizeof(bf16) + extra;
     cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    dim3 grid((unsigned)count, (unsigned)((n + rows - 1) / rows));
-    kernel<<<grid, warps * 32, (size_t)bytes, call->stream>>>(arguments...);
+    dim3 grid((unsigned)count, (unsigned)((n + T::ROWS - 1) / T::ROWS));
+    kernel<<<grid, T::THREADS, (size_t)bytes, call->stream>>>(arguments...);
     return gpu_launched();
 }
 
-template <int D, int M, int N, bool KEEP> static const char *forward(const gpu_call *call, const flash &f) {
-    constexpr int WARPS = 4, ROWS = 16 * M * WARPS;
-    return launch(call, flash_forward<D, M, N, WARPS, KEEP>, call->in[0].shape.dims[0] * f.heads, f.t_n, ROWS, WARPS,
-                  ROWS + 2 * N, D, 0, f, (bf16 *)call->out[0].data, (float *)call->out[1].data);
-}
-
-extern "C" const char *gpu_flash(const gpu_call *call) {
+template <class T> static const char *forward(const gpu_call *call) {
     flash f = flash_of(call);
-    switch (call->in[0].shape.dims[3]) {
-    case 64:
-        return forward<64, 2, 64, true>(call, f);
-    case 96:
-        return forward<96, 2, 64, false>(call, f);
-    default:
-        return forward<128, 2, 64, false>(call, f);
-    }
+    return launch<T>(call, flash_forward<T>, call->in[0].shape.dims[0] * f.heads, f.t_n, T::ROWS + 2 * T::N, 0, f,
+                     (bf16 *)call->out[0].data, (float *)call->out[1].data);
 }
 
-template <int D, int M, int N, bool KEEP>
-static const char *queries_backward(const gpu_call *call, const flash &f, const flash_slopes &g) {
-    constexpr int WARPS = 4, ROWS = 16 * M * WARPS;
-    return launch(call, flash_dq<D, M, N, WARPS, KEEP>, call->in[0].shape.dims[0] * f.heads, f.t_n, ROWS, WARPS,
-                  2 * ROWS + 4 * N, D, 0, f, g, (bf16 *)call->out[0].data);
-}
-
-template <int D, int M, int N, int WARPS>
-static const char *keys_backward(const gpu_call *call, const flash &f, const flash_slopes &g) {
-    constexpr int ROWS = 16 * M * WARPS;
-    return launch(call, flash_dkv<D, M, N, WARPS>, call->in[0].shape.dims[0] * f.groups, f.s_n, ROWS, WARPS,
-                  2 * ROWS + 4 * N, D, 4 * N * (int)sizeof(float), f, g, (bf16 *)call->out[1].data,
-                  (bf16 *)call->out[2].data);
-}
-
-template <int D> static const char *deltas(const gpu_call *call, const flash &f, const flash_slopes &g) {
-    int64_t n = call->in[0].shape.dims[0] * f.t_n * f.heads;
-    flash_delta<D><<<(unsigned)((n * 8 + 255) / 256), 256, 0, call->stream>>>(
+/* Q for the kernel that owns queries, K for the one that owns keys. */
+template <class Q, class K> static const char *backward(const gpu_call *call) {
+    flash f = flash_of(call);
+    flash_slopes g = {(const bf16 *)call->in[5].data, (const float *)call->in[4].data, (const float *)call->workspace};
+    bf16 *dq = (bf16 *)call->out[0].data, *dk = (bf16 *)call->out[1].data, *dv = (bf16 *)call->out[2].data;
+    int64_t batch = call->in[0].shape.dims[0], n = batch * f.t_n * f.heads;
+    flash_delta<Q::D><<<(unsigned)((n * 8 + 255) / 256), 256, 0, call->stream>>>(
         (float *)call->workspace, (const bf16 *)call->in[3].data, g.g_o, n, f.t_n, f.heads);
-    return gpu_launched();
+    const char *why = gpu_launched();
+    if (!why) why = launch<Q>(call, flash_dq<Q>, batch * f.heads, f.t_n, 2 * Q::ROWS + 4 * Q::N, 0, f, g, dq);
+    if (!why)
+        why = launch<K>(call, flash_dkv<K>, batch * f.groups, f.s_n, 2 * K::ROWS + 4 * K::N,
+                        4 * K::N * (int)sizeof(float), f, g, dk, dv);
+    return why;
+}
+
+/* Is there code for groups of warps, and a GPU that runs it? */
+static bool has_groups() {
+#ifdef AIRA_CUDA_90A
+    int gpu = 0, major = 0;
+    return cudaGetDevice(&gpu) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
+#else
+    return false;
+#endif
+}
+
+/* How many rows a warp owns: as many as its registers hold. */
+extern "C" const char *gpu_flash(const gpu_call *call) {
+    int64_t d = call->in[0].shape.dims[3];
+    bool groups = has_groups();
+    if (d == 96) return forward<warp_tiles<96, 2, 64, 4, false>>(call);
+    if (d == 64) return groups ? forward<group_tiles<64, 12>>(call) : forward<warp_tiles<64, 2, 64, 4, true>>(call);
+    return groups ? forward<group_tiles<128, 12>>(call) : forward<warp_tiles<128, 2, 64, 4, false>>(call);
 }
 
 extern "C" const char *gpu_flash_backward(const gpu_call *call) {
-    flash f = flash_of(call);
-    flash_slopes g = {(const bf16 *)call->in[5].data, (const float *)call->in[4].data, (const float *)call->workspace};
     int64_t d = call->in[0].shape.dims[3];
-    const char *why = d == 64 ? deltas<64>(call, f, g) : d == 96 ? deltas<96>(call, f, g) : deltas<128>(call, f, g);
-    /* as many rows of a warp as registers hold */
-    if (!why)
-        why = d == 64   ? queries_backward<64, 2, 32, true>(call, f, g)
-              : d == 96 ? queries_backward<96, 2, 32, false>(call, f, g)
-                        : queries_backward<128, 2, 32, false>(call, f, g);
-    if (!why)
-        why = d == 64   ? keys_backward<64, 2, 32, 4>(call, f, g)
-              : d == 96 ? keys_backward<96, 1, 64, 8>(call, f, g)
-                        : keys_backward<128, 1, 64, 8>(call, f, g);
-    return why;
+    bool groups = has_groups();
+    if (d == 96) return backward<warp_tiles<96, 2, 32, 4, false>, warp_tiles<96, 1, 64, 8, false>>(call);
+    if (d == 64)
+        return groups ? backward<group_tiles<64, 12>, group_tiles<64, 12>>(call)
+                      : backward<warp_tiles<64, 2, 32, 4, true>, warp_tiles<64, 2, 32, 4, false>>(call);
+    return groups ? backward<group_tiles<128, 8>, group_tiles<128, 8>>(call)
+                  : backward<warp_tiles<128, 2, 32, 4, false>, warp_tiles<128, 1, 64, 8, false>>(call);
 }
