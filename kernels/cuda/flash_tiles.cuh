@@ -146,7 +146,7 @@ template <int D_, int WARPS> struct group_tiles {
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 x[n / 16][e] = pack2(p[0][n / 8 + e / 2][e % 2 * 2], p[0][n / 8 + e / 2][e % 2 * 2 + 1]);
-        finish(out); /* what was done to out before comes first */
+        settle(out); /* what was done to out before comes first */
         group_fence();
 #pragma unroll
         for (int n = 0; n < N; n += 16)
@@ -156,12 +156,15 @@ template <int D_, int WARPS> struct group_tiles {
         group_close();
     }
 
-    template <int K> static __device__ __forceinline__ void finish(float (*c)[K][4]) {
-        group_wait();
+    template <int K> static __device__ __forceinline__ void settle(float (*c)[K][4]) {
 #pragma unroll
         for (int k = 0; k < K; k++)
 #pragma unroll
             for (int e = 0; e < 4; e++) group_settle(c[0][k][e]);
+    }
+    template <int K> static __device__ __forceinline__ void finish(float (*c)[K][4]) {
+        group_wait();
+        settle(c);
     }
 };
 

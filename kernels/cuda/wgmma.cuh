@@ -15,10 +15,10 @@
 #define GROUP_ASM(...) (void)0
 #endif
 
-/* Descriptor of rows of 64 elements in the 128-byte swizzle; eight rows are 1024 bytes. */
+/* Descriptor of rows of 64 elements in the 128-byte swizzle: eight rows are 1024 bytes, the step to the next eight. */
 __device__ __forceinline__ uint64_t group_tile(const __nv_bfloat16 *at) {
-    uint64_t address = (uint64_t)__cvta_generic_to_shared(at);
-    return (address & 0x3ffff) >> 4 | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    uint64_t address = (uint64_t)__cvta_generic_to_shared(at), step = 1024 >> 4, swizzle = 1;
+    return (address & 0x3ffff) >> 4 | step << 16 | step << 32 | swizzle << 62;
 }
 
 /* Copies of this thread that have arrived become visible to products. */
@@ -45,9 +45,10 @@ __device__ __forceinline__ void group_multiply(float *c, uint64_t a, uint64_t b,
 
 /* c[64 x 64] += a[64 x 16] b[16 x 64]: a in registers (16 rows a warp), b 16 rows of 64 */
 __device__ __forceinline__ void group_multiply(float *c, const uint32_t *a, uint64_t b) {
-    GROUP_ASM("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
+    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, 1, 0;\n"
+              "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
               "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-              "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
+              "{%32, %33, %34, %35}, %36, add, 1, 1, 1; }"
               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
                 "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]), "+f"(c[23]),
