@@ -62,8 +62,11 @@ static aira_status configure(aira__registry *registry, const json_t *at_scale, c
         status = aira__fail(error, AIRA_E_CONFIG,
                             "token `%s`: `at_scale` names no primitive; write `at_scale: {use: swiglu}` or the like",
                             s->token);
-    const aira_plugin *plugin = id ? aira__registry_find(registry, "primitive", id, error) : NULL;
-    if (id && !plugin) {
+    bool made = id && aira__registry_maker(registry, "primitive", id); /* its keys are its own */
+    if (made) status = aira__instance_create_json(registry, "primitive", config, &s->primitive, error);
+    const aira_plugin *plugin = id && !made ? aira__registry_find(registry, "primitive", id, error) : NULL;
+    if (made && status && error) aira__fail_in(error, "token `%s` at scale", s->token);
+    if (id && !plugin && !made) {
         if (error) (void)aira__fail_in(error, "token `%s` at scale", s->token);
         status = AIRA_E_CONFIG;
     }

@@ -121,6 +121,11 @@ static void prune(const char *folder) {
     closedir(directory);
 }
 
+aira_status aira__cache_keep(const char *folder, const char *path, const void *bytes, size_t n, aira_error *error) {
+    prune(folder);
+    return put(folder, path, bytes, n, error);
+}
+
 aira_status aira__cache_store(const char *folder, const char *sha256, const void *bytes, size_t n, char copy[PATH_MAX],
                               aira_error *error) {
     if (snprintf(copy, PATH_MAX, "%s/%s.so", folder, sha256) >= PATH_MAX)

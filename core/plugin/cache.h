@@ -23,6 +23,9 @@ aira_status aira__cache_open(char folder[PATH_MAX], aira_error *);
 aira_status aira__cache_store(const char *folder, const char *sha256, const void *bytes, size_t n, char copy[PATH_MAX],
                               aira_error *);
 
+/* Any other file of the folder, whole under its name or not there. */
+aira_status aira__cache_keep(const char *folder, const char *path, const void *bytes, size_t n, aira_error *);
+
 typedef struct aira__verdict {
     bool good;
     char reason[1024]; /* "" when good */

@@ -80,8 +80,8 @@ typedef struct aira__sandbox_result {
     char sentence[256]; /* what ended it, in words; "" when ok */
 } aira__sandbox_result;
 
-/* Can foreign code be confined here? reason (may be NULL) says what is missing and what to do. Tried once per process
-   by running a command inside; cheap afterwards. */
+/* Can foreign code be confined here? reason (may be NULL) says what is missing. Found out by running a command inside.
+ */
 aira__sandbox_level aira__sandbox_available(char *reason, size_t size);
 
 /* Runs the command to its end. AIRA_OK: it was run, result tells how it ended (whatever the cause). An error: it could

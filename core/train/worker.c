@@ -13,6 +13,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/sandbox/foreign.h"
 #include "core/train/evaluate.h"
 
 #define PART_SECONDS 1.0
@@ -246,6 +247,7 @@ static aira_status open_registry(worker *w, aira_error *error) {
         if (path != NULL) paths[options.n_paths++] = path;
     }
     aira_status status = aira__registry_create(&options, &w->registry, error);
+    if (status == AIRA_OK) status = aira__foreign_offer(w->registry, error);
     free(paths);
     return status;
 }
