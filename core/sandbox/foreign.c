@@ -23,6 +23,7 @@ struct aira__foreign {
     aira_manifest manifest;
     aira__compiled compiled;
     bool unconfined;
+    double seconds;
 };
 
 typedef struct entry {
@@ -60,6 +61,7 @@ aira_status aira__foreign_compile(const char *source, size_t n, const aira__fore
     atomic_init(&f->users, 1);
     snprintf(f->name, sizeof f->name, "%s", name);
     f->unconfined = options->unconfined;
+    f->seconds = options->seconds > 0 ? options->seconds : 5;
     aira__sha256_hex(source, n, f->sha256);
     aira_status status = aira__compile_source(source, n, options, &f->compiled, error);
     if (status == AIRA_OK) {
@@ -96,7 +98,7 @@ void aira__foreign_cost(const aira__foreign *f, double *compile, double *confine
 }
 
 static aira__trace_source source_of(const aira__foreign *f) {
-    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name, f->unconfined};
+    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name, f->unconfined, f->seconds};
 }
 
 /* --- building

@@ -34,6 +34,7 @@ typedef struct aira__foreign_options {
     const char *name;     /* of the source in messages; NULL: "mechanism.c" */
     const char *compiler; /* NULL: gcc, else clang */
     bool unconfined;      /* see sandbox.h */
+    double seconds;       /* limit on loading and building; compiling has four times that. 0: 5 */
 } aira__foreign_options;
 
 typedef struct aira__foreign aira__foreign; /* a compiled source */
