@@ -92,7 +92,8 @@ static bool make_folder(watch *w) {
         w->folder[0] = 0;
         return false;
     }
-    return geteuid() != 0 || chown(w->folder, 65534, 65534) == 0;
+    return geteuid() != 0 || chown(w->folder, 65534, 65534) == 0 ||
+           errno == EINVAL; /* no such user in this name space */
 }
 
 static bool start(watch *w) {
