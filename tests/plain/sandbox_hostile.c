@@ -79,7 +79,7 @@ static bool something_lives(void) {
 
 static char *compile_program(const char *text, size_t *n) {
     static const char *const argv[] = {
-        "/bin/sh", "-c", "/usr/bin/cc -O1 -w -D_GNU_SOURCE -pthread hostile.c -o hostile >&2 && cat hostile", NULL};
+        "/bin/sh", "-c", "/usr/bin/cc -O0 -w -D_GNU_SOURCE -pthread hostile.c -o hostile >&2 && cat hostile", NULL};
     const aira__sandbox_file file = {"/box/hostile.c", text, strlen(text), false};
     const aira__sandbox_run run = {.argv = argv, .files = &file, .n_files = 1, .compiler = true};
     aira__sandbox_result r;
