@@ -327,6 +327,7 @@ void aira__foreign_primitive_destroy(aira__foreign_primitive *p) {
 const aira_primitive *aira__foreign_primitive_table(const aira__foreign_primitive *p) { return &p->table; }
 const aira_plugin *aira__foreign_primitive_plugin(const aira__foreign_primitive *p) { return &p->plugin; }
 const json_t *aira__foreign_primitive_config(const aira__foreign_primitive *p) { return p->config; }
+const aira__foreign *aira__foreign_primitive_source(const aira__foreign_primitive *p) { return p->foreign; }
 
 void aira__foreign_primitive_cost(const aira__foreign_primitive *p, int *traces, double *seconds, double *confinement) {
     *traces = p->cost.children;

@@ -57,6 +57,7 @@ aira_status aira__foreign_primitive_create(aira__foreign *, const json_t *config
 void aira__foreign_primitive_destroy(aira__foreign_primitive *);                      /* NULL is fine */
 const aira_primitive *aira__foreign_primitive_table(const aira__foreign_primitive *); /* self: the primitive */
 const json_t *aira__foreign_primitive_config(const aira__foreign_primitive *);        /* every key, defaults too */
+const aira__foreign *aira__foreign_primitive_source(const aira__foreign_primitive *);
 /* Builds twice more, each time in a new process, and compares: a build must depend on its arguments only. */
 aira_status aira__foreign_primitive_repeats(aira__foreign_primitive *, aira_error *);
 /* How often a child was started to trace, and its seconds; for figures. */
