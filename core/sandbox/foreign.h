@@ -8,8 +8,9 @@
  * hand. So training, `aira check`, extrapolation and workers see an ordinary aira_primitive, and foreign code never
  * shares a process with data, labels, clock or score.
  *
- * Compiled sources are kept in the user's cache under the hash of source, headers, compiler and flags; traces in memory
- * under configuration, shape, element type and the answers that the build asked its place for.
+ * Compiled sources are kept in the user's cache under the hash of source, headers, compiler and flags; traces under
+ * configuration, shape and the answers that the build asked its place for. A build is shown bf16 whatever is computed
+ * in: it cannot tell a check in fp64 from a training.
  *
  * Canonical form of such an instance: {"use": "source", "text": the source, "sha256": of it, "config": every key of the
  * source's own schema, "file": its name (messages only), "unconfined": false}. A search makes one with

@@ -196,6 +196,25 @@ Test(sandbox_foreign, a_trace_is_used_where_the_place_answers_the_same) {
     aira__foreign_primitive_destroy(p);
 }
 
+Test(sandbox_foreign, a_build_cannot_tell_the_compute_type) {
+    if (!confined()) return;
+    aira__foreign_primitive *p = primitive("return ops->cast(g, x, AIRA_F64) == x   ? ops->relu(g, x)\n"
+                                           "       : ops->cast(g, x, AIRA_F32) == x ? ops->exp(g, x)\n"
+                                           "                                        : ops->tanh(g, x);");
+    static const uint32_t types[] = {AIRA_F32, AIRA_F64, AIRA_BF16};
+    for (int k = 0; k < 3; k++) {
+        const aira__layer layer = {"X", "same", "{}", aira__foreign_primitive_table(p), p};
+        aira_error error = {0};
+        aira_graph *g = aira__primitive_build(&layer, 2, 8, 16, types[k], true, &error);
+        cr_assert_not_null(g, "%s", error.text);
+        const aira_tensor *y = aira__graph_find_output(g, "y");
+        cr_assert_eq(g->ops[y->op]->code, AIRA_OP_TANH);
+        cr_assert_eq(y->dtype, types[k]);
+        aira__graph_destroy(g);
+    }
+    aira__foreign_primitive_destroy(p);
+}
+
 Test(sandbox_foreign, a_mask_is_a_tensor_of_the_place) {
     if (!confined()) return;
     aira__foreign_primitive *p = primitive("aira_tensor *mask = ops->ctx_tensor(g, \"mask\");\n"

@@ -19,6 +19,7 @@
 // variant 16 says: damaged (description)
 // variant 17 says: was refused
 // variant 18 says: was refused
+// variant 19 says: another compute type
 #include <aira/op_table.h>
 #include <aira/primitive.h>
 #include <stdio.h>
@@ -51,7 +52,7 @@ static void op(uint32_t code, uint32_t n_in, uint32_t n_i, uint32_t n_f, uint32_
     put(values, sizeof values);
 }
 static void result(int64_t a, int64_t b, int64_t c) {
-    u32(AIRA_F32);
+    u32(AIRA_BF16);
     u32(3);
     i64(a);
     i64(b);
@@ -62,7 +63,7 @@ static void result(int64_t a, int64_t b, int64_t c) {
 static void forge(void) {
     const int extra = VARIANT == 11, named = VARIANT == 12;
     put("AIRAGRF1", 8);
-    u32(AIRA_F32);
+    u32(VARIANT == 19 ? AIRA_F32 : AIRA_BF16);
     u32(AIRA_F32);
     u32(VARIANT == 7 ? 0xffffffff : 2 + extra + named);
     u32((uint32_t)named);
@@ -80,7 +81,11 @@ static void forge(void) {
     if (named) {
         op(1, 0, 1, 0, 0);
         i64(0);
-        result(2, 16, 64);
+        u32(AIRA_F32);
+        u32(3);
+        i64(2);
+        i64(16);
+        i64(64);
     }
     if (VARIANT == 3) {
         op(3, 0, 0, 1, 0);
