@@ -13,7 +13,9 @@ static json_t *read_at_scale(aira__registry *registry, aira__node *node, aira__d
     aira__instance *checked = aira__instance_create(registry, "primitive", node, NULL, d);
     if (checked == NULL) return NULL;
     if (json_object_get(checked->canonical, "text") != NULL) { /* a source: the text is meant, wherever its file goes */
-        json_t *source = json_incref(checked->canonical);
+        json_t *source = json_copy(checked->canonical);
+        aira__node *config = aira__map_get(node, "config");
+        json_object_set_new(source, "config", config != NULL ? aira__node_to_json(config) : json_object());
         aira__instance_destroy(checked);
         return source;
     }
@@ -30,7 +32,8 @@ static bool fill(aira__task_token *token, const char *name, aira__instance *prim
     token->at_scale = at_scale;
     json_t *config = primitive != NULL ? json_copy(primitive->canonical) : NULL;
     if (config != NULL) json_object_del(config, "use");
-    if (config != NULL && json_object_get(config, "sha256") != NULL) json_object_del(config, "text"); /* named by hash */
+    if (config != NULL && json_object_get(config, "sha256") != NULL)
+        json_object_del(config, "text"); /* named by hash */
     token->config = aira__json_canonical(config);
     json_decref(config);
     return token->token != NULL && token->config != NULL;
