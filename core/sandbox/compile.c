@@ -186,6 +186,7 @@ aira_status aira__compile_source(const char *source, size_t n, const aira__forei
         snprintf(path, sizeof path, "%s/%s.object", folder, out->key);
         if (!in_cache(path, out)) {
             status = compile(source, n, &k, compiler, options, name, out, error);
+            aira__cache_prune(folder);
             if (status == AIRA_OK) status = aira__cache_keep(folder, path, out->object, out->n, error);
         }
     }
