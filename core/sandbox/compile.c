@@ -139,13 +139,16 @@ static aira_status compile(const char *source, size_t n, const kit *k, const cha
     memcpy(files, k->files, sizeof files);
     files[k->n] = (aira__sandbox_file){"/box/mechanism.c", source, n, false};
     files[k->n + 1] = (aira__sandbox_file){"/aira/exports", export_only, sizeof export_only - 1, false};
-    const aira__sandbox_run run = {
-        .argv = argv,
-        .files = files,
-        .n_files = k->n + 2,
-        .compiler = true,
-        .unconfined = options->unconfined,
-        .limits = {.wall_seconds = 20, .cpu_seconds = 15, .memory = (int64_t)1 << 30, .output = OBJECT_BYTES}};
+    double seconds = options->seconds > 0 ? options->seconds : 5;
+    const aira__sandbox_run run = {.argv = argv,
+                                   .files = files,
+                                   .n_files = k->n + 2,
+                                   .compiler = true,
+                                   .unconfined = options->unconfined,
+                                   .limits = {.wall_seconds = 4 * seconds,
+                                              .cpu_seconds = 4 * seconds,
+                                              .memory = (int64_t)1 << 30,
+                                              .output = OBJECT_BYTES}};
     aira__sandbox_result r;
     aira_status status = aira__sandbox_run_command(&run, &r, error);
     if (status != AIRA_OK) return status;
