@@ -13,6 +13,7 @@
  *     prices: prices.yaml                           # what models cost (core/search/price.h); none where absent
  *     confirm: {seeds: 3, alpha: 0.05}              # as baselines and final: trust.h
  *     prompts: prompts                              # folder of templates; the shipped ones where absent
+ *                                                   # literature, literature_tokens: literature.h
  *
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
  * to the journal and a resumed run reads nothing else. Its members:
@@ -20,7 +21,8 @@
  *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget, memory, memory_tokens,
  *   complexity, analyse, analyst}] (one per seed; agent null where the scaffold proposes), data (overview for prompts),
  *   budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to,
- * by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
+ * by}, literature {folder: notes}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name:
+ * text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H

@@ -44,6 +44,11 @@ static void read_confirm(aira__node *node, json_t *study, aira__diagnostics *d) 
 
 /* The run-length form of an architecture of this task, malloc'ed; NULL with a diagnostic. */
 static char *read_architecture(aira__node *node, const json_t *study, aira__diagnostics *d) {
+    const json_t *candidate = json_object_get(json_object_get(study, "task"), "candidate");
+    if (!strcmp(aira__json_string(candidate, "kind", "compose"), "design")) {
+        aira__diagnose(d, node, "baselines are architectures, and the candidates of this task are sources");
+        return NULL;
+    }
     const json_t *tokens = json_object_get(study, "tokens");
     int n_tokens = (int)json_array_size(tokens), n_layers = (int)aira__json_int(study, "layers", 0), n = 0;
     const char **names = calloc((size_t)n_tokens + 1, sizeof *names);

@@ -14,6 +14,7 @@
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/sandbox/foreign.h"
+#include "core/train/design.h"
 #include "core/train/evaluate.h"
 
 #define PART_SECONDS 1.0
@@ -117,7 +118,7 @@ static json_t *scores_json(const aira__evaluation *e, const json_t *splits) {
     return scores;
 }
 
-static json_t *result_json(const worker *w, const aira__evaluation *e, const aira__task *task, const json_t *splits) {
+static json_t *plain_result(const worker *w, const aira__evaluation *e, const aira__task *task, const json_t *splits) {
     uint32_t shown = split_named(json_string_value(json_array_get(splits, 0)));
     if (shown == AIRA_N_SPLITS) shown = AIRA_SPLIT_SEARCH;
     bool good = e->status == AIRA_OK;
@@ -130,6 +131,14 @@ static json_t *result_json(const worker *w, const aira__evaluation *e, const air
         e->parameters > 0 ? json_integer(e->parameters) : json_null(), "flops", e->flops, "seconds", e->seconds,
         "steps", json_integer(e->steps), "hashes", "program", w->program, "task",
         task != NULL ? json_string(task->hash) : json_null(), "data", e->data_hash, "plugins", plugin_hashes(w, task));
+}
+
+/* checks: of a design; NULL: none. */
+static json_t *result_json(const worker *w, const aira__evaluation *e, const aira__task *task, const json_t *splits,
+                           json_t *checks) {
+    json_t *result = plain_result(w, e, task, splits);
+    if (result != NULL && checks != NULL) json_object_set(result, "checks", checks);
+    return result;
 }
 
 /* --- one evaluation --- */
@@ -151,11 +160,21 @@ static aira_status read_layers(const aira__task *task, const json_t *names, uint
     return AIRA_OK;
 }
 
-static void run_evaluation(worker *w, const json_t *request, const aira__task *task, aira__evaluation *result) {
+static void run_evaluation(worker *w, const json_t *request, const aira__task *task, aira__evaluation *result,
+                           json_t **checks) {
     aira_error error = {AIRA_OK, ""};
     uint16_t *layers = NULL;
+    const char *source = aira__json_string(request, "source", NULL);
     int n = 0;
-    if (read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
+    if (task->design != (source != NULL)) {
+        result->status = AIRA_E_CORRUPT;
+        result->cause = "build";
+        snprintf(result->error, sizeof result->error, "task %s asks for %s", task->name,
+                 task->design ? "the source of a mechanism, and the evaluation has none"
+                              : "an architecture, not a source");
+        return;
+    }
+    if (source == NULL && read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
         result->status = error.status;
         result->cause = "build";
         snprintf(result->error, sizeof result->error, "%s", error.text);
@@ -178,7 +197,11 @@ static void run_evaluation(worker *w, const json_t *request, const aira__task *t
         uint32_t split = split_named(json_string_value(name));
         if (split < AIRA_N_SPLITS) options.splits[split] = true;
     }
-    aira__evaluate(&options, result, &error);
+    if (source != NULL)
+        aira__design_evaluate(w->registry, &options, source, json_object_get(request, "options"), result, checks,
+                              &error);
+    else
+        aira__evaluate(&options, result, &error);
     free(layers);
 }
 
@@ -213,6 +236,7 @@ static aira_status work(worker *w, const json_t *request, aira_error *error) {
     aira__evaluation result = {.status = AIRA_OK};
     for (uint32_t s = 0; s < AIRA_N_SPLITS; s++) result.score[s] = NAN;
     aira__task *task = NULL;
+    json_t *checks = NULL;
     aira_error why = {AIRA_OK, ""};
     w->last_part = 0;
     if (check_splits(request, &why) != AIRA_OK) {
@@ -221,16 +245,17 @@ static aira_status work(worker *w, const json_t *request, aira_error *error) {
         snprintf(result.error, sizeof result.error, "%s", why.text);
     } else if (aira__task_load_json(w->registry, json_object_get(request, "task"), &task, &why) == AIRA_OK) {
         w->task = task;
-        run_evaluation(w, request, task, &result);
+        run_evaluation(w, request, task, &result, &checks);
     } else {
         result.status = why.status;
         result.cause = why.status == AIRA_E_MEMORY ? "memory" : why.status == AIRA_E_IO ? "data" : "build";
         snprintf(result.error, sizeof result.error, "%s", why.text);
     }
-    aira_status status = write_json(w, ".json", result_json(w, &result, task, json_object_get(request, "splits")),
-                                    error);
+    aira_status status = write_json(w, ".json",
+                                    result_json(w, &result, task, json_object_get(request, "splits"), checks), error);
     aira__evaluation_release(&result);
     aira__task_destroy(task);
+    json_decref(checks);
     return status;
 }
 

@@ -52,7 +52,7 @@ SLOT(aira_seen_node, status, 32, const char *(*));
 SLOT(aira_seen_node, score, 40, double (*));
 SLOT(aira_seen_node, note, 48, const char *(*));
 
-GROWS(aira_agent_request, 112);
+GROWS(aira_agent_request, 136);
 SLOT(aira_agent_request, size, 0, uint32_t (*));
 SLOT(aira_agent_request, n_messages, 4, uint32_t (*));
 SLOT(aira_agent_request, messages, 8, const aira_message *(*));
@@ -70,6 +70,9 @@ SLOT(aira_agent_request, nodes, 80, const aira_seen_node *(*));
 SLOT(aira_agent_request, node, 88, int64_t (*));
 SLOT(aira_agent_request, attempt, 96, int64_t (*));
 SLOT(aira_agent_request, request_hash, 104, const char *(*));
+SLOT(aira_agent_request, kind, 112, const char *(*));
+SLOT(aira_agent_request, parent_source, 120, const char *(*));
+SLOT(aira_agent_request, other_parent_source, 128, const char *(*));
 
 GROWS(aira_usage, 72);
 SLOT(aira_usage, size, 0, uint32_t (*));
