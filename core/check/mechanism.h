@@ -10,7 +10,7 @@
 
 #include "core/check/check.h"
 
-typedef struct aira__mechanism_options {
+struct aira__mechanism_options {
     const aira__layer *layer; /* token, id, configuration, table and self of the primitive */
     int64_t width;            /* C of the task's model; 0: the first usual one that is accepted */
     int64_t length;           /* T of the task, for the counts; 0: 128 */
@@ -23,7 +23,7 @@ typedef struct aira__mechanism_options {
        checked: causality, batch, repeatable, reach (of x). */
     bool (*weights)(void *context, const char *name, double *values, int64_t n);
     void *context;
-} aira__mechanism_options;
+};
 
 /* One line per check: shapes, pure, gradient, causality, batch, repeatable, reach, bf16, cost, limits. report->passed:
    nothing failed. An error only where nothing could be checked (no memory, no device cpu). */
