@@ -23,38 +23,37 @@ typedef struct complex_pair {
 /* [C,N] of the kernel's own parameters */
 static aira_tensor *own(const s4d *c, const aira_ops *o, aira_graph *g, const char *name, int64_t C, const char *init,
                         double a, aira_tensor *value) {
-    aira_param_info info = {.size = sizeof info, .flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY, .init = init, .a = a};
-    info.value = value;
+    const uint32_t flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY;
+    aira_param_info info = {.size = sizeof info, .flags = flags, .init = init, .a = a, .value = value};
     info.lr_mult = c->rate;
     return o->param(g, name, &(aira_shape){{C, c->state}, 2, 0}, &info);
 }
 
 static complex_pair times(const aira_ops *o, aira_graph *g, complex_pair a, complex_pair b) {
-    complex_pair y = {o->sub(g, o->mul(g, a.re, b.re), o->mul(g, a.im, b.im)),
-                      o->add(g, o->mul(g, a.re, b.im), o->mul(g, a.im, b.re))};
-    return y;
+    return (complex_pair){o->sub(g, o->mul(g, a.re, b.re), o->mul(g, a.im, b.im)),
+                          o->add(g, o->mul(g, a.re, b.im), o->mul(g, a.im, b.re))};
 }
 
-/* exp(x l): x [C,N,1], l [L] or a number of the same rank */
+/* exp(x l) */
 static complex_pair power(const aira_ops *o, aira_graph *g, complex_pair x, aira_tensor *l) {
     aira_tensor *size = o->exp(g, o->mul(g, x.re, l)), *angle = o->mul(g, x.im, l);
     return (complex_pair){o->mul(g, size, o->cos(g, angle)), o->mul(g, size, o->sin(g, angle))};
 }
 
-/* 2 Re sum_n W_n E_n[l]: weights [C,N], E [C,N,L] -> [C,L] */
+/* 2 Re sum_n W_n exp(x_n l), W = C hold: x [C,N,1], lags l [L] -> [C,L] */
 static aira_tensor *kernel(const s4d *c, const aira_ops *o, aira_graph *g, const char *re, const char *im,
-                           complex_pair hold, complex_pair E, int64_t C) {
+                           complex_pair hold, complex_pair x, aira_tensor *l) {
+    int64_t C = o->dim(g, x.re, 0);
     complex_pair W = {own(c, o, g, re, C, "normal", sqrt(0.5), NULL), own(c, o, g, im, C, "normal", sqrt(0.5), NULL)};
+    complex_pair E = power(o, g, x, l);
     W = times(o, g, W, hold);
-    aira_tensor *sum = o->sub(g, o->einsum(g, "cn,cnl->cl", W.re, E.re), o->einsum(g, "cn,cnl->cl", W.im, E.im));
-    return o->scale(g, sum, 2);
+    return o->scale(g, o->sub(g, o->einsum(g, "cn,cnl->cl", W.re, E.re), o->einsum(g, "cn,cnl->cl", W.im, E.im)), 2);
 }
 
 static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_tensor *x) {
     const s4d *c = self;
     int64_t B = o->dim(g, x, 0), T = o->dim(g, x, 1), C = o->dim(g, x, 2), N = c->state;
     if (c->dt_min > c->dt_max) return o->error(g, "s4d: dt_min must not be larger than dt_max");
-    int causal = o->ctx_int(g, "causal", 1) != 0;
     aira_shape modes = {{C, N}, 2, 0}, wide = {{C, N, 1}, 3, 0}, column = {{C, 1}, 2, 0}, whole = {{2 * T}, 1, 0};
     double low = log(c->dt_min), high = log(c->dt_max);
     aira_param_info step = {.size = sizeof step, .flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY, .lr_mult = c->rate};
@@ -72,14 +71,14 @@ static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_ten
     aira_tensor *lag = o->cumsum(g, o->cast(g, o->constant(g, 1, &whole), AIRA_F32), 0, 0, 1); /* 0 .. 2T-1 */
     lag = o->abs(g, o->sub(g, lag, o->cast(g, o->constant(g, (double)T, NULL), AIRA_F32)));    /* T .. 1, 0 .. T-1 */
     complex_pair slow = {o->reshape(g, dtA.re, &wide), o->reshape(g, dtA.im, &wide)};
-    complex_pair later = power(o, g, slow, o->slice(g, lag, 0, T, T));
-    aira_tensor *k = kernel(c, o, g, "C.re", "C.im", hold, later, C), *mask = o->ctx_tensor(g, "mask"), *u = x, *y;
+    aira_tensor *k = kernel(c, o, g, "C.re", "C.im", hold, slow, o->slice(g, lag, 0, T, T)), *u = x, *y;
+    aira_tensor *mask = o->ctx_tensor(g, "mask");
     if (mask) u = o->mul(g, x, o->reshape(g, mask, &(aira_shape){{B, T, 1}, 3, 0}));
-    if (causal) {
+    if (o->ctx_int(g, "causal", 1)) {
         y = o->fft_conv(g, u, o->cast(g, k, 0));
     } else {
-        complex_pair earlier = power(o, g, slow, o->slice(g, lag, 0, 0, T));
-        aira_tensor *halves[2] = {kernel(c, o, g, "C_back.re", "C_back.im", hold, earlier, C), k};
+        aira_tensor *back = kernel(c, o, g, "C_back.re", "C_back.im", hold, slow, o->slice(g, lag, 0, 0, T));
+        aira_tensor *halves[2] = {back, k};
         y = o->fft_conv(g, o->pad(g, u, 1, 0, T, 0), o->cast(g, o->concat(g, halves, 2, 1), 0));
         y = o->slice(g, y, 1, T, T);
     }
