@@ -18,10 +18,11 @@ static const char *const proxy_keys[] = {"name", "dataset", "recipe", "backbone"
 static const char *const limit_keys[] = {"seconds", "memory", "parameters", NULL};
 
 const char *aira__metric_name(uint32_t metric) {
-    return metric == AIRA_METRIC_ACCURACY        ? "accuracy"
-           : metric == AIRA_METRIC_LOSS          ? "loss"
-           : metric == AIRA_METRIC_BITS_PER_BYTE ? "bits_per_byte"
-                                                 : "?";
+    return metric == AIRA_METRIC_ACCURACY          ? "accuracy"
+           : metric == AIRA_METRIC_LOSS            ? "loss"
+           : metric == AIRA_METRIC_BITS_PER_BYTE   ? "bits_per_byte"
+           : metric == AIRA_METRIC_ACCURACY_POOLED ? "accuracy_pooled"
+                                                   : "?";
 }
 
 aira_status aira__dataset_describe(aira__registry *registry, const aira__instance *dataset, aira_dataset_info *info,
@@ -168,7 +169,7 @@ static json_t *canonical_json(const aira__task *task) {
     return NULL;
 }
 
-static bool is_loss(uint32_t metric) { return metric == AIRA_METRIC_LOSS || metric == AIRA_METRIC_BITS_PER_BYTE; }
+bool aira__metric_is_loss(uint32_t metric) { return metric == AIRA_METRIC_LOSS || metric == AIRA_METRIC_BITS_PER_BYTE; }
 
 /* Direction, names of tokens, canonical form, hash. */
 /* The pattern's tokens, and the options against what they set. */
@@ -192,13 +193,13 @@ static aira_status finish(aira__task *task, aira_error *error) {
         uint32_t metric = task->proxies[k].info.metric;
         if (metric == 0) continue;
         if (first == 0) first = metric;
-        if (is_loss(first) != is_loss(metric)) {
+        if (aira__metric_is_loss(first) != aira__metric_is_loss(metric)) {
             return aira__fail(error, AIRA_E_CONFIG,
                               "task %s mixes proxies scored by %s and by %s; a mean of them has no meaning", task->name,
                               aira__metric_name(first), aira__metric_name(metric));
         }
     }
-    task->higher_is_better = !is_loss(first);
+    task->higher_is_better = !aira__metric_is_loss(first);
     task->metric = aira__metric_name(first == 0 ? AIRA_METRIC_ACCURACY : first);
     task->token_names = calloc((size_t)task->n_tokens + 1, sizeof *task->token_names);
     task->canonical = canonical_json(task);
@@ -215,9 +216,8 @@ static aira_status finish(aira__task *task, aira_error *error) {
 static double guess_of(const aira_dataset_info *info) {
     if (info->metric == 0) return NAN;
     if (!isnan(info->worst)) return info->worst;
-    return info->metric == AIRA_METRIC_ACCURACY ? 1.0 / (double)info->classes
-           : info->metric == AIRA_METRIC_LOSS   ? log((double)info->classes)
-                                                : 8;
+    if (!aira__metric_is_loss(info->metric)) return 1.0 / (double)info->classes;
+    return info->metric == AIRA_METRIC_LOSS ? log((double)info->classes) : 8;
 }
 
 static void complete_scale(aira__task *task, const aira__node *place, aira__diagnostics *d) {

@@ -54,7 +54,7 @@ typedef struct aira__task {
     aira__proxy *proxies;
     int n_proxies;
     bool higher_is_better;
-    const char *metric;       /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
+    const char *metric;       /* aira__metric_name of the first proxy */
     double limit_seconds;     /* per evaluation; 0: none */
     int64_t limit_memory;     /* bytes; 0: none */
     int64_t limit_parameters; /* of a model; 0: none */
@@ -85,7 +85,8 @@ void aira__tokens_release(aira__task_token *, int n);
 
 /* Asks a data set what it holds. The sentence names the data set. */
 aira_status aira__dataset_describe(aira__registry *, const aira__instance *, aira_dataset_info *, aira_error *);
-const char *aira__metric_name(uint32_t metric); /* "accuracy", "loss", "bits_per_byte" */
+const char *aira__metric_name(uint32_t metric); /* "accuracy", "accuracy_pooled", "loss", "bits_per_byte"; "?" */
+bool aira__metric_is_loss(uint32_t metric);     /* lower is better */
 
 /* Index of a token, -1 if the task has none of that name. */
 int aira__task_token_find(const aira__task *, const char *token);

@@ -324,9 +324,11 @@ aira_status aira__training_evaluate(aira__training *t, uint32_t split, aira__sco
                              .bits_per_byte = sum.bytes > 0 ? sum.counted_nats / (M_LN2 * (double)sum.bytes) : NAN,
                              .rows = rows,
                              .targets = sum.answers};
-    scores->score = t->options.info->metric == AIRA_METRIC_ACCURACY ? scores->accuracy
-                    : t->options.info->metric == AIRA_METRIC_LOSS   ? scores->loss
-                                                                    : scores->bits_per_byte;
+    uint32_t metric = t->options.info->metric;
+    scores->score = metric == AIRA_METRIC_ACCURACY          ? scores->accuracy
+                    : metric == AIRA_METRIC_ACCURACY_POOLED ? scores->accuracy_pooled
+                    : metric == AIRA_METRIC_LOSS            ? scores->loss
+                                                            : scores->bits_per_byte;
     if (split == AIRA_SPLIT_SEARCH) {
         t->search = *scores;
         t->search_step = t->next;
