@@ -78,7 +78,7 @@ static int tell(aira__cli *cli, const char *name, const aira__evaluation *result
         return aira__cli_print_json(cli, json);
     }
     json_array_foreach(checks, k, check) {
-        printf("%-14s %-5s %s\n", aira__json_string(check, "name", ""), aira__json_string(check, "verdict", ""),
+        printf("%-28s %-5s %s\n", aira__json_string(check, "name", ""), aira__json_string(check, "verdict", ""),
                aira__json_string(check, "text", ""));
     }
     print_table(name, result, task, o, split);

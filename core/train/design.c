@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/base/json.h"
-#include "core/check/check.h"
+#include "core/check/mechanism.h"
 #include "core/train/mechanism.h"
 #include "core/train/task_design.h"
 
@@ -25,36 +25,93 @@ typedef struct designing {
 
 /* ---- checks ---- */
 
-static void begin(void *context, const char *name) {
-    (void)context;
-    (void)name;
-}
-
-static void verdict(void *context, const char *name, aira__verdict v, const char *text) {
-    designing *d = context;
-    json_array_append_new(d->checks,
-                          json_pack("{s:s, s:s, s:s}", "name", name, "verdict", aira__verdict_name(v), "text", text));
-    if (v != AIRA_CHECK_FAIL || d->failed[0] != 0) return;
-    snprintf(d->failed, sizeof d->failed, "check:%.40s", name);
-    snprintf(d->sentence, sizeof d->sentence, "%s: %s", name, text);
-}
-
-static aira_status failed_check(designing *d, const char *when, aira_error *error) {
-    if (d->failed[0] == 0) return AIRA_OK;
+/* Adds a report's lines to the evaluation's; the first failed one becomes its failure. */
+static aira_status take_report(designing *d, const aira__check_report *report, const char *where, aira_error *error) {
+    for (int k = 0; k < report->n; k++) {
+        const aira__check_line *line = &report->lines[k];
+        char name[80];
+        snprintf(name, sizeof name, "%s%s", line->name, where);
+        json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s}", "name", name, "verdict",
+                                                   aira__verdict_name(line->verdict), "text", line->text));
+        if (line->verdict == AIRA_CHECK_FAIL && d->failed[0] == 0)
+            snprintf(d->failed, sizeof d->failed, "check:%s", line->name);
+    }
+    if (report->passed) return AIRA_OK;
+    char text[1700];
+    aira__check_message(report, text, sizeof text);
     d->cause = d->failed;
-    return aira__fail(error, AIRA_E_FAILED, "check failed%s: %s", when, d->sentence);
+    return aira__fail(error, AIRA_E_FAILED, "a check failed%s: %s", where, text);
 }
 
-/* The mechanism alone, all parameters redrawn. */
-static aira_status check_mechanism(designing *d, int64_t width, aira_error *error) {
-    const aira__check_sink sink = {d, begin, verdict};
-    const aira__check_options options = {.target = "mechanism"};
-    aira__subject subject = {.registry = d->registry, .options = &options, .sink = &sink};
-    aira_status status = aira__lab_open(d->registry, &subject.lab, error);
-    if (status != AIRA_OK) return status;
-    aira__check_leaks(&subject, aira__mechanism_layer(d->mechanism), width);
-    aira__lab_close(&subject.lab);
-    return failed_check(d, "", error);
+static aira__check_report *new_report(aira_error *error) {
+    aira__check_report *report = calloc(1, sizeof *report);
+    if (report == NULL) (void)aira__fail(error, AIRA_E_MEMORY, "out of memory for a check");
+    return report;
+}
+
+static bool is_causal(const aira__instance *backbone) {
+    const aira_backbone *table = backbone->plugin->table;
+    return (table->flags & AIRA_BACKBONE_BIDIRECTIONAL) == 0;
+}
+
+static int64_t width_of(const aira__instance *backbone) {
+    const aira_backbone *table = backbone->plugin->table;
+    return table->width(backbone->self);
+}
+
+/* The mechanism alone, as the task's first model has it, all parameters redrawn. */
+static aira_status check_mechanism(designing *d, aira_error *error) {
+    const aira__proxy *first = &d->task->proxies[0];
+    const aira__instance *backbone = first->backbone != NULL ? first->backbone : d->task->backbone;
+    aira__mechanism_options options = {.layer = aira__mechanism_layer(d->mechanism),
+                                       .width = width_of(backbone),
+                                       .length = first->info.input_length,
+                                       .causal = is_causal(backbone)};
+    aira__check_report *report = new_report(error);
+    if (report == NULL) return AIRA_E_MEMORY;
+    aira_status status = aira__check_mechanism(d->registry, &options, report, error);
+    if (status == AIRA_OK) status = take_report(d, report, "", error);
+    free(report);
+    return status;
+}
+
+typedef struct trained_layer {
+    aira__training *training;
+    int layer;
+} trained_layer;
+
+static bool weights_of(void *context, const char *name, double *values, int64_t n) {
+    const trained_layer *t = context;
+    char full[256];
+    snprintf(full, sizeof full, "layers.%d." AIRA__MECHANISM ".%s", t->layer, name);
+    return aira__training_parameter(t->training, full, values, n);
+}
+
+/* Every layer of the trained model again, with its weights: what was closed before may be open now. */
+static aira_status check_trained(void *context, aira__training *training, int proxy, const char **cause,
+                                 aira_error *error) {
+    designing *d = context;
+    const aira__proxy *p = &d->task->proxies[proxy];
+    const aira__instance *backbone = p->backbone != NULL ? p->backbone : d->task->backbone;
+    aira__check_report *report = new_report(error);
+    aira_status status = report != NULL ? AIRA_OK : AIRA_E_MEMORY;
+    for (int k = 0; k < d->task->layers && status == AIRA_OK; k++) {
+        if (d->task->pattern_layers[k % d->task->n_pattern] >= 0) continue;
+        trained_layer trained = {training, k};
+        char where[48];
+        snprintf(where, sizeof where, ", trained layer %d", k);
+        aira__mechanism_options options = {.layer = aira__mechanism_layer(d->mechanism),
+                                           .width = width_of(backbone),
+                                           .length = p->info.input_length,
+                                           .causal = is_causal(backbone),
+                                           .weights = weights_of,
+                                           .context = &trained};
+        status = aira__check_mechanism(d->registry, &options, report, error);
+        if (status == AIRA_OK) status = take_report(d, report, where, error);
+    }
+    *cause = d->failed[0] != 0 ? d->failed : NULL;
+    free(report);
+    return status;
 }
 
 /* ---- the task with the candidate's options ---- */
@@ -70,13 +127,13 @@ static aira_status make_task(designing *d, aira_error *error) {
 static aira_status prepare(designing *d, const char *source, aira_error *error) {
     d->cause = "build";
     aira_status status = make_task(d, error);
+    if (status == AIRA_OK) status = aira__mechanism_open(source, &d->mechanism, &d->cause, error);
+    if (status == AIRA_OK)
+        status = aira__mechanism_trace(d->mechanism, width_of(d->task->backbone), is_causal(d->task->backbone),
+                                       &d->cause, error);
     if (status != AIRA_OK) return status;
-    const aira__instance *backbone = d->task->backbone;
-    const aira_backbone *table = backbone->plugin->table;
-    int64_t width = table->width(backbone->self);
-    status = aira__mechanism_open(source, &d->mechanism, &d->cause, error);
-    if (status == AIRA_OK) status = aira__mechanism_trace(d->mechanism, width, true, &d->cause, error);
-    return status == AIRA_OK ? check_mechanism(d, width, error) : status;
+    d->cause = "memory"; /* what keeps a check from being made at all */
+    return check_mechanism(d, error);
 }
 
 /* ---- the whole ---- */
@@ -99,6 +156,8 @@ aira_status aira__design_evaluate(aira__registry *registry, const aira__evaluate
         aira__evaluate_options o = *asked;
         o.task = d.task;
         o.mechanism = aira__mechanism_layer(d.mechanism);
+        o.trained = check_trained;
+        o.trained_context = &d;
         status = aira__evaluate(&o, out, &local);
         for (int k = 0; k < out->n_proxies; k++) out->proxies[k].name = asked->task->proxies[k].name;
     }

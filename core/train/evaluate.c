@@ -82,7 +82,8 @@ static aira_status run_training(evaluating *e, aira__training *training, aira__p
                           (long long)result->parameters, (long long)most);
     }
     aira_status status = aira__training_run(training, 0, &hooks, &result->curve, &nan, error);
-    if (status == AIRA_OK && o->trained != NULL) status = o->trained(o->trained_context, training, &cause, error);
+    if (status == AIRA_OK && o->trained != NULL)
+        status = o->trained(o->trained_context, training, e->proxy, &cause, error);
     for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS && status == AIRA_OK; split++) {
         if (o->splits[split]) status = aira__training_evaluate(training, split, &result->scores[split], error);
     }

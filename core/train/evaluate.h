@@ -39,7 +39,7 @@ typedef struct aira__evaluate_options {
     int n_layers;
     const aira__layer *mechanism; /* of a design, instead of layers; they have the task's number */
     /* Called with every trained model before it is scored; a failure is the evaluation's, with *cause. May be NULL. */
-    aira_status (*trained)(void *trained_context, aira__training *, const char **cause, aira_error *);
+    aira_status (*trained)(void *trained_context, aira__training *, int proxy, const char **cause, aira_error *);
     void *trained_context;
     uint64_t seed;
     bool splits[AIRA_N_SPLITS]; /* wanted at the end; [AIRA_SPLIT_TRAIN] is ignored */

@@ -30,7 +30,8 @@ static bool fill(aira__task_token *token, const char *name, aira__instance *prim
     token->at_scale = at_scale;
     json_t *config = primitive != NULL ? json_copy(primitive->canonical) : NULL;
     if (config != NULL) json_object_del(config, "use");
-    if (config != NULL && json_object_get(config, "sha256") != NULL) json_object_del(config, "text"); /* named by hash */
+    if (config != NULL && json_object_get(config, "sha256") != NULL)
+        json_object_del(config, "text"); /* named by hash */
     token->config = aira__json_canonical(config);
     json_decref(config);
     return token->token != NULL && token->config != NULL;

@@ -72,6 +72,10 @@ int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end
 aira_status aira__training_step(aira__training *, double progress, aira__step_result *, bool *nan, aira_error *);
 aira_status aira__training_evaluate(aira__training *, uint32_t split, aira__scores *, aira_error *);
 
+/* A parameter's present values by its name in the model ("layers.3.X.qkv.weight"), as n doubles; false: there is none
+   of that name and size. */
+bool aira__training_parameter(aira__training *, const char *name, double *values, int64_t n);
+
 /* Names and order of weights as docs/contract.md 3; written atomically. keys/values: further metadata. */
 aira_status aira__training_save_weights(aira__training *, const char *path, const char *const *keys,
                                         const char *const *values, int n, aira_error *);
