@@ -72,6 +72,10 @@ aira_status aira__check_locate(aira__registry *, const char *target, const aira_
 /* begin of a check; returns its name */
 const char *aira__start(const aira__subject *, const char *name);
 
+void aira__check_places(const aira__subject *, const aira__layer *); /* "in place": leaks where a task puts it */
+/* The trained values of a mechanism over what was redrawn, where they are known; nothing without weights. */
+aira_status aira__put_weights(const aira__subject *, const aira__layer *, aira__trial *, aira_error *);
+
 /* --config as a document; without it, the defaults (a backbone is made narrow). */
 aira__document *aira__check_document(const aira__subject *, aira__diagnostics *);
 /* source.c: compiles and configures a C source in the sandbox; subject's source, plugin and self where that worked. */

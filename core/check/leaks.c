@@ -41,23 +41,6 @@ static bool all_finite(const double *values, int64_t n) {
 static bool is_causal(const probe *p) { return !p->subject->place || p->subject->place->causal; }
 static bool is_trained(const probe *p) { return p->subject->place && p->subject->place->weights; }
 
-/* Trained values over what was redrawn, where they are known. */
-static aira_status put_weights(probe *p, aira_error *error) {
-    const aira__mechanism_options *o = p->subject->place;
-    size_t scope = strlen(p->layer->token) + 1; /* "X.qkv.weight" */
-    aira_status status = AIRA_OK;
-    for (uint32_t k = 0; k < p->trial->graph->n_variables && !status; k++) {
-        const aira__variable *v = p->trial->graph->variables[k];
-        int64_t n = aira__shape_elements(&v->shape);
-        double *values = aira__doubles(n, error);
-        if (!values) return AIRA_E_MEMORY;
-        if (strlen(v->name) > scope && o->weights(o->context, v->name + scope, values, n))
-            status = aira__trial_set_variable(p->trial, v, values, error);
-        free(values);
-    }
-    return status;
-}
-
 static aira_status run(probe *p, const double *x, double *y, aira_error *error) {
     aira_status status = aira__trial_set_input(p->trial, "x", x, error);
     if (!status) status = aira__trial_run(p->trial, error);
@@ -72,7 +55,7 @@ static aira_status draw(probe *p, uint64_t seed, aira_error *error) {
     aira__draw_values(seed, "other", AIRA_F64, 0, p->other, p->n);
     for (int attempt = 0; attempt < 2; attempt++) {
         aira_status status = aira__trial_redraw(p->trial, seed, around, error);
-        if (!status && is_trained(p)) status = put_weights(p, error);
+        if (!status) status = aira__put_weights(p->subject, p->layer, p->trial, error);
         if (!status) status = run(p, p->x, p->base, error);
         if (status) return status;
         if (all_finite(p->base, p->n)) return AIRA_OK;

@@ -28,6 +28,7 @@ static void check_all(const aira__subject *s, const aira__layer *layer) {
     }
     aira__check_leaks(s, layer, width);
     if (!s->place->weights) aira__check_cost(s, layer, width);
+    aira__check_places(s, layer);
 }
 
 aira_status aira__check_mechanism(aira__registry *registry, const aira__mechanism_options *options,

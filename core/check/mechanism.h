@@ -18,6 +18,12 @@ struct aira__mechanism_options {
     int64_t max_parameters;   /* of one such layer; 0: no limit */
     double max_flops;         /* forward, per token, at `length`; 0: no limit */
     double max_exponent;      /* FLOPs may grow with T to this power; 0: no limit */
+    /* The places that the mechanism has in the task's models, each batch and length and layer, in training and out of
+       it: the check "in place" looks for leaks in exactly these graphs, so that a build that behaves in the other
+       checks and elsewhere does not is found. Places whose graphs are equal are measured once; the compute type is
+       taken as fp64. NULL: not checked. */
+    const aira__primitive_place *places;
+    int n_places;
     /* Trained values of a parameter, by its name within the layer ("qkv.weight"), as n doubles; false: not known, and
        the parameter is redrawn. NULL: all parameters are redrawn non-zero. With weights only what depends on values is
        checked: causality, batch, repeatable, reach (of x). */
@@ -25,8 +31,8 @@ struct aira__mechanism_options {
     void *context;
 };
 
-/* One line per check: shapes, pure, gradient, causality, batch, repeatable, reach, bf16, cost, limits. report->passed:
-   nothing failed. An error only where nothing could be checked (no memory, no device cpu). */
+/* One line per check: shapes, pure, gradient, causality, batch, repeatable, reach, bf16, cost, limits, in place.
+   report->passed: nothing failed. An error only where nothing could be checked (no memory, no device cpu). */
 aira_status aira__check_mechanism(aira__registry *, const aira__mechanism_options *, aira__check_report *,
                                   aira_error *);
 /* The first failed line as one sentence for the agent ("causality: output 3 moves when ..."), "" if all passed. */

@@ -138,6 +138,13 @@ typedef struct splice {
     uint32_t next_drawn;
 } splice;
 
+/* A part that was built for bf16 fits every compute type: its bf16 is the compute type, its f32 the storage type. */
+static uint32_t mapped(const splice *s, uint32_t type) {
+    const aira_graph *part = s->part->graph;
+    if (type == part->compute_dtype) return s->into->compute_dtype;
+    return type == part->storage_dtype ? s->into->storage_dtype : type;
+}
+
 static aira_tensor *input(splice *s, const aira__input *in, aira_tensor *x) {
     aira_graph *g = s->into;
     aira_tensor *t = strcmp(in->name, "x") == 0 ? x : NULL;
@@ -146,8 +153,10 @@ static aira_tensor *input(splice *s, const aira__input *in, aira_tensor *x) {
         aira__asked question = {in->name + 4, true, false, 0};
         t = aira__graph_place(g, &question);
     }
-    bool same = t != NULL && t->dtype == in->tensor->dtype && aira__shape_equal(&t->shape, &in->tensor->shape);
-    return same ? t : NULL; /* an error only where it is used */
+    uint32_t wanted = mapped(s, in->tensor->dtype);
+    bool same = t != NULL && (t->dtype == AIRA_I32) == (wanted == AIRA_I32) &&
+                aira__shape_equal(&t->shape, &in->tensor->shape);
+    return same ? aira__to_type(g, t, wanted) : NULL; /* an error only where it is used */
 }
 
 static aira_tensor *param(splice *s, const aira__variable *v) {
@@ -178,7 +187,8 @@ static aira_tensor *draw(splice *s, uint32_t index, aira_tensor *const *in) {
     char *full = aira__graph_full_name(s->into, d->name);
     if (full == NULL) return NULL;
     const int64_t i[2] = {op->i[0], (int64_t)aira_key(0, full)};
-    return aira__graph_emit(s->into, op->code, in, op->n_in, i, 2, NULL, 0, &op->out[0]->shape, op->out[0]->dtype);
+    return aira__graph_emit(s->into, op->code, in, op->n_in, i, 2, NULL, 0, &op->out[0]->shape,
+                            mapped(s, op->out[0]->dtype));
 }
 
 static bool copy_op(splice *s, uint32_t index, aira_tensor *x) {
@@ -195,13 +205,16 @@ static bool copy_op(splice *s, uint32_t index, aira_tensor *x) {
     }
     if (op->code == AIRA_OP_INPUT) s->made[op->out[0]->id] = input(s, &g->inputs[op->i[0]], x);
     if (op->code == AIRA_OP_INPUT) return true;
-    if (op->code == AIRA_OP_PARAM)
+    uint32_t type = op->n_out ? mapped(s, op->out[0]->dtype) : 0;
+    if (op->code == AIRA_OP_CAST && op->n_i == 0 && in[0]->dtype == type)
+        made = in[0]; /* a cast between types that are one here */
+    else if (op->code == AIRA_OP_PARAM)
         made = param(s, g->variables[op->i[0]]);
     else if (op->code == AIRA_OP_RANDOM)
         made = draw(s, index, in);
     else
         made = aira__graph_emit(s->into, op->code, in, op->n_in, op->i, op->n_i, op->f, op->n_f,
-                                op->n_out ? &op->out[0]->shape : NULL, op->n_out ? op->out[0]->dtype : 0);
+                                op->n_out ? &op->out[0]->shape : NULL, type);
     if (made == NULL) return false;
     s->made[op->out[0]->id] = made;
     for (uint32_t k = 1; k < op->n_out; k++) s->made[op->out[k]->id] = s->into->ops[made->op]->out[k];
@@ -238,7 +251,7 @@ static void say(splice *s) {
 aira_tensor *aira__graph_splice(aira_graph *into, const aira__part *part, aira_tensor *x) {
     const aira_graph *g = part->graph;
     if (into->status != AIRA_OK) return NULL;
-    if (g->compute_dtype != into->compute_dtype)
+    if (g->compute_dtype != into->compute_dtype && g->compute_dtype != AIRA_BF16)
         return aira__graph_fail(into, AIRA_E_FAILED, "this was built for another compute type");
     splice s = {into, part, aira__graph_alloc(into, ((size_t)g->n_tensors + 1) * sizeof *s.made), 0};
     if (s.made == NULL) return NULL;

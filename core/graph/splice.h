@@ -4,6 +4,9 @@
  * relative to the place, outputs "y", "aux.NAME" and "metric.NAME". Every operation is emitted anew, so what does not
  * fit is refused by the same rules that hold for a build in this process, and the result is the same, byte for byte.
  *
+ * A part that was built for bf16 tells apart what has the compute type and what has the storage type, and so fits a
+ * graph of any compute type: a build that is only ever shown bf16 cannot behave otherwise where it is checked in fp64.
+ *
  * While it builds, a graph remembers what its place was asked for (a part fits another place that gives the same
  * answers) and how random values are called (their keys hold the name of the place, which differs).
  */
@@ -35,7 +38,7 @@ void aira__graph_remember_asked(aira_graph *, const aira__asked *); /* once per 
 void aira__graph_remember_drawn(aira_graph *, uint32_t op, const char *name);
 
 typedef struct aira__part {
-    const aira_graph *graph; /* of the same compute type; read by aira__graph_read, or built here */
+    const aira_graph *graph; /* of the same compute type, or of bf16, which fits all; read by aira__graph_read */
     const aira__drawn *drawn;
     uint32_t n_drawn;
     const char *const *aux; /* names of auxiliary losses, in order */

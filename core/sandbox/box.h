@@ -49,7 +49,8 @@ typedef struct aira__box_note {
 /* Outside: reads the request from descriptor 3, runs it, sends the note. Exit status of the helper. */
 int aira__box_outside(void);
 /* Inside, as the first program in the sandbox: arguments are the limit on processes, the descriptor that is told of the
-   start, and the command. Becomes the command; "aira-box trace FILE" is done without another program. */
+   start, and the command. Becomes the command; what "aira-box" itself is asked for is done without another program:
+   "trace FILE" (trace_child.h), "escape WHICH PATH" (selftest.h), nothing at all. */
 int aira__box_inside(int argc, char **argv);
 
 /* In the child between fork and exec: limits, no root, then bubblewrap or the command itself. Does not return.

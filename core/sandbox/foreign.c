@@ -23,10 +23,10 @@ struct aira__foreign {
     aira_manifest manifest;
     aira__compiled compiled;
     bool unconfined;
+    double seconds;
 };
 
 typedef struct entry {
-    uint32_t compute, dtype;
     aira_shape x;
     aira__traced traced;
 } entry;
@@ -60,6 +60,7 @@ aira_status aira__foreign_compile(const char *source, size_t n, const aira__fore
     atomic_init(&f->users, 1);
     snprintf(f->name, sizeof f->name, "%s", name);
     f->unconfined = options->unconfined;
+    f->seconds = options->seconds > 0 ? options->seconds : 5;
     aira__sha256_hex(source, n, f->sha256);
     aira_status status = aira__compile_source(source, n, options, &f->compiled, error);
     if (status == AIRA_OK) {
@@ -96,7 +97,7 @@ void aira__foreign_cost(const aira__foreign *f, double *compile, double *confine
 }
 
 static aira__trace_source source_of(const aira__foreign *f) {
-    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name, f->unconfined};
+    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name, f->unconfined, f->seconds};
 }
 
 /* --- building
@@ -104,7 +105,6 @@ static aira__trace_source source_of(const aira__foreign *f) {
 
 /* Would the place at hand answer as the one did where this was traced? */
 static bool fits(const entry *e, const aira_graph *g, const aira_tensor *x) {
-    if (e->compute != g->compute_dtype || e->dtype != x->dtype) return false;
     if (e->x.rank != x->shape.rank || memcmp(e->x.dims, x->shape.dims, sizeof e->x.dims) != 0) return false;
     for (uint32_t k = 0; k < e->traced.n_asked; k++) {
         const aira__asked *was = &e->traced.asked[k];
@@ -117,7 +117,7 @@ static bool fits(const entry *e, const aira_graph *g, const aira_tensor *x) {
         for (uint32_t i = 0; i < e->traced.graph->n_inputs; i++) {
             const aira__input *in = &e->traced.graph->inputs[i];
             if (strcmp(in->name, input) != 0) continue;
-            if (in->tensor->dtype != t->dtype || in->tensor->shape.rank != t->shape.rank ||
+            if ((in->tensor->dtype == AIRA_I32) != (t->dtype == AIRA_I32) || in->tensor->shape.rank != t->shape.rank ||
                 memcmp(in->tensor->shape.dims, t->shape.dims, sizeof t->shape.dims) != 0)
                 return false;
         }
@@ -131,6 +131,9 @@ static json_t *shape_json(const aira_shape *shape) {
     return list;
 }
 
+/* Whatever is computed in, a build is shown bf16: see core/graph/splice.h. */
+static int shown_type(uint32_t type) { return type == AIRA_I32 ? (int)AIRA_I32 : (int)AIRA_BF16; }
+
 static json_t *request_for(const aira__foreign_primitive *p, const aira_graph *g, const aira_tensor *x) {
     json_t *ints = json_object(), *tensors = json_array();
     const char *name;
@@ -141,11 +144,10 @@ static json_t *request_for(const aira__foreign_primitive *p, const aira_graph *g
             json_object_set_new(ints, name, json_integer(value));
         else
             json_array_append_new(tensors,
-                                  json_pack("[s, i, o]", name, (int)tensor->dtype, shape_json(&tensor->shape)));
+                                  json_pack("[s, i, o]", name, shown_type(tensor->dtype), shape_json(&tensor->shape)));
     }
-    return json_pack("{s:O, s:[{s:i, s:i, s:o, s:o, s:o}]}", "config", p->config, "traces", "compute",
-                     (int)g->compute_dtype, "dtype", (int)x->dtype, "shape", shape_json(&x->shape), "ints", ints,
-                     "tensors", tensors);
+    return json_pack("{s:O, s:[{s:o, s:o, s:o}]}", "config", p->config, "traces", "shape", shape_json(&x->shape),
+                     "ints", ints, "tensors", tensors);
 }
 
 static aira_status trace(aira__foreign_primitive *p, const aira_graph *g, const aira_tensor *x, bool fresh, entry **out,
@@ -158,7 +160,7 @@ static aira_status trace(aira__foreign_primitive *p, const aira_graph *g, const 
                              ? aira__trace_ask(&source, request, fresh, &reply, &p->cost, error)
                              : aira__fail(error, AIRA_E_MEMORY, "out of memory while building %s", p->foreign->name);
     if (status == AIRA_OK) {
-        *e = (entry){.compute = g->compute_dtype, .dtype = x->dtype, .x = x->shape};
+        e->x = x->shape;
         status = aira__trace_take(&reply, p->foreign->name, &x->shape, &e->traced, error);
         aira__trace_reply_release(&reply);
     }
@@ -325,6 +327,7 @@ void aira__foreign_primitive_destroy(aira__foreign_primitive *p) {
 const aira_primitive *aira__foreign_primitive_table(const aira__foreign_primitive *p) { return &p->table; }
 const aira_plugin *aira__foreign_primitive_plugin(const aira__foreign_primitive *p) { return &p->plugin; }
 const json_t *aira__foreign_primitive_config(const aira__foreign_primitive *p) { return p->config; }
+const aira__foreign *aira__foreign_primitive_source(const aira__foreign_primitive *p) { return p->foreign; }
 
 void aira__foreign_primitive_cost(const aira__foreign_primitive *p, int *traces, double *seconds, double *confinement) {
     *traces = p->cost.children;

@@ -8,8 +8,9 @@
  * hand. So training, `aira check`, extrapolation and workers see an ordinary aira_primitive, and foreign code never
  * shares a process with data, labels, clock or score.
  *
- * Compiled sources are kept in the user's cache under the hash of source, headers, compiler and flags; traces in memory
- * under configuration, shape, element type and the answers that the build asked its place for.
+ * Compiled sources are kept in the user's cache under the hash of source, headers, compiler and flags; traces under
+ * configuration, shape and the answers that the build asked its place for. A build is shown bf16 whatever is computed
+ * in: it cannot tell a check in fp64 from a training.
  *
  * Canonical form of such an instance: {"use": "source", "text": the source, "sha256": of it, "config": every key of the
  * source's own schema, "file": its name (messages only), "unconfined": false}. A search makes one with
@@ -34,6 +35,7 @@ typedef struct aira__foreign_options {
     const char *name;     /* of the source in messages; NULL: "mechanism.c" */
     const char *compiler; /* NULL: gcc, else clang */
     bool unconfined;      /* see sandbox.h */
+    double seconds;       /* limit on loading and building; compiling has four times that. 0: 5 */
 } aira__foreign_options;
 
 typedef struct aira__foreign aira__foreign; /* a compiled source */
@@ -56,6 +58,7 @@ aira_status aira__foreign_primitive_create(aira__foreign *, const json_t *config
 void aira__foreign_primitive_destroy(aira__foreign_primitive *);                      /* NULL is fine */
 const aira_primitive *aira__foreign_primitive_table(const aira__foreign_primitive *); /* self: the primitive */
 const json_t *aira__foreign_primitive_config(const aira__foreign_primitive *);        /* every key, defaults too */
+const aira__foreign *aira__foreign_primitive_source(const aira__foreign_primitive *);
 /* Builds twice more, each time in a new process, and compares: a build must depend on its arguments only. */
 aira_status aira__foreign_primitive_repeats(aira__foreign_primitive *, aira_error *);
 /* How often a child was started to trace, and its seconds; for figures. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/sandbox/box.h"
+#include "core/sandbox/selftest.h"
 #include "core/sandbox/trace_child.h"
 
 int aira__box_inside(int argc, char **argv) {
@@ -19,6 +20,8 @@ int aira__box_inside(int argc, char **argv) {
     if (write(started, "s", 1) != 1 || close_range(3, ~0u, 0) != 0) return 126;
     if (strcmp(argv[2], "aira-box") == 0 && argc == 5 && strcmp(argv[3], "trace") == 0)
         return aira__trace_child(argv[4]);
+    if (strcmp(argv[2], "aira-box") == 0 && argc == 6 && strcmp(argv[3], "escape") == 0)
+        return aira__sandbox_escape(argv[4], argv[5]);
     if (strcmp(argv[2], "aira-box") == 0 && argc == 3) return 0; /* asks only whether it works */
     execvp(argv[2], argv + 2);
     fprintf(stderr, "cannot start %s: %s\n", argv[2], strerror(errno));

@@ -7,7 +7,7 @@
 #include "core/base/hash.h"
 #include "core/sandbox/foreign_internal.h"
 
-static const char *const keys[] = {"use", "file", "text", "config", "unconfined", NULL};
+static const char *const keys[] = {"use", "file", "text", "sha256", "config", "unconfined", NULL};
 
 /* What an instance is made of; text and name are malloc'ed. */
 typedef struct wanted {
@@ -61,24 +61,31 @@ static const char *last_part(const char *path) {
 /* --- from YAML
  * ---------------------------------------------------------------------------------------------------------- */
 
+/* With a text, the file is only its name: a canonical task written as YAML reads as it was. */
 static bool read_text(aira__node *map, wanted *w, aira__diagnostics *d) {
     aira__node *file = aira__map_get(map, "file"), *text = aira__map_get(map, "text");
+    aira__node *sha = aira__map_get(map, "sha256");
     aira_error error = {0};
-    if ((file == NULL) == (text == NULL)) {
-        aira__diagnose(d, map, "a source needs one of 'file' (a C file) and 'text' (its content)");
+    if (file == NULL && text == NULL) {
+        aira__diagnose(d, map, "a source needs 'file' (a C file) or 'text' (its content)");
         return false;
     }
     if (text != NULL) {
+        char hash[65];
         w->text = strdup(aira__node_string(text, "", d));
-        w->name = strdup("mechanism.c");
-    } else {
-        char *path = aira__node_path(file, d);
-        if (path == NULL) return false;
-        w->name = strdup(last_part(path));
-        if (aira__file_read(path, AIRA__FOREIGN_MAX_SOURCE, &w->text, NULL, &error) != AIRA_OK)
-            aira__diagnose(d, file, "%s", error.text);
-        free(path);
+        w->name = strdup(last_part(aira__node_string(file, "mechanism.c", d)));
+        aira__sha256_hex(w->text != NULL ? w->text : "", w->text != NULL ? strlen(w->text) : 0, hash);
+        if (strcmp(aira__node_string(sha, hash, d), hash) != 0)
+            aira__diagnose(d, sha, "the text is not the one whose hash stands here");
+        return w->text != NULL && w->name != NULL;
     }
+    if (sha != NULL) aira__diagnose(d, sha, "'sha256' belongs to a 'text'");
+    char *path = aira__node_path(file, d);
+    if (path == NULL) return false;
+    w->name = strdup(last_part(path));
+    if (aira__file_read(path, AIRA__FOREIGN_MAX_SOURCE, &w->text, NULL, &error) != AIRA_OK)
+        aira__diagnose(d, file, "%s", error.text);
+    free(path);
     return w->text != NULL && w->name != NULL;
 }
 

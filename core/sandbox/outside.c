@@ -92,7 +92,8 @@ static bool make_folder(watch *w) {
         w->folder[0] = 0;
         return false;
     }
-    return geteuid() != 0 || chown(w->folder, 65534, 65534) == 0;
+    return geteuid() != 0 || chown(w->folder, 65534, 65534) == 0 ||
+           errno == EINVAL; /* no such user in this name space */
 }
 
 static bool start(watch *w) {
@@ -131,7 +132,8 @@ static void look(watch *w) {
     if (w->note.started == 0 && read(w->started, &byte, 1) == 1) w->note.started = aira__now();
     aira__box_measure(w->child, &usage);
     if (usage.memory > w->note.peak_memory) w->note.peak_memory = usage.memory;
-    if (usage.memory > w->request->head.memory) end_with(w, AIRA_SANDBOX_MEMORY);
+    if (usage.memory > w->request->head.memory || (w->cgroup[0] != 0 && aira__box_cgroup_ran_out(w->cgroup)))
+        end_with(w, AIRA_SANDBOX_MEMORY);
     /* inside a user name space the kernel counts; without one it would count the user's other processes, too */
     if (w->folder[0] != 0 && usage.processes > (int)w->request->head.processes) end_with(w, AIRA_SANDBOX_REFUSED);
 }

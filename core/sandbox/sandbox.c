@@ -228,8 +228,8 @@ static aira_status collect(talk *t, const aira__sandbox_limits *limits, double b
     if (!t->note.ran && t->note.cause == AIRA_SANDBOX_OK) {
         t->note.text[sizeof t->note.text - 1] = 0;
         const char *said = t->errors.data != NULL ? t->errors.data : "";
-        return aira__fail(error, AIRA_E_UNSUPPORTED, "foreign code cannot be confined here: %s%s%.300s", t->note.text,
-                          t->note.text[0] != 0 && said[0] != 0 ? "; " : "", said);
+        return aira__fail(error, AIRA_E_UNSUPPORTED, "foreign code cannot be confined here: %s%s%.*s", t->note.text,
+                          t->note.text[0] != 0 && said[0] != 0 ? "; " : "", (int)strcspn(said, "\n"), said);
     }
     judge(t, limits, r);
     r->level = t->note.level <= AIRA_SANDBOX_CGROUP ? (aira__sandbox_level)t->note.level : AIRA_SANDBOX_NONE;

@@ -198,6 +198,8 @@ aira_status aira__trace_take(const aira__trace_reply *reply, const char *name, c
         t->part.graph = t->graph;
         t->kv = json_integer_value(json_object_get(row, "kv"));
         if (t->kv < 0 || t->kv > (json_int_t)1 << 40) t->kv = 0;
+        if (status == AIRA_OK && t->graph->compute_dtype != AIRA_BF16)
+            status = aira__fail(error, AIRA_E_CORRUPT, "a graph of another compute type than it was asked for");
         if (status == AIRA_OK) status = aira__part_check(&t->part, x, error);
         if (status != AIRA_OK) {
             status = error != NULL ? (error->status = AIRA_E_CONFIG) : AIRA_E_CONFIG;

@@ -13,6 +13,7 @@ typedef struct aira__trace_source {
     const char *key;  /* of it, for the cache of replies */
     const char *name; /* in messages */
     bool unconfined;
+    double seconds; /* limit */
 } aira__trace_source;
 
 typedef struct aira__trace_cost {

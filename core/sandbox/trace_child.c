@@ -115,12 +115,12 @@ static void offer_place(aira_graph *g, const json_t *trace) {
 static aira_graph *build(child *c, const json_t *trace) {
     const aira__graph_limits limits = {AIRA__TRACE_MAX_OPS, AIRA__TRACE_MAX_ELEMENTS};
     aira_shape shape = shape_of(json_object_get(trace, "shape"));
-    aira_graph *g = aira__graph_create((uint32_t)aira__json_int(trace, "compute", AIRA_F32), &limits);
+    aira_graph *g = aira__graph_create(AIRA_BF16, &limits);
     if (g == NULL) {
         aira__fail(&c->error, AIRA_E_MEMORY, "out of memory");
         return NULL;
     }
-    aira_tensor *x = aira__graph_input(g, "x", (uint32_t)aira__json_int(trace, "dtype", AIRA_F32), &shape);
+    aira_tensor *x = aira__graph_input(g, "x", AIRA_BF16, &shape);
     offer_place(g, trace);
     aira_tensor *y = c->table->build(c->self, aira__graph_ops(), g, x);
     if (y == NULL && g->status == AIRA_OK)

@@ -5,7 +5,9 @@
  * checks the reply as if the foreign code had written it. Standard input is a JSON object, standard output the reply:
  *
  *   {"config": {keys as given},
- *    "traces": [{"compute": 1, "dtype": 1, "shape": [B,T,C], "ints": {"causal": 1}, "tensors": [["mask", 1, [B,T]]]}]}
+ *    "traces": [{"shape": [B,T,C], "ints": {"causal": 1}, "tensors": [["mask", 3, [B,T]]]}]}
+ *
+ * Builds are shown bf16, whatever is computed in (core/graph/splice.h).
  *
  *   "AIRABOX1", u64 length, JSON, then the graphs of "traces" one after another:
  *   {"error": "...", "phase": "load" | "configure" | "build"}    or
