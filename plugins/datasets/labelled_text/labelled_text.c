@@ -4,7 +4,7 @@
  * test is the test split; search and selection share val, or where there is none are held out of train. Otherwise the
  * folders below `path` are the classes, and the texts are dealt out into `folds`: fold number `fold` is the test split,
  * search and selection are held out of the others. Texts are dealt class by class in the order of their names, so that
- * every split has the classes' shares. A folder `unsup` is no class.
+ * every split has the classes' shares, and within a split the classes take turns. A folder `unsup` is no class.
  *
  * What a text says is read when its row is asked for, and at no other time; describing looks at names only.
  */
@@ -57,6 +57,13 @@ static void forget(labelled_text *t) {
 /* Takes every text of a listing whose place among its class's texts, of n, chosen() accepts. */
 typedef bool chooser(const config *c, uint32_t split, int64_t place);
 
+/* Classes take turns, so that the first rows of a split stand for all of them. */
+static int in_turns(const void *a, const void *b) {
+    const listing_text *x = *(const listing_text *const *)a, *y = *(const listing_text *const *)b;
+    if (x->place != y->place) return x->place < y->place ? -1 : 1;
+    return (x->label > y->label) - (x->label < y->label);
+}
+
 static aira_status take(labelled_text *t, uint32_t split, const listing *from, chooser *chosen) {
     const listing_text **rows = t->host->alloc(t->host, (uint64_t)(from->n + 1) * sizeof *rows);
     if (!rows) return t->host->fail(t->host, AIRA_E_MEMORY, "out of memory for the list of texts");
@@ -64,6 +71,7 @@ static aira_status take(labelled_text *t, uint32_t split, const listing *from, c
     for (int64_t k = 0; k < from->n; k++) {
         if (chosen(t->c, split, from->texts[k].place)) rows[n++] = &from->texts[k];
     }
+    qsort(rows, (size_t)n, sizeof *rows, in_turns);
     t->rows[split] = rows;
     t->n_rows[split] = n;
     static const char *const names[] = {"train", "search", "selection", "test"};

@@ -109,9 +109,10 @@ Test(labelled_text, bytes_are_encoded_cut_and_padded) {
     cr_assert_eq(d.status, AIRA_OK, "%s", d.failure);
     static const int32_t expected[] = {1, 256, '<' + 1, 'b' + 1, 'r' + 1, ' ' + 1, '/' + 1, '>' + 1, 0xc4, 0xaa};
     int32_t *x, *y;
-    test_dataset_rows(&d, AIRA_SPLIT_TEST, 0, 0, 2, &x, &y);
+    test_dataset_rows(&d, AIRA_SPLIT_TEST, 0, 0, 4, &x, &y);
     cr_expect(memcmp(x, expected, sizeof expected) == 0);
-    for (int t = 0; t < 10; t++) cr_expect_eq(x[10 + t], 0); /* an empty text is padding */
+    cr_expect(y[0] == 0 && y[1] == 1 && y[2] == 0 && y[3] == 1, "classes take turns");
+    for (int t = 0; t < 10; t++) cr_expect_eq(x[20 + t], 0); /* an empty text is padding */
     free(x);
     free(y);
     test_dataset_close(&d);

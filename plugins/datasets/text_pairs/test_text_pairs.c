@@ -43,13 +43,45 @@ Test(text_pairs, rows) {
     expect_row(&d, AIRA_SPLIT_TRAIN, 0, 1, "first te", "second");
     expect_row(&d, AIRA_SPLIT_TRAIN, 1, 0, "\"quoted\"", "two");
     expect_row(&d, AIRA_SPLIT_TRAIN, 2, 1, "x", "y");
-    expect_row(&d, AIRA_SPLIT_SEARCH, 0, 0, "e0", "E0");
-    expect_row(&d, AIRA_SPLIT_SEARCH, 1, 0, "e2", "E2");
-    expect_row(&d, AIRA_SPLIT_SELECTION, 0, 1, "e1", "E1");
     expect_row(&d, AIRA_SPLIT_TEST, 1, 0, "t1", "T1");
     uint64_t beyond = 1;
     int32_t x[16], y;
     cr_expect_neq(d.table->rows(d.self, AIRA_SPLIT_SELECTION, 0, &beyond, 1, x, &y), AIRA_OK);
+    test_dataset_close(&d);
+    test_folder_remove(&f);
+}
+
+/* Lines that take turns are dealt so that both splits have both labels, and every line is in one of them. */
+Test(text_pairs, eval_lines_are_dealt) {
+    enum { LINES = 201 };
+    test_folder f;
+    test_dataset d;
+    char *text = calloc(LINES, 32), *end = text;
+    int seen[LINES] = {0}, positive[2] = {0};
+    test_folder_make(&f);
+    write_pairs(&f);
+    for (int k = 0; k < LINES; k++) end += sprintf(end, "%d\ta\tb\t%d\tc\n", k % 2, k);
+    write_text(&f, "new_aan_pairs.eval.tsv", text);
+    test_dataset_open(&d, "text_pairs", KEYS(test_folder_key(&f, "path", "."), "length=4"));
+    cr_assert_eq(d.status, AIRA_OK, "%s", d.failure);
+    for (uint32_t s = AIRA_SPLIT_SEARCH; s <= AIRA_SPLIT_SELECTION; s++) {
+        uint32_t n = s == AIRA_SPLIT_SEARCH ? 101 : 100;
+        int32_t *x, *y;
+        cr_assert_eq(d.info.n_rows[s], n);
+        test_dataset_rows(&d, s, 0, 0, n, &x, &y);
+        for (uint32_t k = 0; k < n; k++) {
+            char number[8] = "";
+            for (int t = 0; t < 4 && x[k * 8 + (uint32_t)t]; t++) number[t] = (char)(x[k * 8 + (uint32_t)t] - 1);
+            cr_assert(atoi(number) < LINES && atoi(number) % 2 == y[k]);
+            seen[atoi(number)]++;
+            positive[s - 1] += y[k];
+        }
+        free(x);
+        free(y);
+    }
+    for (int k = 0; k < LINES; k++) cr_expect_eq(seen[k], 1, "line %d", k);
+    for (int s = 0; s < 2; s++) cr_expect(positive[s] > 30 && positive[s] < 70, "%d of 100", positive[s]);
+    free(text);
     test_dataset_close(&d);
     test_folder_remove(&f);
 }

@@ -2,13 +2,17 @@
  *
  * A line is: label (0 or 1, "1.0" too), two ids that are not looked at, two texts; nothing is quoted. Of `path` the
  * files new_aan_pairs.train.tsv, .eval.tsv and .test.tsv are read, as the benchmark's release calls them; or each file
- * has a key. The eval file is dealt out line by line: even ones are search, odd ones selection.
+ * has a key. The eval file's lines are put in an order drawn once for all (files may be sorted, or take turns); the
+ * first half of them is search, the second selection.
  *
  * A row is the first text, cut and padded to `length`, then the second. Labels and texts are read when their row is
  * asked for; describing only counts lines.
  */
+#include <stdlib.h>
+
 #include "../common/bytes.h"
 #include "../common/files.h"
+#include "aira/rng.h"
 
 typedef struct config {
     const char *path, *train_file, *eval_file, *test_file, *advice;
@@ -22,10 +26,16 @@ typedef struct pairs {
     int64_t n;
 } pairs;
 
+typedef struct dealt {
+    uint64_t draw;
+    int64_t line;
+} dealt;
+
 typedef struct text_pairs {
     const aira_host *host;
     const config *c;
     pairs files[3]; /* train, eval, test */
+    dealt *order;   /* of the eval file's lines */
 } text_pairs;
 
 #define PATH(key, doc) \
@@ -52,6 +62,8 @@ static void forget(text_pairs *t) {
         t->host->release(t->host, t->files[k].starts);
         t->files[k] = (pairs){{NULL, 0}, NULL, NULL, 0};
     }
+    t->host->release(t->host, t->order);
+    t->order = NULL;
 }
 
 /* The end of the line that begins at `at`, its newline included. */
@@ -75,6 +87,21 @@ static aira_status open_pairs(const text_pairs *t, const char *path, pairs *p) {
     return AIRA_OK;
 }
 
+static int by_draw(const void *a, const void *b) {
+    const dealt *x = a, *y = b;
+    if (x->draw != y->draw) return x->draw < y->draw ? -1 : 1;
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+static aira_status deal(text_pairs *t) {
+    int64_t n = t->files[1].n;
+    t->order = t->host->alloc(t->host, (uint64_t)n * sizeof *t->order);
+    if (!t->order) return t->host->fail(t->host, AIRA_E_MEMORY, "out of memory for the order of the eval pairs");
+    for (int64_t k = 0; k < n; k++) t->order[k] = (dealt){aira_key((uint64_t)k, "text_pairs.eval"), k};
+    qsort(t->order, (size_t)n, sizeof *t->order, by_draw);
+    return AIRA_OK;
+}
+
 static aira_status describe(void *self, aira_dataset_info *info) {
     text_pairs *t = self;
     static const char *const names[] = {"train", "eval", "test"};
@@ -89,6 +116,8 @@ static aira_status describe(void *self, aira_dataset_info *info) {
         aira_status status = open_pairs(t, path, &t->files[k]);
         if (status) return status;
     }
+    aira_status status = deal(t);
+    if (status) return status;
     info->metric = AIRA_METRIC_ACCURACY_POOLED;
     info->vocab = BYTES_VOCAB;
     info->classes = 2;
@@ -146,11 +175,13 @@ static aira_status rows(void *self, uint32_t split, uint64_t seed, const uint64_
     bool shared = split == AIRA_SPLIT_SEARCH || split == AIRA_SPLIT_SELECTION;
     const pairs *p = &t->files[split == AIRA_SPLIT_TRAIN ? 0 : shared ? 1 : 2];
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t line = shared ? 2 * indices[i] + (split == AIRA_SPLIT_SELECTION) : indices[i];
-        if (indices[i] >= (uint64_t)p->n || line >= (uint64_t)p->n)
+        uint64_t before = split == AIRA_SPLIT_SELECTION ? (uint64_t)(p->n + 1) / 2 : 0;
+        uint64_t rest = split == AIRA_SPLIT_SEARCH ? (uint64_t)p->n / 2 : before;
+        if (indices[i] >= (uint64_t)p->n - rest)
             return data_fail(t->host, AIRA_E_FAILED, "row %llu is beyond the pairs of its split",
                              (unsigned long long)indices[i]);
-        aira_status status = read_row(t, p, (int64_t)line, inputs + (int64_t)i * 2 * t->c->length, targets + i);
+        int64_t line = shared ? t->order[before + indices[i]].line : (int64_t)indices[i];
+        aira_status status = read_row(t, p, line, inputs + (int64_t)i * 2 * t->c->length, targets + i);
         if (status) return status;
     }
     return AIRA_OK;
