@@ -11,6 +11,10 @@
 #include "core/train/mechanism.h"
 #include "core/train/task_design.h"
 
+/* Of the graphs in which a mechanism is measured at its places. */
+#define MAX_ELEMENTS (1 << 20) /* of x */
+#define MAX_LENGTH 512
+
 typedef struct designing {
     aira__registry *registry;
     const aira__evaluate_options *asked;
@@ -59,18 +63,50 @@ static int64_t width_of(const aira__instance *backbone) {
     return table->width(backbone->self);
 }
 
+/* The places of the mechanism in one proxy's models: its layers, in training and when it is scored. Only where they are
+   small enough to be measured in fp64 (*n 0 otherwise): a batch is cut to what fits, a long sequence is not measured.
+ */
+static aira__primitive_place *places_of(const designing *d, const aira__proxy *p, const aira__instance *backbone,
+                                        int *n) {
+    int64_t length = p->info.input_length, width = width_of(backbone), room = MAX_ELEMENTS / (length * width);
+    aira__primitive_place *places = calloc((size_t)d->task->layers * 2, sizeof *places);
+    *n = 0;
+    for (int k = 0; places != NULL && k < d->task->layers && length <= MAX_LENGTH && room >= 2; k++) {
+        if (d->task->pattern_layers[k % d->task->n_pattern] >= 0) continue;
+        for (int training = 0; training < 2; training++) {
+            int64_t batch = p->recipe.batch > 0 ? p->recipe.batch : p->info.batch;
+            places[(*n)++] = (aira__primitive_place){.batch = batch < room ? batch : room,
+                                                     .length = length,
+                                                     .width = width,
+                                                     .causal = is_causal(backbone),
+                                                     .training = training == 1,
+                                                     .layer = k,
+                                                     .depth = d->task->layers,
+                                                     .vocab = p->info.vocab,
+                                                     .classes = p->info.classes,
+                                                     .target_length = p->info.target_length};
+        }
+    }
+    return places;
+}
+
 /* The mechanism alone, as the task's first model has it, all parameters redrawn. */
 static aira_status check_mechanism(designing *d, aira_error *error) {
     const aira__proxy *first = &d->task->proxies[0];
     const aira__instance *backbone = first->backbone != NULL ? first->backbone : d->task->backbone;
+    int n = 0;
+    aira__primitive_place *places = places_of(d, first, backbone, &n);
+    if (places == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for a check");
     aira__mechanism_options options = {.layer = aira__mechanism_layer(d->mechanism),
                                        .width = width_of(backbone),
                                        .length = first->info.input_length,
-                                       .causal = is_causal(backbone)};
+                                       .causal = is_causal(backbone),
+                                       .places = n > 0 ? places : NULL,
+                                       .n_places = n};
     aira__check_report *report = new_report(error);
-    if (report == NULL) return AIRA_E_MEMORY;
-    aira_status status = aira__check_mechanism(d->registry, &options, report, error);
+    aira_status status = report != NULL ? aira__check_mechanism(d->registry, &options, report, error) : AIRA_E_MEMORY;
     if (status == AIRA_OK) status = take_report(d, report, "", error);
+    free(places);
     free(report);
     return status;
 }
