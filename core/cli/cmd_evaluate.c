@@ -142,15 +142,20 @@ static int run(aira__cli *cli, const aira__task *task, const evaluate_options *o
     aira_error error = {AIRA_OK, ""};
     uint16_t layers[AIRA__NOTATION_MAX];
     int n = 0;
-    if (task->design != (o->source != NULL))
-        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "the candidates of task %s are %s", task->name,
-                                   task->design ? "sources: give --source FILE" : "architectures: give --arch A");
-    if (!task->design && aira__notation_parse(o->architecture, task->token_names, task->n_tokens, layers,
-                                              AIRA__NOTATION_MAX, &n, &error) != AIRA_OK) {
+    if (o->source != NULL && !task->design)
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "the candidates of task %s are architectures: give --arch A",
+                                   task->name);
+    if (o->source == NULL && task->n_tokens == 0)
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG,
+                                   "the candidates of task %s are sources, and it has no tokens to compare them with: "
+                                   "give --source FILE",
+                                   task->name);
+    if (o->source == NULL && aira__notation_parse(o->architecture, task->token_names, task->n_tokens, layers,
+                                                  AIRA__NOTATION_MAX, &n, &error) != AIRA_OK) {
         aira__fail_in(&error, "--arch");
         return aira__cli_fail(cli, &error);
     }
-    if (!task->design && task->layers > 0 && n != task->layers) {
+    if (o->source == NULL && task->layers > 0 && n != task->layers) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG,
                                    "--arch \"%s\" has %d layers; task %s wants %d (candidate.layers)", o->architecture,
                                    n, task->name, task->layers);
@@ -167,7 +172,7 @@ static int run(aira__cli *cli, const aira__task *task, const evaluate_options *o
                                       .progress = show,
                                       .context = &p};
     options.splits[split] = true;
-    if (task->design) return run_source(cli, task, o, split, &options);
+    if (o->source != NULL) return run_source(cli, task, o, split, &options);
     aira__evaluation result;
     char *architecture = aira__notation_format(layers, n, task->token_names);
     aira_status status = aira__evaluate(&options, &result, &error);
@@ -194,7 +199,8 @@ static uint32_t split_named(const char *name) {
 int aira__cmd_evaluate(aira__cli *cli, int argc, char **argv) {
     evaluate_options o = {.split = "search", .seed = 1, .threads = 0};
     const aira__cli_option options[] = {
-        {"arch", "A", "architecture, e.g. \"2mA 2M\"", AIRA__CLI_TEXT, &o.architecture, false},
+        {"arch", "A", "architecture, e.g. \"2mA 2M\"; for a design: reference mechanisms in its place", AIRA__CLI_TEXT,
+         &o.architecture, false},
         {"source", "FILE", "instead: the C source of a mechanism, for tasks of kind design", AIRA__CLI_TEXT, &o.source,
          false},
         {"set", "NAME=X", "of a design: one of the task's options (repeatable)", AIRA__CLI_LIST, &o.set, false},
