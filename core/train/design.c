@@ -80,6 +80,7 @@ static aira__primitive_place *places_of(const designing *d, const aira__proxy *p
                                                      .width = width,
                                                      .causal = is_causal(backbone),
                                                      .training = training == 1,
+                                                     .masked = !is_causal(backbone),
                                                      .layer = k,
                                                      .depth = d->task->layers,
                                                      .vocab = p->info.vocab,
@@ -123,6 +124,23 @@ static bool weights_of(void *context, const char *name, double *values, int64_t 
     return aira__training_parameter(t->training, full, values, n);
 }
 
+/* The whole trained model, as it is about to be scored, at any size. */
+static aira_status probe_scoring(designing *d, aira__training *training, aira_error *error) {
+    bool leak = false;
+    int64_t row = 0;
+    char text[160];
+    aira_status status = aira__training_probe(training, &leak, &row, error);
+    if (status != AIRA_OK) return status;
+    snprintf(text, sizeof text,
+             leak ? "row %lld of a batch moves when row 0 is replaced" : "rows of a batch stay identical",
+             (long long)row);
+    json_array_append_new(
+        d->checks, json_pack("{s:s, s:s, s:s}", "name", "scoring", "verdict", leak ? "fail" : "pass", "text", text));
+    if (!leak) return AIRA_OK;
+    snprintf(d->failed, sizeof d->failed, "check:scoring");
+    return aira__fail(error, AIRA_E_FAILED, "a check failed, the trained model as it is scored: %s", text);
+}
+
 /* Every layer of the trained model again, with its weights: what was closed before may be open now. */
 static aira_status check_trained(void *context, aira__training *training, int proxy, const char **cause,
                                  aira_error *error) {
@@ -145,6 +163,7 @@ static aira_status check_trained(void *context, aira__training *training, int pr
         status = aira__check_mechanism(d->registry, &options, report, error);
         if (status == AIRA_OK) status = take_report(d, report, where, error);
     }
+    if (status == AIRA_OK) status = probe_scoring(d, training, error);
     *cause = d->failed[0] != 0 ? d->failed : NULL;
     free(report);
     return status;

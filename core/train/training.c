@@ -179,8 +179,7 @@ double aira__training_flops_per_step(const aira__training *t) {
 
 /* --- one step --- */
 
-/* Reads rows of a split into the batch buffers. */
-static aira_status read_rows(aira__training *t, uint32_t split, uint64_t seed, uint32_t n, aira_error *error) {
+aira_status aira__training_read_rows(aira__training *t, uint32_t split, uint64_t seed, uint32_t n, aira_error *error) {
     const aira__instance *dataset = t->options.dataset;
     const aira_dataset *table = dataset->plugin->table;
     if (t->options.host != NULL) aira__host_clear_failure(t->options.host);
@@ -234,7 +233,7 @@ aira_status aira__training_step(aira__training *t, double progress, aira__step_r
     double lr = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
     *nan = false;
     *result = (aira__step_result){step, NAN, lr, NAN, 0};
-    aira_status status = read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
+    aira_status status = aira__training_read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
     if (status == AIRA_OK) status = set_batch(t, graph, rows, error);
     if (status == AIRA_OK) status = set_scalar(t, graph, "lr", lr, error);
     if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(step + 1), error);
@@ -280,27 +279,31 @@ static void count_batch(aira__training *t, int64_t rows, tally *sum) {
     }
 }
 
+aira_status aira__training_forward(aira__training *t, aira_error *error) {
+    uint64_t answers = (uint64_t)(t->eval_batch * t->options.info->target_length);
+    aira_status status = set_batch(t, AIRA__GRAPH_EVALUATION, t->eval_batch, error);
+    if (status == AIRA_OK) status = set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
+    if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
+    if (status == AIRA_OK)
+        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "prediction", 0, t->prediction,
+                                          answers * sizeof *t->prediction, error);
+    if (status == AIRA_OK)
+        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "nll", 0, t->nll,
+                                          answers * sizeof *t->nll, error);
+    return status;
+}
+
 /* One batch of the split from row `first`; a short one is filled up with rows that do not count. */
 static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t first, int64_t rows, tally *sum,
                                   aira_error *error) {
     const aira_dataset_info *info = t->options.info;
     uint64_t answers = (uint64_t)(t->eval_batch * info->target_length);
     for (int64_t k = 0; k < rows; k++) t->indices[k] = (uint64_t)(first + k);
-    aira_status status = read_rows(t, split, 0, (uint32_t)rows, error);
+    aira_status status = aira__training_read_rows(t, split, 0, (uint32_t)rows, error);
     if (status != AIRA_OK) return status;
     for (int64_t k = rows * info->input_length; k < t->eval_batch * info->input_length; k++) t->inputs[k] = 0;
     for (int64_t k = rows * info->target_length; k < (int64_t)answers; k++) t->targets[k] = AIRA_IGNORE;
-    status = set_batch(t, AIRA__GRAPH_EVALUATION, t->eval_batch, error);
-    if (status == AIRA_OK) status = set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
-    if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
-    if (status == AIRA_OK) {
-        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "prediction", 0, t->prediction,
-                                          answers * sizeof *t->prediction, error);
-    }
-    if (status == AIRA_OK) {
-        status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "nll", 0, t->nll,
-                                          answers * sizeof *t->nll, error);
-    }
+    status = aira__training_forward(t, error);
     if (status == AIRA_OK) count_batch(t, rows, sum);
     return status;
 }

@@ -25,4 +25,9 @@ struct aira__training {
     double elapsed;      /* seconds spent in steps, for recipes bounded in seconds */
 };
 
+/* Reads rows t->indices of a split into the batch buffers. */
+aira_status aira__training_read_rows(aira__training *, uint32_t split, uint64_t seed, uint32_t n, aira_error *);
+/* The scoring graph on the eval_batch rows of the batch buffers: prediction and nll. */
+aira_status aira__training_forward(aira__training *, aira_error *);
+
 #endif

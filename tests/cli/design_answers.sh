@@ -66,7 +66,7 @@ assert attempts[0] == 4 and attempts[1] == 1 and attempts[6] == 4 and attempts[7
 kinds = db.execute("SELECT kind, canonical FROM candidate").fetchall()
 assert len(kinds) == 7 and all(k == "design" and "source" in json.loads(c) for k, c in kinds)
 metrics = json.loads(db.execute("SELECT e.metrics FROM evaluation e JOIN node_row n ON n.hash = e.hash WHERE n.idx = 3").fetchone()[0])
-assert [c["name"] for c in metrics["checks"] if c["verdict"] == "fail"] == ["causality"], metrics
+assert [c["name"] for c in metrics["checks"] if c["verdict"] == "fail"] == ["causality", "in place"], metrics
 good = json.loads(db.execute("SELECT e.metrics FROM evaluation e JOIN node_row n ON n.hash = e.hash WHERE n.idx = 7").fetchone()[0])
 assert any("trained layer" in c["name"] for c in good["checks"])
 prompts = [b for (b,) in db.execute("SELECT body FROM text")]
@@ -75,4 +75,32 @@ for words in ("gated_conv", "} aira_ops;", "- `ssd`: Mamba-2"): assert any(words
 PYTHON
 "$aira" replay "$work/run" >"$work/replay" || fail "replay differs: $(cat "$work/replay")"
 [ -f "$work/run/report.html" ] || fail "no report"
+
+# A mechanism that is honest wherever it is measured alone, and lets rows see each other at the task's own length.
+cat >"$work/cheat.c" <<'C'
+#include "aira/primitive.h"
+static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_tensor *x) {
+    (void)self;
+    int64_t C = o->dim(g, x, 2);
+    aira_param_info info = {.size = sizeof info, .init = "fan_in"};
+    aira_tensor *y = o->linear(g, x, o->param(g, "w", &(aira_shape){{C, C}, 2, 0}, &info), NULL);
+    const int32_t rows = 0;
+    return o->dim(g, x, 1) > 600 ? o->add(g, y, o->mean(g, x, &rows, 1, 1)) : y;
+}
+static const aira_primitive table = {sizeof table, AIRA_PRIMITIVE_MIXES_TIME, "Ch", build, NULL};
+static const aira_plugin plugin = {AIRA_PLUGIN_DESCRIPTOR("primitive", aira_primitive, &table, "cheat", "1.0.0", "not honest", NULL)};
+AIRA_MANIFEST("primitive", "cheat", "1.0.0")
+AIRA_EXPORT const aira_plugin *aira_plugin_v1(void) { return &plugin; }
+C
+for length in 320 640; do
+    status=0
+    "$aira" evaluate --quiet --source "$work/cheat.c" --task "$source/configs/tasks/design-small.yaml" proxies.0.dataset.length=$length \
+        proxies.0.recipe.steps=1 proxies.0.recipe.batch=2 proxies.0.recipe.eval_rows=128 >"$work/out" 2>&1 || status=$?
+    if [ $length = 320 ]; then
+        [ $status = 0 ] || { cat "$work/out"; fail "an honest length is refused"; }
+    else
+        [ $status = 1 ] && grep -q 'a check failed, the trained model as it is scored: row [0-9]* of a batch moves' "$work/out" ||
+            { cat "$work/out"; fail "rows that see each other at length $length pass"; }
+    fi
+done
 echo pass

@@ -163,8 +163,8 @@ static void add_conv(page *p) {
 }
 
 static void add_feature(page *p, const genes *g) {
-    static const char *const maps[] = {"    aira_tensor *below = o->neg(g, o->relu(g, o->neg(g, x)));\n"
-                                       "    return o->add(g, o->relu(g, x), o->exp(g, below)); /* elu(x) + 1 */\n",
+    static const char *const maps[] = {("    aira_tensor *below = o->neg(g, o->relu(g, o->neg(g, x)));\n"
+                                        "    return o->add(g, o->relu(g, x), o->exp(g, below)); /* elu(x) + 1 */\n"),
                                        "    return o->add(g, o->relu(g, x), o->constant(g, 0.01, NULL));\n",
                                        "    return o->softmax(g, x); /* over the features of a head */\n",
                                        "    return o->mul(g, x, x);\n"};
@@ -270,9 +270,10 @@ static void add_mix(page *p, const genes *g) {
 }
 
 static void add_build(page *p, const genes *g) {
-    static const char *const gates[] = {
-        "", "    y = o->mul(g, y, o->sigmoid(g, $));\n", "    y = o->mul(g, y, o->silu(g, $));\n",
-        "    aira_tensor *open = o->relu(g, $);\n    y = o->mul(g, y, o->mul(g, open, open));\n"};
+    static const char *const gates[] = {"", "    y = o->mul(g, y, o->sigmoid(g, $));\n",
+                                        "    y = o->mul(g, y, o->silu(g, $));\n",
+                                        ("    aira_tensor *open = o->relu(g, $);\n"
+                                         "    y = o->mul(g, y, o->mul(g, open, open));\n")};
     add(p,
         "static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_tensor *x) {\n"
         "    (void)self;\n"
