@@ -191,10 +191,10 @@ static void check_limits(const aira__subject *s, const cost *at, int64_t length,
 void aira__check_cost(const aira__subject *s, const aira__layer *layer, int64_t width) {
     const char *name = aira__start(s, "cost");
     int64_t length = s->place && s->place->length > 0 ? s->place->length : 128;
-    int64_t far = s->place ? (length > 256 ? length : 256) : 1 << 16;
+    int64_t far = s->place ? (length > 256 ? length : 256) : 1 << 16, near = far / 2;
     cost at, from, to;
     aira_error error = {0};
-    if (!measure(s, layer, length, width, &at, &error) || !measure(s, layer, far / 2, width, &from, &error) ||
+    if (!measure(s, layer, length, width, &at, &error) || !measure(s, layer, near, width, &from, &error) ||
         !measure(s, layer, far, width, &to, &error)) {
         aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
         return;
@@ -203,7 +203,7 @@ void aira__check_cost(const aira__subject *s, const aira__layer *layer, int64_t 
     int64_t cache = AIRA_HAS(aira_primitive, table, kv_elements_per_token)
                         ? table->kv_elements_per_token(layer->self, width)
                         : 0;
-    double ratio = (double)far / (double)(far / 2);
+    double ratio = (double)far / (double)near;
     double flops = from.counts.flops > 0 ? log(to.counts.flops / from.counts.flops) / log(ratio) : 0;
     double memory = log(to.elements / from.elements) / log(ratio);
     aira__say(s, name, AIRA_CHECK_PASS,

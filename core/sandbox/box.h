@@ -23,7 +23,7 @@ typedef struct aira__box_head {
     double wall_seconds, cpu_seconds;
     int64_t memory, disk;
     uint32_t processes, compiler, unconfined;
-    uint32_t n_arguments, n_files, reserved;
+    uint32_t n_arguments, n_files, single;
 } aira__box_head;
 
 typedef struct aira__box_request { /* points into one block of memory */

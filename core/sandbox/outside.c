@@ -102,7 +102,7 @@ static bool start(watch *w) {
     if (pipe2(started, O_CLOEXEC) != 0 || pipe2(report, O_CLOEXEC) != 0) return false;
     if (h->unconfined && !make_folder(w)) return false;
     /* bubblewrap itself and the first program inside are counted as well */
-    bool grouped = aira__box_cgroup_open(h->memory, (int)h->processes + 4, w->cgroup);
+    bool grouped = !h->single && aira__box_cgroup_open(h->memory, (int)h->processes + 4, w->cgroup);
     w->note.level = h->unconfined ? AIRA_SANDBOX_LIMITS : grouped ? AIRA_SANDBOX_CGROUP : AIRA_SANDBOX_NAMESPACE;
     w->child = fork();
     if (w->child == 0) {
@@ -185,6 +185,14 @@ static void finish(watch *w, int status) {
         w->note.cause = AIRA_SANDBOX_MEMORY;
 }
 
+/* The kernel takes milliseconds to let go of a group, and nobody has to wait for that. */
+static void close_group(const watch *w) {
+    pid_t pid = fork();
+    if (pid > 0) return;
+    aira__box_cgroup_close(w->cgroup);
+    if (pid == 0) _exit(0);
+}
+
 int aira__box_outside(void) {
     static aira__box_request request;
     watch w = {.request = &request};
@@ -205,7 +213,7 @@ int aira__box_outside(void) {
         snprintf(w.note.text, sizeof w.note.text, "%s", strerror(errno));
     }
     aira__box_kill_children();
-    if (w.cgroup[0] != 0) aira__box_cgroup_close(w.cgroup);
+    if (w.cgroup[0] != 0) close_group(&w);
     if (w.folder[0] != 0 && aira__remove_tree(w.folder, &error) != AIRA_OK)
         snprintf(w.note.text, sizeof w.note.text, "%.190s", error.text);
     return send(AIRA__HELPER_SOCKET, &w.note, sizeof w.note, MSG_NOSIGNAL) == (ssize_t)sizeof w.note ? 0 : 4;

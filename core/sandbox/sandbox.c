@@ -60,6 +60,7 @@ static aira_status write_request(const aira__sandbox_run *run, const aira__sandb
                            .processes = (uint32_t)limits->processes,
                            .compiler = run->compiler,
                            .unconfined = run->unconfined,
+                           .single = run->single,
                            .n_files = (uint32_t)run->n_files};
     while (run->argv[head.n_arguments] != NULL) head.n_arguments++;
     if (head.n_arguments == 0 || head.n_arguments > AIRA__BOX_MAX_ARGUMENTS || run->n_files < 0 ||

@@ -63,6 +63,8 @@ typedef struct aira__sandbox_run {
     const void *input; /* standard input */
     size_t n_input;
     bool compiler;   /* the system's compilers, headers and libraries are there; else only libraries of aira-box */
+    bool single;     /* the command cannot start processes (trace): the limit on its own addresses is enough, and no
+                        control group is made, which takes milliseconds */
     bool unconfined; /* run with limits and filter only where there are no namespaces; files are then in a temporary
                         folder which replaces the prefix "/box" and "/aira" of paths and arguments */
     aira__sandbox_limits limits;

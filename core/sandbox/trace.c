@@ -38,6 +38,7 @@ static aira_status run_child(const aira__trace_source *s, const char *input, cha
         .n_files = 1,
         .input = input,
         .n_input = strlen(input),
+        .single = true,
         .unconfined = s->unconfined,
         .limits = {.wall_seconds = 10, .cpu_seconds = 5, .memory = (int64_t)512 << 20, .output = REPLY_BYTES}};
     aira__sandbox_result r;

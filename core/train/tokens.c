@@ -13,7 +13,9 @@ static json_t *read_at_scale(aira__registry *registry, aira__node *node, aira__d
     aira__instance *checked = aira__instance_create(registry, "primitive", node, NULL, d);
     if (checked == NULL) return NULL;
     if (json_object_get(checked->canonical, "text") != NULL) { /* a source: the text is meant, wherever its file goes */
-        json_t *source = json_incref(checked->canonical);
+        json_t *source = json_copy(checked->canonical);
+        aira__node *config = aira__map_get(node, "config");
+        json_object_set_new(source, "config", config != NULL ? aira__node_to_json(config) : json_object());
         aira__instance_destroy(checked);
         return source;
     }

@@ -8,10 +8,12 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
@@ -172,7 +174,7 @@ static void run_variant(state *s, const char *name, const char *source, const ch
     strcat(text, tail);
     text = replaced(text, "@LABELS@", s->labels);
     text = replaced(text, "@JOURNAL@", s->journal);
-    text = replaced(text, "@VARIANT@", variant);
+    text = replaced(text, "THE_NUMBER", variant);
     snprintf(label, sizeof label, "%s%s%s", name, variant[0] != 0 ? " " : "", variant);
     aira_error error = {0};
     double begin = aira__now();
@@ -228,6 +230,34 @@ static void run_folder(state *s, const char *root, const char *folder, const cha
     free(names);
 }
 
+/* The host dies while a program runs that never ends: so does the program. */
+static void kill_the_host(state *s, const char *root) {
+    char path[4096];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/tests/sandbox/hostile/programs/ignore_signals.c", root);
+    char *text = read_all(path), *binary = compile_program(text, &n);
+    fflush(stdout);
+    pid_t host = fork();
+    if (host == 0) {
+        const char *const argv[] = {"/box/hostile", NULL};
+        const aira__sandbox_file file = {"/box/hostile", binary, n, true};
+        const aira__sandbox_run run = {.argv = argv, .files = &file, .n_files = 1, .limits = {.wall_seconds = 60}};
+        aira__sandbox_result r;
+        aira_error error;
+        _exit(aira__sandbox_run_command(&run, &r, &error) == AIRA_OK);
+    }
+    double deadline = aira__now() + 10;
+    while (!something_lives() && aira__now() < deadline) usleep(5000);
+    if (!something_lives()) complain(s, "host", "the program never started", "");
+    kill(host, SIGKILL);
+    waitpid(host, NULL, 0);
+    while (something_lives() && aira__now() < deadline) usleep(5000);
+    if (something_lives()) complain(s, "host", "what it ran outlives it", "");
+    s->n++;
+    free(binary);
+    free(text);
+}
+
 /* --- the host
  * ------------------------------------------------------------------------------------------------------------- */
 
@@ -281,6 +311,7 @@ int main(int argc, char **argv) {
     char *tail = read_all(path);
     run_folder(&s, root, "programs", NULL);
     run_folder(&s, root, "sources", tail);
+    if (s.only == NULL) kill_the_host(&s, root);
     check_host(&s);
     free(tail);
     if (aira__remove_tree(s.folder, &error) != AIRA_OK) complain(&s, "host", "the folder stays", error.text);

@@ -1,5 +1,6 @@
 
-/* --- the end of every source ------------------------------------------------------------------------------------------ */
+/* --- the end of every source
+ * ------------------------------------------------------------------------------------------ */
 static const aira_primitive table = {.size = sizeof table, .token = "X", .build = build};
 static const aira_plugin plugin = {
     AIRA_PLUGIN_DESCRIPTOR("primitive", aira_primitive, &table, "hostile", "1.0.0", "hostile", 0)};

@@ -9,9 +9,7 @@ static long call(long number, long a, long b, long c) {
     return result;
 }
 
-__attribute__((constructor)) static void start(void) {
-    call(59, (long)"/aira/aira-box", 0, 0);
-}
+__attribute__((constructor)) static void start(void) { call(59, (long)"/aira/aira-box", 0, 0); }
 
 static aira_tensor *build(void *self, const aira_ops *ops, aira_graph *g, aira_tensor *x) {
     (void)self;

@@ -25,7 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANT @VARIANT@
+#define VARIANT THE_NUMBER
 
 static char bytes[1 << 16], head[1 << 18];
 static size_t used;
@@ -150,10 +150,11 @@ static void forge(void) {
 __attribute__((constructor)) static void start(void) {
     uint64_t n;
     forge();
-    snprintf(head, sizeof head,
-             "{\"token\":\"X\",\"flags\":1,\"version\":\"1\",\"summary\":\"x\",\"config\":{},\"traces\":[{\"bytes\":%zu,"
-             "\"asked\":[],\"drawn\":[],\"aux\":[],\"kv\":0}]}",
-             VARIANT == 16 ? used + 1 : used);
+    snprintf(
+        head, sizeof head,
+        "{\"token\":\"X\",\"flags\":1,\"version\":\"1\",\"summary\":\"x\",\"config\":{},\"traces\":[{\"bytes\":%zu,"
+        "\"asked\":[],\"drawn\":[],\"aux\":[],\"kv\":0}]}",
+        VARIANT == 16 ? used + 1 : used);
     if (VARIANT == 13) memset(head, '[', sizeof head - 1);
     n = strlen(head);
     for (int fd = 4; fd < 64; fd++) { /* whichever it is */

@@ -4,5 +4,4 @@
 
 import torch
 
-class Mechanism(torch.nn.Module):
-    pass
+    class Mechanism(torch.nn.Module) :pass

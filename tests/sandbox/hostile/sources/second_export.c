@@ -5,7 +5,7 @@
 AIRA_EXPORT int other(void);
 int other(void) { return 1; }
 
- aira_tensor *build(void *self, const aira_ops *ops, aira_graph *g, aira_tensor *x) {
+aira_tensor *build(void *self, const aira_ops *ops, aira_graph *g, aira_tensor *x) {
     (void)self;
     return ops->relu(g, x);
 }
