@@ -264,6 +264,8 @@ static const device_case device_cases[] = {
     UNARY(SOFTPLUS, -20, 40),
     UNARY(SIN, -9, 9),
     UNARY(COS, -9, 9),
+    UNARY(SIN, -60000, 60000), /* phases of long state-space kernels */
+    UNARY(COS, -300000, 300000),
     UNARY(ABS, -3, 3),
     UNARY(CAST, -3, 3),
     {.name = "GELU exact",
