@@ -153,17 +153,21 @@ static bool dies_whole(const aira__plan *plan, const aira__group *group, uint32_
     return true;
 }
 
-/* Memory that may be overwritten by result `out` of the group, or NONE. */
+/* Memory that may be overwritten by result `out` of the group, or NONE. Of several operands of a single operation the
+   one that was made last: it is still in the caches, and a device may let its maker write the result at once. */
 static uint32_t dying_operand(const aira__plan *plan, const aira__group *group, const aira__value *out) {
+    uint32_t latest = AIRA__NONE;
     for (uint32_t m = 0; m < group->n_nodes; m++) {
         const aira__step_node *node = &plan->nodes[group->nodes[m]];
         for (uint32_t k = 0; k < node->n_in; k++) {
             uint64_t offset;
             uint32_t root = aira__value_root(plan, node->in[k], &offset);
-            if (dies_whole(plan, group, root, out)) return root;
+            if (!dies_whole(plan, group, root, out)) continue;
+            if (group->n_nodes > 1) return root;
+            if (latest == AIRA__NONE || plan->values[root].first > plan->values[latest].first) latest = root;
         }
     }
-    return AIRA__NONE;
+    return latest;
 }
 
 /* Elementwise results take the place of an operand that nobody needs afterwards: half the memory traffic of a sum. */

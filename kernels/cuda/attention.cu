@@ -8,7 +8,9 @@
  * shared memory; for the small heads of search models, where exponentials are the limit. `wide`: one block per row, any
  * head size and element type. Both add in an order that only the shape decides.
  */
+#include "cudnn_attention.h"
 #include "element.cuh"
+#include "fast.h"
 
 struct heads {
     int batch, t_n, s_n, heads, groups, d_n, e_n, window;
@@ -341,9 +343,12 @@ static bool in_registers(const gpu_call *call, const heads &a) {
     }
 
 static const char *attention(const gpu_call *call) {
+    const char *why = NULL;
+    if (gpu_cudnn_run(call, &why)) return why;
     heads a = heads_of(call, 3);
     elements o = of(call->out[0]), lse = of(call->out[1]);
     if (call->out[0].n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     dim3 rows((unsigned)((a.t_n + ROWS - 1) / ROWS), (unsigned)a.heads, (unsigned)a.batch);
     dim3 wide((unsigned)a.t_n, (unsigned)a.heads, (unsigned)a.batch);
@@ -358,7 +363,14 @@ static const char *attention(const gpu_call *call) {
     return gpu_launched();
 }
 
+static size_t attention_workspace(const gpu_call *call) {
+    size_t bytes;
+    return gpu_cudnn_prepare(call, &bytes) ? bytes : 0;
+}
+
 static size_t attention_backward_workspace(const gpu_call *call) {
+    size_t bytes;
+    if (gpu_cudnn_prepare(call, &bytes)) return bytes;
     heads a = heads_of(call, 6);
     return (size_t)a.batch * (size_t)a.heads * (size_t)a.t_n * sizeof(double);
 }
@@ -374,10 +386,13 @@ template <class R> static void backward_wide(const gpu_call *call, const heads &
 
 /* (q, k, v, o, lse, do, mask) */
 static const char *attention_backward(const gpu_call *call) {
+    const char *why = NULL;
+    if (gpu_cudnn_run(call, &why)) return why;
     heads a = heads_of(call, 6);
     elements o = of(call->in[3]), lse = of(call->in[4]), g_o = of(call->in[5]);
     int64_t n = (int64_t)a.batch * a.heads * a.t_n;
     if (n == 0) return NULL;
+    if (gpu_small_attention_takes(call)) return gpu_small_attention_backward(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     if (gpu_is_wide(call)) {
         delta_kernel<double>
@@ -433,6 +448,7 @@ static const char *rope(const gpu_call *call) {
     int64_t n = call->in[0].n;
     unsigned blocks = blocks_for(n, 256);
     if (n == 0) return NULL;
+    if (gpu_rope_takes(call)) return gpu_rope(call);
     if (call->in[0].dtype == AIRA_F64)
         rope_kernel<double><<<blocks, 256, 0, call->stream>>>(of(call->out[0]), of(call->in[0]), positions, n,
                                                               (int)shape->dims[1], (int)shape->dims[2], d_n, n_rot,
@@ -445,7 +461,7 @@ static const char *rope(const gpu_call *call) {
 }
 
 extern "C" const gpu_kernel gpu_attention_kernels[] = {
-    {AIRA_OP_ATTENTION, attention, NULL},
+    {AIRA_OP_ATTENTION, attention, attention_workspace},
     {AIRA_OP_ATTENTION_BACKWARD, attention_backward, attention_backward_workspace},
     {AIRA_OP_ROPE, rope, NULL},
     {0, NULL, NULL}};

@@ -157,21 +157,26 @@ const uint32_t *gpu_chain_tensors(const gpu_chain *chain, uint32_t *n) {
     return chain->tensors;
 }
 
-static const char *run(const gpu_call *call) {
-    const gpu_chain *chain = call->chain;
-    gpu_chain_pointers pointers = {{0}};
+const char *gpu_chain_run(const gpu_chain *chain, const gpu_chain_pointers *given, struct gpu_compiler *compiler,
+                          cudaStream_t stream) {
+    gpu_chain_pointers pointers = *given;
     void *arguments[] = {&pointers};
-    for (uint32_t k = 0; k < call->n_in; k++) pointers.data[k] = call->in[k].data;
     if (chain->program.n == 0) return NULL;
     int vector = gpu_chain_vector(&chain->program, &pointers);
     int64_t blocks = (chain->program.n / vector + 255) / 256;
-    cudaKernel_t kernel = chain->wide || chain->program.n > UINT32_MAX || !call->compiler
+    cudaKernel_t kernel = chain->wide || chain->program.n > UINT32_MAX || !compiler
                               ? NULL
-                              : gpu_compiler_kernel(call->compiler, &chain->program, vector);
-    if (!kernel) return gpu_chain_interpret(chain, &pointers, call->stream);
+                              : gpu_compiler_kernel(compiler, &chain->program, vector, 0);
+    if (!kernel) return gpu_chain_interpret(chain, &pointers, stream);
     cudaError_t error = cudaLaunchKernel((const void *)kernel, (dim3){(unsigned)blocks, 1, 1}, (dim3){256, 1, 1},
-                                         arguments, 0, call->stream);
+                                         arguments, 0, stream);
     return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+
+static const char *run(const gpu_call *call) {
+    gpu_chain_pointers pointers = {{0}};
+    for (uint32_t k = 0; k < call->n_in; k++) pointers.data[k] = call->in[k].data;
+    return gpu_chain_run(call->chain, &pointers, call->compiler, call->stream);
 }
 
 /* One entry stands for all: gpu_kernel_of asks gpu_chain_takes first. */

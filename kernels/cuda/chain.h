@@ -46,6 +46,12 @@ typedef struct gpu_chain_pointers {
     char *data[GPU_CHAIN_VALUES];
 } gpu_chain_pointers;
 
+/* One chain of a batch, as kernels see it. */
+typedef struct gpu_chain_member {
+    gpu_chain_pointers pointers;
+    int64_t n;
+} gpu_chain_member;
+
 struct gpu_chain {
     gpu_chain_program program;
     uint32_t tensors[GPU_CHAIN_VALUES], ids[GPU_CHAIN_VALUES];
@@ -53,6 +59,12 @@ struct gpu_chain {
     int wide;
 };
 
+#ifdef __cplusplus
+extern "C"
+#endif
+    const char *
+    gpu_chain_run(const gpu_chain *chain, const gpu_chain_pointers *pointers, struct gpu_compiler *compiler,
+                  cudaStream_t stream);
 #ifdef __cplusplus
 extern "C"
 #endif

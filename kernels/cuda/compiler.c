@@ -1,6 +1,7 @@
 /* compiler.c - NVRTC, loaded when it is needed, and the cache of what it compiled. See generate.h. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ typedef struct kept {
 
 struct gpu_compiler {
     const aira_host *host;
+    pthread_mutex_t lock; /* around gpu_compiler_kernel, which queues of one device share */
     int major, minor;
     bool looked, warned;
     nvrtc calls;
@@ -52,6 +54,10 @@ gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor) {
     gpu_compiler *c = calloc(1, sizeof *c);
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (!c) return NULL;
+    if (pthread_mutex_init(&c->lock, NULL)) {
+        free(c);
+        return NULL;
+    }
     c->host = host;
     c->major = major;
     c->minor = minor;
@@ -72,6 +78,7 @@ void gpu_compiler_destroy(gpu_compiler *c) {
         free(k);
     }
     if (c->calls.library) dlclose(c->calls.library);
+    (void)pthread_mutex_destroy(&c->lock); /* nobody holds it */
     free(c);
 }
 
@@ -214,9 +221,9 @@ static cudaKernel_t make(gpu_compiler *c, const char *source, kept *entry) {
     return kernel;
 }
 
-cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *program, int vector) {
+static cudaKernel_t find_or_make(gpu_compiler *c, const gpu_chain_program *program, int vector, int batched) {
     if (!look(c)) return NULL;
-    char *source = gpu_chain_source(program, vector);
+    char *source = gpu_chain_source(program, vector, batched);
     if (!source) return NULL;
     for (const kept *k = c->kernels; k; k = k->next)
         if (!strcmp(k->source, source)) {
@@ -233,4 +240,11 @@ cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *progr
     entry->next = c->kernels;
     c->kernels = entry;
     return entry->kernel;
+}
+
+cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *program, int vector, int batched) {
+    (void)pthread_mutex_lock(&c->lock); /* a plain mutex that is initialised: it cannot fail */
+    cudaKernel_t kernel = find_or_make(c, program, vector, batched);
+    (void)pthread_mutex_unlock(&c->lock);
+    return kernel;
 }

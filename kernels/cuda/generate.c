@@ -150,12 +150,25 @@ static void say_code(text *t, const gpu_chain_program *p, uint32_t k) {
     if (c->stored) say(t, "        close(&s%u.v[v], x%u);\n", k, p->n_loads + k);
 }
 
-char *gpu_chain_source(const gpu_chain_program *p, int vector) {
+/* One chain, or (batched) one of many that differ in addresses and size alone. */
+static void say_head(text *t, const gpu_chain_program *p, int vector, int batched) {
+    say(t, prelude, GPU_CHAIN_VALUES);
+    if (!batched) {
+        say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const __grid_constant__ views p) {\n");
+        say(t, "    long i = ((long)blockIdx.x * 256 + threadIdx.x) * %d;\n    if (i >= %lldl) return;\n", vector,
+            (long long)p->n);
+        return;
+    }
+    say(t, "struct member { views v; long n; };\nstruct block { unsigned member, part; };\n");
+    say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const member *members, const block *blocks) {\n");
+    say(t, "    block b = blocks[blockIdx.x];\n    const views &p = members[b.member].v;\n");
+    say(t, "    long i = ((long)b.part * 256 + threadIdx.x) * %d;\n    if (i >= members[b.member].n) return;\n",
+        vector);
+}
+
+char *gpu_chain_source(const gpu_chain_program *p, int vector, int batched) {
     text t = {0};
-    say(&t, prelude, GPU_CHAIN_VALUES);
-    say(&t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const __grid_constant__ views p) {\n");
-    say(&t, "    long i = ((long)blockIdx.x * 256 + threadIdx.x) * %d;\n    if (i >= %lldl) return;\n", vector,
-        (long long)p->n);
+    say_head(&t, p, vector, batched);
     for (uint32_t k = 0; k < p->n_loads; k++) say_load(&t, &p->loads[k], k, vector);
     for (uint32_t k = 0; k < p->n_code; k++)
         if (p->code[k].stored) say(&t, "    packed<%s, %d> s%u;\n", type_of(p->code[k].dtype), vector, k);

@@ -11,18 +11,19 @@
 
 typedef struct gpu_compiler gpu_compiler;
 
-/* For the GPU of compute capability major.minor. NULL: out of memory. One thread at a time. */
+/* For the GPU of compute capability major.minor. NULL: out of memory. */
 gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor);
 void gpu_compiler_destroy(gpu_compiler *compiler);
 
 /* The kernel of a chain that moves `vector` elements per thread (1, 2 or 4), or NULL: interpret it. Its one argument
-   is a gpu_chain_pointers; 256 threads a block. */
-cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program *program, int vector);
+   is a gpu_chain_pointers; 256 threads a block. batched: its arguments are a table of gpu_chain_member and a table of
+   gpu_block in device memory (batch.c), one block each. [any thread] */
+cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program *program, int vector, int batched);
 
 /* The largest vector that shapes and addresses allow. */
 int gpu_chain_vector(const gpu_chain_program *program, const gpu_chain_pointers *pointers);
 
 /* The source text of a chain's kernel, malloc'ed; NULL when out of memory. (generate.c; for tests) */
-char *gpu_chain_source(const gpu_chain_program *program, int vector);
+char *gpu_chain_source(const gpu_chain_program *program, int vector, int batched);
 
 #endif

@@ -42,7 +42,22 @@ static inline int64_t gpu_last(const aira_shape *shape) { return shape->rank ? s
 
 typedef struct gpu_matmul gpu_matmul; /* matmul.c */
 typedef struct gpu_chain gpu_chain;   /* chain.c */
+typedef struct gpu_cudnn gpu_cudnn;   /* cudnn_attention.h */
 struct gpu_compiler;                  /* generate.h */
+
+/* What the programs of a queue share. One thread at a time. */
+typedef struct gpu_queue {
+    cudaStream_t stream;
+    gpu_matmul *matmul;
+    gpu_cudnn *cudnn;
+    struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
+} gpu_queue;
+
+/* What a merged step does besides its operation (fuse.c). Operands follow the operation's own in this order. */
+#define GPU_ADD_BIAS 1u   /* MATMUL: + [N] */
+#define GPU_ADD_TENSOR 2u /* MATMUL, RMS_NORM_BACKWARD: + a tensor like the result */
+#define GPU_GELU 4u       /* MATMUL: GELU of it; a second result gets what GELU was applied to */
+#define GPU_GELU_SLOPE 8u /* MATMUL: times GELU'(tensor like the result) */
 
 typedef struct gpu_call {
     const aira_plan_step *step;
@@ -52,7 +67,9 @@ typedef struct gpu_call {
     void *workspace;      /* device memory of the size that the kernel asked for */
     const uint64_t *seed; /* device memory: xor-ed into RANDOM keys */
     gpu_matmul *matmul;
+    gpu_cudnn *cudnn; /* also while the workspace is asked for */
     const gpu_chain *chain;
+    uint32_t merged;               /* GPU_ADD_BIAS ... */
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
 } gpu_call;
 
@@ -97,6 +114,8 @@ extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, 
    on the stream, that is once per captured graph. */
 const char *gpu_matmul_create(int tf32, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
+/* Has cuBLASLt an algorithm for this merged product? */
+int gpu_matmul_merges(const gpu_call *call);
 
 /* chain.c. NULL with *why: a step that cannot stand in a chain, or out of memory. */
 int gpu_chain_takes(uint32_t op);

@@ -6,14 +6,30 @@
  */
 #include <cublasLt.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "convert.h"
 
 #define SCRATCH (32ull << 20) /* bytes of cuBLASLt's own workspace */
 
+/* What an algorithm depends on. All bytes are set, so that two can be compared at once. */
+typedef struct question {
+    int64_t m, n, k, batch, a_step, b_step;
+    uint32_t trans_a, trans_b, dtype, out_dtype, merged, aligned[4];
+    uint32_t reserved;
+} question;
+
+typedef struct answer {
+    question asked;
+    int found;
+    cublasLtMatmulAlgo_t algorithm;
+} answer;
+
 struct gpu_matmul {
     cublasLtHandle_t handle;
     void *scratch;
+    answer *answers; /* asking cuBLASLt takes tens of microseconds: once per kind of product */
+    size_t n_answers, room;
     int tf32;
 };
 
@@ -43,6 +59,7 @@ void gpu_matmul_destroy(gpu_matmul *made) {
     /* what cannot be released when a device goes away is released with the process */
     if (made->handle) (void)cublasLtDestroy(made->handle);
     if (made->scratch) (void)cudaFree(made->scratch);
+    free(made->answers);
     free(made);
 }
 
@@ -51,6 +68,9 @@ typedef struct product {
     int64_t a_step, b_step; /* elements from matrix to matrix; 0: one serves all */
     int trans_a, trans_b;
     uint32_t dtype, out_dtype; /* of the operands as multiplied, of the result as written by cuBLASLt */
+    uint32_t merged;           /* GPU_ADD_BIAS ...; what follows is set accordingly */
+    const void *bias, *added;
+    void *shape; /* what GELU is applied to: written by GPU_GELU if there, read by GPU_GELU_SLOPE */
 } product;
 
 static product product_of(const gpu_call *call) {
@@ -66,6 +86,12 @@ static product product_of(const gpu_call *call) {
         p.m *= p.batch;
         p.batch = 1;
     }
+    uint32_t next = 2;
+    p.merged = call->merged;
+    if (p.merged & GPU_ADD_BIAS) p.bias = call->in[next++].data;
+    if (p.merged & GPU_ADD_TENSOR) p.added = call->in[next++].data;
+    if (p.merged & GPU_GELU_SLOPE) p.shape = call->in[next].data;
+    if (p.merged & GPU_GELU && call->n_out > 1) p.shape = call->out[1].data;
     int halves = call->in[0].dtype == AIRA_BF16 && call->in[1].dtype == AIRA_BF16;
     p.dtype = gpu_is_wide(call) ? AIRA_F64 : halves ? AIRA_BF16 : AIRA_F32;
     p.out_dtype = p.dtype == AIRA_BF16 && call->out[0].dtype != AIRA_BF16 ? AIRA_F32 : p.dtype;
@@ -170,23 +196,99 @@ static void release(descriptors *d) {
     if (d->how) (void)cublasLtMatmulDescDestroy(d->how);
 }
 
-static const char *multiply(const gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
-                            cudaStream_t stream) {
-    float one = 1, zero = 0;
-    double wide_one = 1, wide_zero = 0;
-    int wide = p->dtype == AIRA_F64, found = 0;
-    descriptors d = {0};
+static cublasLtEpilogue_t epilogue_of(const product *p) {
+    if (p->merged & GPU_GELU_SLOPE) return CUBLASLT_EPILOGUE_DGELU;
+    if (p->merged & GPU_GELU) return CUBLASLT_EPILOGUE_GELU_AUX;
+    return p->merged & GPU_ADD_BIAS ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+static cublasStatus_t describe_merged(const product *p, descriptors *d) {
+    cublasLtEpilogue_t epilogue = epilogue_of(p);
+    int64_t columns = p->n;
+    cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
+    if (epilogue != CUBLASLT_EPILOGUE_DEFAULT)
+        s = cublasLtMatmulDescSetAttribute(d->how, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (!s && p->bias)
+        s = cublasLtMatmulDescSetAttribute(d->how, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias);
+    if (!s && p->shape)
+        s = cublasLtMatmulDescSetAttribute(d->how, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &p->shape,
+                                           sizeof p->shape);
+    if (!s && p->shape)
+        s = cublasLtMatmulDescSetAttribute(d->how, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &columns, sizeof columns);
+    return s;
+}
+
+static question question_of(const product *p, const void *a, const void *b, const void *c) {
+    question q;
+    memset(&q, 0, sizeof q);
+    q.m = p->m, q.n = p->n, q.k = p->k, q.batch = p->batch, q.a_step = p->a_step, q.b_step = p->b_step;
+    q.trans_a = p->trans_a != 0, q.trans_b = p->trans_b != 0, q.dtype = p->dtype, q.out_dtype = p->out_dtype;
+    q.merged = p->merged | (p->shape ? 256u : 0u);
+    q.aligned[0] = alignment(a, p->a_step, p->dtype), q.aligned[1] = alignment(b, p->b_step, p->dtype);
+    q.aligned[2] = alignment(c, p->batch > 1 ? p->m * p->n : 0, p->out_dtype);
+    q.aligned[3] = p->added ? alignment(p->added, 0, p->out_dtype) : 256u;
+    return q;
+}
+
+/* The algorithm for a product, from what was answered before or from cuBLASLt. */
+static cublasStatus_t choose(gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
+                             descriptors *d, cublasLtMatmulAlgo_t *algorithm) {
+    question q = question_of(p, a, b, c);
+    for (size_t k = 0; k < made->n_answers; k++) {
+        if (memcmp(&made->answers[k].asked, &q, sizeof q)) continue;
+        *algorithm = made->answers[k].algorithm;
+        return made->answers[k].found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     cublasLtMatmulHeuristicResult_t best;
+    int found = 0;
+    memset(&best, 0, sizeof best);
+    cublasStatus_t s = align(p, a, b, c, d);
+    if (!s && p->added)
+        s = cublasLtMatmulPreferenceSetAttribute(d->wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &q.aligned[3], 4);
+    if (!s) s = cublasLtMatmulAlgoGetHeuristic(made->handle, d->how, d->b, d->a, d->c, d->c, d->wish, 1, &best, &found);
+    if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED) return s;
+    found = !s && found > 0;
+    if (made->n_answers == made->room) {
+        size_t room = 2 * made->room + 64;
+        answer *more = realloc(made->answers, room * sizeof *more);
+        if (!more) return CUBLAS_STATUS_ALLOC_FAILED;
+        made->answers = more;
+        made->room = room;
+    }
+    made->answers[made->n_answers++] = (answer){q, found, best.algo};
+    *algorithm = best.algo;
+    return found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+static const char *multiply(gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
+                            cudaStream_t stream) {
+    float one = 1, share = p->added ? 1 : 0;
+    double wide_one = 1, wide_zero = 0;
+    int wide = p->dtype == AIRA_F64;
+    descriptors d = {0};
+    cublasLtMatmulAlgo_t algorithm;
     cublasStatus_t s = describe_all(made, p, &d);
-    if (!s) s = align(p, a, b, c, &d);
-    if (!s) s = cublasLtMatmulAlgoGetHeuristic(made->handle, d.how, d.b, d.a, d.c, d.c, d.wish, 1, &best, &found);
-    if (!s && found == 0) s = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!s) s = describe_merged(p, &d);
+    if (!s) s = choose(made, p, a, b, c, &d, &algorithm);
     if (!s)
         s = cublasLtMatmul(made->handle, d.how, wide ? (void *)&wide_one : (void *)&one, b, d.b, a, d.a,
-                           wide ? (void *)&wide_zero : (void *)&zero, c, d.c, c, d.c, &best.algo, made->scratch,
-                           SCRATCH, stream);
+                           wide ? (void *)&wide_zero : (void *)&share, p->added ? p->added : c, d.c, c, d.c, &algorithm,
+                           made->scratch, SCRATCH, stream);
     release(&d);
     return sentence(s);
+}
+
+int gpu_matmul_merges(const gpu_call *call) {
+    product p = product_of(call);
+    layout l = layout_of(call, &p);
+    descriptors d = {0};
+    cublasLtMatmulAlgo_t algorithm;
+    if (l.all || p.k == 0 || call->out[0].n == 0 || (p.merged && p.batch > 1)) return 0;
+    cublasStatus_t s = describe_all(call->matmul, &p, &d);
+    if (!s) s = describe_merged(&p, &d);
+    if (!s) s = choose(call->matmul, &p, call->in[0].data, call->in[1].data, call->out[0].data, &d, &algorithm);
+    release(&d);
+    return s == CUBLAS_STATUS_SUCCESS;
 }
 
 static const char *run(const gpu_call *call) {

@@ -1,37 +1,51 @@
 /* plugin.c - the device plugin `cuda`: what the host sees.
  *
- * One self is one stream and one cuBLASLt workspace on one GPU, used by one thread at a time. Several selves in one
- * process do not disturb each other.
+ * One self is a queue: one stream, one cuBLASLt workspace and one stage on one GPU, used by one thread at a time; any
+ * thread may be the next, so every call says which GPU it means. Queues beside each other share what was compiled and
+ * nothing that a running program touches.
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "aira/ext/queue.h"
+#include "cudnn_attention.h"
 #include "generate.h"
 #include "program.h"
+#include "stage.h"
 
 typedef struct cuda_config {
     int64_t gpu;
-    int32_t matmul, chains;
+    int32_t matmul, chains, attention, deterministic;
+    const char *trace;
 } cuda_config;
 
 static const char *const matmul_names[] = {"fp32", "tf32", NULL};
 static const char *const chain_names[] = {"compiled", "interpreted", NULL};
+static const char *const attention_names[] = {"cudnn", "own", NULL};
 static const aira_field fields[] = {
     AIRA_F_INT(cuda_config, gpu, 0, 0, 1023, "which GPU, counted as the driver counts those that are visible"),
     AIRA_F_CHOICE(cuda_config, matmul, matmul_names, 0,
                   "products of fp32 tensors: fp32, or tf32 (faster, three digits)"),
     AIRA_F_CHOICE(cuda_config, chains, chain_names, 0,
                   "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
+    AIRA_F_CHOICE(cuda_config, attention, attention_names, 0,
+                  "attention with bf16 heads of 64 to 128: by cuDNN where there is one, or by own kernels"),
+    AIRA_F_BOOL(cuda_config, deterministic, 1,
+                "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+    AIRA_F_STR(
+        cuda_config, trace, NULL,
+        "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
 };
 static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
 typedef struct cuda_device {
     const aira_host *host;
-    int gpu;
-    cudaStream_t stream;
-    gpu_matmul *matmul;
-    gpu_compiler *compiler;
+    int gpu, tf32, use_cudnn, deterministic;
+    bool beside; /* made by open(): the compiler is another's */
+    gpu_queue queue;
+    gpu_stage *stage;
+    FILE *trace; /* NULL: none is wanted */
 } cuda_device;
 
 static aira_status fail(const cuda_device *device, aira_status status, const char *what, const char *why) {
@@ -55,12 +69,20 @@ static const char *cuda_unavailable(void) {
     return n > 0 ? NULL : "no GPU on this machine";
 }
 
+/* Every call begins so: threads come and go, and the driver keeps the chosen GPU per thread. */
+static aira_status enter(const cuda_device *device) {
+    return check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+}
+
 static void cuda_destroy(void *self) {
     cuda_device *device = self;
     if (!device) return;
-    gpu_matmul_destroy(device->matmul);
-    gpu_compiler_destroy(device->compiler);
-    if (device->stream) (void)cudaStreamDestroy(device->stream); /* nothing is left on it */
+    gpu_matmul_destroy(device->queue.matmul);
+    gpu_cudnn_destroy(device->queue.cudnn);
+    gpu_stage_destroy(device->stage);
+    if (!device->beside) gpu_compiler_destroy(device->queue.compiler);
+    if (device->queue.stream) (void)cudaStreamDestroy(device->queue.stream); /* what is left on it is worked off */
+    if (device->trace) (void)fclose(device->trace);                          /* every program's lines were flushed */
     device->host->release(device->host, device);
 }
 
@@ -68,8 +90,34 @@ static aira_status open_compiler(cuda_device *device) {
     struct cudaDeviceProp properties;
     aira_status status = check(device, cudaGetDeviceProperties(&properties, device->gpu), "no properties");
     if (status) return status;
-    device->compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
-    return device->compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    device->queue.compiler = gpu_compiler_create(device->host, properties.major, properties.minor);
+    return device->queue.compiler ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+}
+
+/* Memory that a training gave back is kept for the next one, up to an eighth of the card: taking it from the driver
+   would wait for every stream. */
+static aira_status keep_memory(const cuda_device *device) {
+    cudaMemPool_t pool = NULL;
+    size_t free_bytes = 0, all = 0;
+    cudaError_t error = cudaDeviceGetDefaultMemPool(&pool, device->gpu);
+    if (error == cudaSuccess) error = cudaMemGetInfo(&free_bytes, &all);
+    uint64_t kept = all / 8;
+    if (error == cudaSuccess) error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept);
+    return check(device, error, "no memory pool");
+}
+
+/* Stream, stage and cuBLASLt of a queue. */
+static aira_status open_queue(cuda_device *device) {
+    aira_status status = enter(device);
+    if (!status)
+        status = check(device, cudaStreamCreateWithFlags(&device->queue.stream, cudaStreamNonBlocking), "no stream");
+    if (status) return status;
+    const char *why = gpu_stage_create(device->queue.stream, &device->stage);
+    if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
+    why = gpu_matmul_create(device->tf32, &device->queue.matmul);
+    if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
+    device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
+    return device->queue.cudnn ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
 static aira_status cuda_create(const aira_host *host, const void *config_pointer, void **self) {
@@ -79,18 +127,36 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     if (!device) return host->fail(host, AIRA_E_MEMORY, "cuda device: out of memory");
     device->host = host;
     device->gpu = (int)config->gpu;
+    device->tf32 = config->matmul == 1;
+    device->use_cudnn = config->attention == 0;
+    device->deterministic = config->deterministic != 0;
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
-    if (!status) status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
-    if (!status) status = check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "no stream");
-    if (!status) {
-        why = gpu_matmul_create(config->matmul == 1, &device->matmul);
-        if (why) status = fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
-    }
+    if (!status) status = open_queue(device);
+    if (!status) status = keep_memory(device);
     if (!status && config->chains == 0) status = open_compiler(device);
+    if (!status && config->trace && config->trace[0] && !(device->trace = fopen(config->trace, "a")))
+        status = fail(device, AIRA_E_FAILED, "the file of `trace` cannot be written", config->trace);
     if (status)
         cuda_destroy(device);
     else
         *self = device;
+    return status;
+}
+
+static aira_status queue_open(void *self, void **queue) {
+    const cuda_device *first = self;
+    cuda_device *device = first->host->alloc(first->host, sizeof *device);
+    *queue = NULL;
+    if (!device) return fail(first, AIRA_E_MEMORY, "out of memory", NULL);
+    *device = (cuda_device){.host = first->host, .gpu = first->gpu, .tf32 = first->tf32, .beside = true};
+    device->use_cudnn = first->use_cudnn;
+    device->deterministic = first->deterministic;
+    device->queue.compiler = first->queue.compiler;
+    aira_status status = open_queue(device);
+    if (status)
+        cuda_destroy(device);
+    else
+        *queue = device;
     return status;
 }
 
@@ -128,47 +194,58 @@ static int32_t cuda_supports(void *self, uint32_t op, const aira_plan_tensor *te
 
 static aira_status cuda_buffer_create(void *self, uint64_t bytes, void **buffer) {
     cuda_device *device = self;
-    size_t free_bytes = 0, all = 0;
-    char text[160];
+    char text[200];
     *buffer = NULL;
-    aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+    aira_status status = enter(device);
     if (status) return status;
-    if (cudaMalloc(buffer, bytes ? bytes : 1) != cudaSuccess) {
-        (void)cudaGetLastError(); /* told here; it must not be found again by a later launch */
-        (void)cudaMemGetInfo(&free_bytes, &all);
-        snprintf(text, sizeof text, "out of memory: %llu bytes asked for, %zu of %zu are free",
-                 (unsigned long long)bytes, free_bytes, all);
-        *buffer = NULL;
-        return fail(device, AIRA_E_MEMORY, text, NULL);
-    }
-    status = check(device, cudaMemsetAsync(*buffer, 0, bytes ? bytes : 1, device->stream), "a buffer is not cleared");
-    if (!status) status = check(device, cudaStreamSynchronize(device->stream), "a buffer is not cleared");
-    if (status) {
-        (void)cudaFree(*buffer);
-        *buffer = NULL;
-    }
+    const char *why = gpu_memory_take(device->queue.stream, bytes, "of a buffer", buffer, text, sizeof text);
+    if (why) return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
+    status = check(device, cudaMemsetAsync(*buffer, 0, bytes ? bytes : 1, device->queue.stream),
+                   "a buffer is not cleared");
+    if (!status) return AIRA_OK;
+    gpu_memory_give(device->queue.stream, *buffer);
+    *buffer = NULL;
     return status;
 }
 
 static void cuda_buffer_destroy(void *self, void *buffer) {
-    (void)self;
-    if (buffer) (void)cudaFree(buffer); /* the memory goes with the process at the latest */
+    const cuda_device *device = self;
+    if (!enter(device))
+        gpu_memory_give(device->queue.stream, buffer); /* the memory goes with the process at the latest */
+}
+
+static aira_status queue_upload(void *queue, void *buffer, uint64_t offset, const void *from, uint64_t bytes) {
+    cuda_device *device = queue;
+    aira_status status = enter(device);
+    if (status) return status;
+    const char *why = gpu_stage_upload(device->stage, (char *)buffer + offset, from, bytes);
+    return why ? fail(device, AIRA_E_FAILED, "upload failed", why) : AIRA_OK;
+}
+
+static aira_status queue_download(void *queue, void *buffer, uint64_t offset, void *to, uint64_t bytes) {
+    cuda_device *device = queue;
+    aira_status status = enter(device);
+    if (status) return status;
+    const char *why = gpu_stage_download(device->stage, to, (const char *)buffer + offset, bytes);
+    return why ? fail(device, AIRA_E_FAILED, "download failed", why) : AIRA_OK;
+}
+
+static aira_status queue_finish(void *queue) {
+    cuda_device *device = queue;
+    aira_status status = enter(device);
+    if (status) return status;
+    const char *why = gpu_stage_finish(device->stage);
+    return why ? fail(device, AIRA_E_FAILED, "the work on the GPU failed", why) : AIRA_OK;
 }
 
 static aira_status cuda_upload(void *self, void *buffer, uint64_t offset, const void *from, uint64_t bytes) {
-    cuda_device *device = self;
-    aira_status status = check(
-        device, cudaMemcpyAsync((char *)buffer + offset, from, bytes, cudaMemcpyHostToDevice, device->stream),
-        "upload failed");
-    return status ? status : check(device, cudaStreamSynchronize(device->stream), "upload failed");
+    aira_status status = queue_upload(self, buffer, offset, from, bytes);
+    return status ? status : queue_finish(self);
 }
 
 static aira_status cuda_download(void *self, void *buffer, uint64_t offset, void *to, uint64_t bytes) {
-    cuda_device *device = self;
-    aira_status status = check(
-        device, cudaMemcpyAsync(to, (const char *)buffer + offset, bytes, cudaMemcpyDeviceToHost, device->stream),
-        "download failed");
-    return status ? status : check(device, cudaStreamSynchronize(device->stream), "download failed");
+    aira_status status = queue_download(self, buffer, offset, to, bytes);
+    return status ? status : queue_finish(self);
 }
 
 /* --- programs ----------------------------------------------------------------------------------------------------- */
@@ -177,23 +254,46 @@ static aira_status cuda_compile(void *self, const aira_plan *plan, void **progra
     cuda_device *device = self;
     char why[256] = "";
     *program = NULL;
-    aira_status status = check(device, cudaSetDevice(device->gpu), "that GPU cannot be used");
+    aira_status status = enter(device);
     if (status) return status;
-    *program = gpu_program_create(plan, why, sizeof why);
+    *program = gpu_program_create(plan, &device->queue, why, sizeof why);
     if (*program) return AIRA_OK;
     return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }
 
 static void cuda_program_destroy(void *self, void *program) {
-    (void)self;
-    gpu_program_destroy(program);
+    if (!enter(self)) gpu_program_destroy(program); /* without its GPU everything is gone anyway */
+}
+
+static aira_status queue_run(void *queue, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+    cuda_device *device = queue;
+    aira_status status = enter(device);
+    if (status) return status;
+    bool first = device->trace && gpu_program_is_new(program);
+    const char *why = gpu_program_start(program, buffers, seed);
+    if (!why && first) {
+        why = gpu_program_trace(program, buffers, device->trace);
+        if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
+    }
+    return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
 }
 
 static aira_status cuda_run(void *self, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
-    cuda_device *device = self;
-    const char *why = gpu_program_run(program, device->matmul, device->compiler, device->stream, buffers, seed);
-    return why ? fail(device, AIRA_E_FAILED, why, NULL) : AIRA_OK;
+    aira_status status = queue_run(self, program, buffers, seed);
+    return status ? status : queue_finish(self);
 }
+
+static const aira_device_queue queue_table = {
+    .size = sizeof(aira_device_queue),
+    .open = queue_open,
+    .close = cuda_destroy,
+    .upload = queue_upload,
+    .download = queue_download,
+    .run = queue_run,
+    .finish = queue_finish,
+};
+
+static const void *extension(const char *id) { return id && !strcmp(id, AIRA_EXT_DEVICE_QUEUE) ? &queue_table : NULL; }
 
 static const aira_device table = {
     .size = sizeof(aira_device),
@@ -213,6 +313,7 @@ static const aira_plugin plugin = {
     AIRA_PLUGIN_DESCRIPTOR("device", aira_device, &table, "cuda", "1.0.0", "NVIDIA GPUs from sm_80 on", &schema),
     .create = cuda_create,
     .destroy = cuda_destroy,
+    .extension = extension,
 };
 AIRA_MANIFEST("device", "cuda", "1.0.0")
 AIRA_EXPORT const aira_plugin *aira_plugin_v1(void) { return &plugin; }

@@ -2,32 +2,30 @@
  *
  * Addresses are known at the first run: then every step is put on a stream that is being captured, and the captured
  * graph is instantiated. Later runs with the same buffers are one launch. The seed lies in device memory, which the
- * host writes before a launch, so that another seed needs no other graph.
+ * host writes when it changes, so that another seed needs no other graph.
  *
  * Steps run one after another, so they share one workspace, as large as the largest wish.
  */
 #include "program.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct gpu_step {
-    const aira_plan_step *step;
-    const gpu_kernel *kernel;
-    gpu_chain *chain;
-    const uint32_t *in, *out; /* tensors; of a chain: all in `in` */
-    uint32_t n_in, n_out;
-} gpu_step;
+#include "batch.h"
 
 struct gpu_program {
     const aira_plan *plan;
+    const gpu_queue *queue;
     gpu_step *steps;
     uint32_t n_steps, most_views;
     gpu_view *views; /* most_views of them: of the step in hand */
     void *workspace;
     size_t workspace_bytes;
-    uint64_t *seed; /* device */
+    void *tables;               /* of batches */
+    uint64_t *seed, seed_there; /* in device memory, and what was written to it last */
+    bool seeded;
     void *buffers[AIRA_N_BUFFERS];
     cudaGraphExec_t graph;
     char sentence[256];
@@ -41,10 +39,6 @@ const gpu_kernel *gpu_kernel_of(uint32_t op) {
         for (const gpu_kernel *k = tables[t]; k->op; k++)
             if (k->op == op) return k;
     return NULL;
-}
-
-static const aira_plan_tensor *tensor_of(const aira_plan *plan, uint32_t id) {
-    return (const aira_plan_tensor *)(const void *)((const char *)plan->tensors + (size_t)id * plan->tensor_stride);
 }
 
 static uint32_t tensor_id(const gpu_step *step, uint32_t k) {
@@ -65,7 +59,7 @@ static const char *resolve(gpu_program *program, gpu_step *step, const aira_plan
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
         uint32_t id = tensor_id(step, k);
         if (id >= program->plan->n_tensors) return "the plan names a tensor that it does not list";
-        const aira_plan_tensor *tensor = tensor_of(program->plan, id);
+        const aira_plan_tensor *tensor = gpu_tensor_of(program->plan, id);
         if (tensor->storage >= AIRA_N_BUFFERS) return "the plan uses a chain's tensor outside the chain";
         if (tensor->copies != 1 && tensor->copies != from->copies) return "the plan mixes numbers of copies";
     }
@@ -76,7 +70,7 @@ static const char *resolve(gpu_program *program, gpu_step *step, const aira_plan
 /* The call of one copy of a step. Its views are the program's and hold until the next. */
 static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_t copy, void *const *buffers) {
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
-        const aira_plan_tensor *tensor = tensor_of(program->plan, tensor_id(step, k));
+        const aira_plan_tensor *tensor = gpu_tensor_of(program->plan, tensor_id(step, k));
         gpu_view *view = &program->views[k];
         *view = (gpu_view){.dtype = tensor->dtype, .n = gpu_elements(&tensor->shape), .shape = tensor->shape};
         view->data = (char *)buffers[tensor->storage] + tensor->offset;
@@ -88,39 +82,74 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
     call.workspace = program->workspace;
     call.seed = program->seed;
     call.chain = step->chain;
+    call.merged = step->merged;
+    call.stream = program->queue->stream;
+    call.matmul = program->queue->matmul;
+    call.cudnn = program->queue->cudnn;
+    call.compiler = program->queue->compiler;
     return call;
 }
 
 static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
 
+const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {
+    size_t free_bytes = 0, all = 0;
+    uint64_t reserved = 0, used = 0;
+    cudaMemPool_t pool = NULL;
+    int gpu = 0;
+    cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, stream);
+    if (error == cudaSuccess) return NULL;
+    *out = NULL;
+    (void)cudaGetLastError(); /* told here; it must not be found again by a later launch */
+    if (error != cudaErrorMemoryAllocation) {
+        snprintf(why, size, "no memory: %s", cudaGetErrorString(error));
+        return why;
+    }
+    /* what the pool keeps for later is free too; figures that cannot be had stay 0 */
+    (void)cudaMemGetInfo(&free_bytes, &all);
+    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
+        free_bytes += reserved - used;
+    snprintf(why, size, "out of memory: %zu bytes %s asked for, %zu of %zu are free", bytes, what, free_bytes, all);
+    return why;
+}
+
+void gpu_memory_give(cudaStream_t stream, void *memory) {
+    if (memory) (void)cudaFreeAsync(memory, stream); /* the memory goes with the process at the latest */
+}
+
 static const char *allocate(gpu_program *program) {
     static void *const nowhere[AIRA_N_BUFFERS] = {0};
+    size_t tables = 0;
+    if (program->most_views < GPU_MERGED_TENSORS) program->most_views = GPU_MERGED_TENSORS;
     program->views = calloc((size_t)program->most_views + 1, sizeof *program->views);
     if (!program->views) return "out of memory";
     for (uint32_t s = 0; s < program->n_steps; s++) {
         const gpu_step *step = &program->steps[s];
-        if (!step->kernel->workspace) continue;
+        if (step->batch) tables += gpu_batch_bytes(step->batch);
+        if (step->batch || !step->kernel->workspace) continue;
         gpu_call call = call_of(program, step, 0, nowhere);
         size_t bytes = step->kernel->workspace(&call);
         if (bytes > program->workspace_bytes) program->workspace_bytes = bytes;
     }
-    const char *why = cuda_sentence(cudaMalloc((void **)&program->seed, sizeof *program->seed));
+    cudaStream_t stream = program->queue->stream;
+    const char *why = gpu_memory_take(stream, sizeof *program->seed, "for a seed", (void **)&program->seed,
+                                      program->sentence, sizeof program->sentence);
+    if (!why && tables)
+        why = gpu_memory_take(stream, tables, "for tables", &program->tables, program->sentence,
+                              sizeof program->sentence);
     if (why || !program->workspace_bytes) return why;
-    if (cudaMalloc(&program->workspace, program->workspace_bytes) == cudaSuccess) return NULL;
-    size_t free_bytes = 0, all = 0;
-    (void)cudaGetLastError(); /* the failed allocation is told below; it must not be found again later */
-    (void)cudaMemGetInfo(&free_bytes, &all);
-    snprintf(program->sentence, sizeof program->sentence,
-             "out of memory: %zu bytes of workspace asked for, %zu of %zu are free", program->workspace_bytes,
-             free_bytes, all);
-    return program->sentence;
+    return gpu_memory_take(stream, program->workspace_bytes, "of workspace", &program->workspace, program->sentence,
+                           sizeof program->sentence);
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
+gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
     if (program) {
         program->plan = plan;
+        program->queue = queue;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
     }
@@ -129,6 +158,9 @@ gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
         const char *at = (const char *)plan->steps + (size_t)s * plan->step_stride;
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
+    if (!sentence && (!gpu_fuse(plan, queue, program->steps, &program->n_steps) ||
+                      !gpu_batch_steps(plan, program->steps, &program->n_steps)))
+        sentence = "out of memory";
     if (!sentence) sentence = allocate(program);
     if (!sentence) return program;
     snprintf(why, size, "%s", sentence);
@@ -138,44 +170,126 @@ gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size) {
 
 void gpu_program_destroy(gpu_program *program) {
     if (!program) return;
-    for (uint32_t s = 0; program->steps && s < program->n_steps; s++) gpu_chain_destroy(program->steps[s].chain);
+    for (uint32_t s = 0; program->steps && s < program->n_steps; s++) {
+        gpu_chain_destroy(program->steps[s].chain);
+        gpu_batch_destroy(program->steps[s].batch);
+    }
     /* what cannot be released now is released with the process */
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
-    if (program->workspace) (void)cudaFree(program->workspace);
-    if (program->seed) (void)cudaFree(program->seed);
+    gpu_memory_give(program->queue->stream, program->workspace);
+    gpu_memory_give(program->queue->stream, program->tables);
+    gpu_memory_give(program->queue->stream, program->seed);
     free(program->views);
     free(program->steps);
     free(program);
 }
 
-/* Puts all steps on the stream. */
-static const char *enqueue(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
-                           void *const *buffers) {
-    for (uint32_t s = 0; s < program->n_steps; s++) {
-        const gpu_step *step = &program->steps[s];
-        int64_t copies = step->step->copies ? step->step->copies : 1;
-        for (int64_t copy = 0; copy < copies; copy++) {
+/* Puts one step on the stream, all copies of it. */
+static const char *enqueue_step(gpu_program *program, uint32_t s, void *const *buffers) {
+    const gpu_step *step = &program->steps[s];
+    int64_t copies = step->step->copies ? step->step->copies : 1;
+    const char *why = NULL;
+    if (step->batch) {
+        why = gpu_batch_run(step->batch, program->plan, buffers, program->queue);
+    } else {
+        for (int64_t copy = 0; copy < copies && !why; copy++) {
             gpu_call call = call_of(program, step, copy, buffers);
-            call.stream = stream;
-            call.matmul = matmul;
-            call.compiler = compiler;
-            const char *why = step->kernel->run(&call);
-            if (!why) continue;
-            snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
-            return program->sentence;
+            why = step->kernel->run(&call);
         }
+    }
+    if (!why) return NULL;
+    snprintf(program->sentence, sizeof program->sentence, "step %u (operation %u): %s", s, step->step->op, why);
+    return program->sentence;
+}
+
+/* Writes the tables of all batches. */
+static const char *place_tables(gpu_program *program, void *const *buffers) {
+    char *at = program->tables;
+    for (uint32_t s = 0; s < program->n_steps; s++) {
+        gpu_batch *batch = program->steps[s].batch;
+        if (!batch) continue;
+        const char *why = gpu_batch_place(batch, program->plan, buffers, at, program->queue->stream);
+        if (why) return why;
+        at += gpu_batch_bytes(batch);
     }
     return NULL;
 }
 
-static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler, cudaStream_t stream,
-                           void *const *buffers) {
+/* --- times of single steps --- */
+
+#define TRACE_REPEATS 10
+
+/* Microseconds of one step: a graph of it alone, several times in a row. */
+static const char *time_step(gpu_program *program, uint32_t s, void *const *buffers, cudaEvent_t *events, float *us) {
+    cudaStream_t stream = program->queue->stream;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t once = NULL;
+    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (why) return why;
+    for (int k = 0; k < TRACE_REPEATS && !why; k++) why = enqueue_step(program, s, buffers);
+    cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    if (!why) why = cuda_sentence(ended);
+    if (!why) why = cuda_sentence(cudaGraphInstantiate(&once, graph, 0));
+    *us = 1e30f;
+    for (int k = 0; k < 4 && !why; k++) {
+        float ms = 0;
+        why = cuda_sentence(cudaEventRecord(events[0], stream));
+        if (!why) why = cuda_sentence(cudaGraphLaunch(once, stream));
+        if (!why) why = cuda_sentence(cudaEventRecord(events[1], stream));
+        if (!why) why = cuda_sentence(cudaEventSynchronize(events[1]));
+        if (!why) why = cuda_sentence(cudaEventElapsedTime(&ms, events[0], events[1]));
+        if (1000 * ms / TRACE_REPEATS < *us) *us = 1000 * ms / TRACE_REPEATS;
+    }
+    if (once) (void)cudaGraphExecDestroy(once);
+    if (graph) (void)cudaGraphDestroy(graph);
+    return why;
+}
+
+static void write_tensors(const gpu_program *program, const gpu_step *step, FILE *to) {
+    if (step->batch) fprintf(to, "%u at once: ", gpu_batch_count(step->batch));
+    for (uint32_t k = 0; k < step->n_in + step->n_out && (!step->batch || k == 0); k++) {
+        const aira_plan_tensor *t = gpu_tensor_of(program->plan, tensor_id(step, k));
+        fprintf(to, "%s%s", k == step->n_in ? "> " : "",
+                t->dtype == AIRA_BF16  ? "bf16"
+                : t->dtype == AIRA_I32 ? "i32"
+                : t->dtype == AIRA_F64 ? "f64"
+                                       : "f32");
+        for (uint32_t d = 0; d < t->shape.rank; d++) fprintf(to, "%c%lld", d ? 'x' : ':', (long long)t->shape.dims[d]);
+        fputc(' ', to);
+    }
+    if (step->merged) fprintf(to, "merged %u", step->merged);
+}
+
+const char *gpu_program_trace(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], FILE *to) {
+    cudaEvent_t events[2] = {NULL, NULL};
+    const char *why = cuda_sentence(cudaEventCreate(&events[0]));
+    if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
+    for (uint32_t s = 0; s < program->n_steps && !why; s++) {
+        float us = 0;
+        why = time_step(program, s, buffers, events, &us);
+        if (why) break;
+        fprintf(to, "%u\t%u\t%.2f\t", s, program->steps[s].step->op, us);
+        write_tensors(program, &program->steps[s], to);
+        fputc('\n', to);
+    }
+    for (int k = 0; k < 2; k++)
+        if (events[k]) (void)cudaEventDestroy(events[k]);
+    return why;
+}
+
+int gpu_program_is_new(const gpu_program *program) { return program->graph == NULL; }
+
+/* --- the whole --- */
+
+static const char *capture(gpu_program *program, void *const *buffers) {
+    cudaStream_t stream = program->queue->stream;
     cudaGraph_t graph = NULL;
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     program->graph = NULL;
-    const char *why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    const char *why = place_tables(program, buffers);
+    if (!why) why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
-    why = enqueue(program, matmul, compiler, stream, buffers);
+    for (uint32_t s = 0; s < program->n_steps && !why; s++) why = enqueue_step(program, s, buffers);
     cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
     if (!why) why = cuda_sentence(cudaGraphInstantiate(&program->graph, graph, 0));
@@ -184,14 +298,21 @@ static const char *capture(gpu_program *program, gpu_matmul *matmul, struct gpu_
     return why;
 }
 
-const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
-                            cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
+/* The value is copied by the call: a launch that is still waiting reads the seed it was given. */
+static const char *write_seed(gpu_program *program, uint64_t seed) {
+    if (program->seeded && program->seed_there == seed) return NULL;
+    const char *why = cuda_sentence(
+        cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, program->queue->stream));
+    program->seeded = !why;
+    program->seed_there = seed;
+    return why;
+}
+
+const char *gpu_program_start(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     const char *why = NULL;
     if (program->n_steps == 0) return NULL;
-    if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers))
-        why = capture(program, matmul, compiler, stream, buffers);
-    if (!why) why = cuda_sentence(cudaMemcpyAsync(program->seed, &seed, sizeof seed, cudaMemcpyHostToDevice, stream));
-    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, stream));
-    if (!why) why = cuda_sentence(cudaStreamSynchronize(stream));
+    if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers)) why = capture(program, buffers);
+    if (!why) why = write_seed(program, seed);
+    if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, program->queue->stream));
     return why;
 }

@@ -2,15 +2,27 @@
 #ifndef AIRA_GPU_PROGRAM_H
 #define AIRA_GPU_PROGRAM_H
 
+#include <stdio.h>
+
 #include "gpu.h"
 
 typedef struct gpu_program gpu_program;
 
-/* The plan stays valid until destroy. NULL with a sentence in why. */
-gpu_program *gpu_program_create(const aira_plan *plan, char *why, size_t size);
+/* Device memory of the stream's pool: taken and given back in the order of the stream's work, without waiting for other
+   streams. NULL, or a sentence in why (size bytes) that says what was asked for and what is free. */
+const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size);
+void gpu_memory_give(cudaStream_t stream, void *memory);
+
+/* The plan and the queue, on which all runs are, stay valid until destroy. NULL with a sentence in why. */
+gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size);
 void gpu_program_destroy(gpu_program *program);
-/* Runs it once and waits. The first run with these buffers captures the graph. */
-const char *gpu_program_run(gpu_program *program, gpu_matmul *matmul, struct gpu_compiler *compiler,
-                            cudaStream_t stream, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);
+/* Puts one run on the stream. The first run with these buffers captures the graph. */
+const char *gpu_program_start(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);
+
+/* 1 until the first run. */
+int gpu_program_is_new(const gpu_program *program);
+/* Writes a line per step: number, op, microseconds, operands > results. Runs every step many times with no regard to
+   what that does to the numbers: for measuring only. */
+const char *gpu_program_trace(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], FILE *to);
 
 #endif

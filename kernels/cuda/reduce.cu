@@ -4,6 +4,7 @@
  * elements, partial sums of fixed chunks of rows that are then added chunk by chunk.
  */
 #include "element.cuh"
+#include "fast.h"
 
 /* --- over axes -----------------------------------------------------------------------------------------------------
  */
@@ -105,6 +106,7 @@ static bool by_columns(const space &kept, const space &reduced) {
 
 static size_t reduce_workspace(const gpu_call *call) {
     space kept, reduced;
+    if (call->step->op == AIRA_OP_SUM && gpu_columns_takes(call)) return gpu_columns_workspace(call);
     split(&call->in[0].shape, call->step->i[0], &kept, &reduced);
     if (!by_columns(kept, reduced)) return 0;
     return (size_t)((reduced.n + CHUNK - 1) / CHUNK * kept.n) * sizeof(double);
@@ -130,6 +132,7 @@ template <class R, bool MAX> static const char *reduce(const gpu_call *call) {
 }
 
 static const char *sum(const gpu_call *call) {
+    if (gpu_columns_takes(call)) return gpu_columns(call);
     return gpu_is_wide(call) ? reduce<double, false>(call) : reduce<float, false>(call);
 }
 
@@ -211,7 +214,12 @@ template <class R> static const char *scatter_add_as(const gpu_call *call) {
     return gpu_launched();
 }
 
+static size_t scatter_add_workspace(const gpu_call *call) {
+    return gpu_scatter_takes(call) ? gpu_scatter_workspace(call) : 0;
+}
+
 static const char *scatter_add(const gpu_call *call) {
+    if (gpu_scatter_takes(call)) return gpu_scatter(call);
     return call->out[0].dtype == AIRA_F64 || call->out[0].dtype == AIRA_I32 ? scatter_add_as<double>(call)
                                                                             : scatter_add_as<float>(call);
 }
@@ -296,7 +304,7 @@ static const char *argsort(const gpu_call *call) {
 extern "C" const gpu_kernel gpu_reduce_kernels[] = {{AIRA_OP_SUM, sum, reduce_workspace},
                                                     {AIRA_OP_MAX_REDUCE, largest, reduce_workspace},
                                                     {AIRA_OP_CUMSUM, cumsum, NULL},
-                                                    {AIRA_OP_SCATTER_ADD, scatter_add, NULL},
+                                                    {AIRA_OP_SCATTER_ADD, scatter_add, scatter_add_workspace},
                                                     {AIRA_OP_SCATTER_LAST, scatter_last, NULL},
                                                     {AIRA_OP_TOP_K, top_k, NULL},
                                                     {AIRA_OP_ARGSORT, argsort, NULL},

@@ -55,8 +55,8 @@ static void floating(test_device *device) {
 typedef struct twin {
     const char *name;
     uint32_t op, n_in, n_out;
-    aira_shape x[4];   /* operands, then results */
-    uint32_t integers; /* bit k: x[k] is I32 */
+    aira_shape x[5];   /* operands, then results */
+    uint32_t integers; /* bit k: x[k] is I32; bit 8 + k: it is F32 where the others are BF16 */
     int64_t i[4], n_i;
     double f, limit,
         most; /* f: only attribute; limit 0: the same bits; most: operands are integers below it, 0: reals */
@@ -64,12 +64,14 @@ typedef struct twin {
 
 static double twin_error(test_device *gpu, test_device *cpu, const twin *c, uint32_t dtype, const char **why) {
     uint32_t in[4] = {0, 1, 2, 3}, out[2] = {c->n_in, c->n_in + 1}, n = c->n_in + c->n_out;
-    test_tensor a[4], b[4];
+    test_tensor a[5], b[5];
     aira_rng rng = aira_rng_make(aira_key(5, c->name), dtype);
     double worst = 0;
     for (uint32_t k = 0; k < n; k++) {
         a[k] = (test_tensor){.shape = c->x[k], .copies = 1, .given = k < c->n_in};
-        a[k].dtype = c->integers >> k & 1 ? AIRA_I32 : dtype;
+        a[k].dtype = c->integers >> k & 1                               ? AIRA_I32
+                     : c->integers >> (8 + k) & 1 && dtype == AIRA_BF16 ? AIRA_F32
+                                                                        : dtype;
         a[k].v = calloc((size_t)test_elements(&a[k]) + 1, sizeof(double));
         for (int64_t e = 0; a[k].given && e < test_elements(&a[k]); e++) {
             double value = a[k].dtype == AIRA_I32 ? (double)aira_rng_below(&rng, 9) - 1 : aira_rng_normal(&rng);
@@ -122,6 +124,10 @@ static void twins(test_device *gpu, test_device *cpu) {
         {"sum all", AIRA_OP_SUM, 1, 1, {S(7, 9, 30), SCALAR_SHAPE}, 0, {7, 0}, 2, 0, 2e-6, 0},
         {"sum last", AIRA_OP_SUM, 1, 1, {S(33, 301), S(33)}, 0, {2, 0}, 2, 0, 2e-6, 0},
         {"sum rows", AIRA_OP_SUM, 1, 1, {S(1030, 45), S(45)}, 0, {1, 0}, 2, 0, 2e-6, 0},
+        {"sum rows, fours", AIRA_OP_SUM, 1, 1, {S(5, 211, 132), S(132)}, 0, {3, 0}, 2, 0, 2e-6, 0},
+        {"norm 128", AIRA_OP_RMS_NORM, 2, 1, {S(37, 128), S(128), S(37, 128)}, 1 << 9, {0}, 0, 1e-5, 1e-5, 0},
+        {"norm 1500", AIRA_OP_RMS_NORM, 2, 1, {S(5, 1500), S(1500), S(5, 1500)}, 1 << 9, {0}, 0, 1e-5, 1e-5, 0},
+        {"norm 2048", AIRA_OP_RMS_NORM, 2, 1, {S(5, 2048), S(2048), S(5, 2048)}, 1 << 9, {0}, 0, 1e-5, 1e-5, 0},
         {"sum two, keep", AIRA_OP_SUM, 1, 1, {S(6, 70, 11, 3), S(1, 70, 1, 3)}, 0, {5, 1}, 2, 0, 2e-6, 0},
         {"sum short", AIRA_OP_SUM, 1, 1, {S(700, 5), S(700)}, 0, {2, 0}, 2, 0, 2e-6, 0},
         {"max last", AIRA_OP_MAX_REDUCE, 1, 1, {S(33, 301), S(33)}, 0, {2, 0}, 2, 0, 0, 0},
@@ -129,6 +135,30 @@ static void twins(test_device *gpu, test_device *cpu) {
         {"cumsum", AIRA_OP_CUMSUM, 1, 1, {S(3, 40, 7), S(3, 40, 7)}, 0, {1, 0, 0}, 3, 0, 1e-5, 0},
         {"cumsum back, exclusive", AIRA_OP_CUMSUM, 1, 1, {S(3, 40, 7), S(3, 40, 7)}, 0, {1, 1, 1}, 3, 0, 1e-5, 0},
         {"norm wide", AIRA_OP_RMS_NORM, 2, 1, {S(3, 2500), S(2500), S(3, 2500)}, 0, {0}, 0, 1e-5, 1e-5, 0},
+        {"rope 16", AIRA_OP_ROPE, 1, 1, {S(3, 21, 3, 16), S(3, 21, 3, 16)}, 0, {16, 0, 0}, 3, 10000, 1e-6, 0},
+        {"rope 128 back", AIRA_OP_ROPE, 1, 1, {S(17, 5, 2, 128), S(17, 5, 2, 128)}, 0, {0, 0, 1}, 3, 500, 1e-6, 0},
+        {"norm slopes 132",
+         AIRA_OP_RMS_NORM_BACKWARD,
+         3,
+         2,
+         {S(71, 132), S(132), S(71, 132), S(71, 132), S(132)},
+         1 << 9 | 1 << 12,
+         {0},
+         0,
+         1e-5,
+         1e-5,
+         0},
+        {"norm slopes 2052",
+         AIRA_OP_RMS_NORM_BACKWARD,
+         3,
+         2,
+         {S(35, 2052), S(2052), S(35, 2052), S(35, 2052), S(2052)},
+         1 << 9 | 1 << 12,
+         {0},
+         0,
+         1e-5,
+         1e-5,
+         0},
         {"softmax wide", AIRA_OP_SOFTMAX, 1, 1, {S(3, 2500), S(3, 2500)}, 0, {0}, 0, 0, 1e-5, 0},
     };
     static const struct {

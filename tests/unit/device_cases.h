@@ -264,6 +264,8 @@ static const device_case device_cases[] = {
     UNARY(SOFTPLUS, -20, 40),
     UNARY(SIN, -9, 9),
     UNARY(COS, -9, 9),
+    UNARY(SIN, -60000, 60000), /* phases of long state-space kernels */
+    UNARY(COS, -300000, 300000),
     UNARY(ABS, -3, 3),
     UNARY(CAST, -3, 3),
     {.name = "GELU exact",
@@ -378,6 +380,8 @@ static const device_case device_cases[] = {
     ATTENTION("attention cross", 2, 5, 9, 2, 2, 4, 6, 0, 0, 3),
     ATTENTION("attention band mask", 2, 8, 8, 2, 2, 3, 4, 0, 2, 4),
     ATTENTION("attention mask", 2, 8, 8, 2, 2, 8, 8, 1, 0, 4),
+    ATTENTION("attention mask d8", 2, 21, 21, 4, 4, 8, 8, 1, 0, 4),
+    ATTENTION("attention mask d16", 1, 18, 18, 2, 2, 16, 16, 0, 7, 4),
     ATTENTION("attention d8", 1, 19, 19, 3, 3, 8, 8, 1, 0, 3),
     ATTENTION("attention d32", 1, 11, 11, 2, 1, 32, 32, 1, 0, 3),
     ROPE("rope halves", 1, 12, 0, 0),

@@ -64,12 +64,12 @@ static inline const void *test_host_service(const aira_host *host, const char *i
     return NULL;
 }
 
-/* Sets key of a schema's config: numbers of INT and CHOICE fields. */
+/* Sets key of a schema's config: INT, CHOICE and BOOL fields. */
 static inline bool test_config_set(const aira_schema *schema, char *config, const char *key, int64_t value) {
     for (uint32_t k = 0; k < schema->n_fields; k++) {
         const aira_field *field = (const aira_field *)((const char *)schema->fields + k * schema->field_stride);
         if (strcmp(field->key, key) != 0) continue;
-        if (field->type == AIRA_T_CHOICE) {
+        if (field->type == AIRA_T_CHOICE || field->type == AIRA_T_BOOL) {
             *(int32_t *)(void *)(config + field->offset) = (int32_t)value;
         } else {
             *(int64_t *)(void *)(config + field->offset) = value;
@@ -79,8 +79,23 @@ static inline bool test_config_set(const aira_schema *schema, char *config, cons
     return false;
 }
 
-/* The device of a plugin file; isa: index into its choices (0: auto). False: failure holds the reason. */
-static inline bool test_device_open(test_device *device, const char *path, int64_t threads, int64_t isa) {
+/* What the host fills in where a configuration says nothing: numbers, choices and booleans. */
+static inline void test_config_defaults(const aira_schema *schema, char *config) {
+    for (uint32_t k = 0; k < schema->n_fields; k++) {
+        const aira_field *field = (const aira_field *)((const char *)schema->fields + k * schema->field_stride);
+        if (field->type == AIRA_T_CHOICE || field->type == AIRA_T_BOOL)
+            *(int32_t *)(void *)(config + field->offset) = (int32_t)field->def;
+        if (field->type == AIRA_T_INT) *(int64_t *)(void *)(config + field->offset) = (int64_t)field->def;
+    }
+}
+
+typedef struct test_key {
+    const char *key;
+    int64_t value; /* of a choice: its index; of a boolean: 0 or 1 */
+} test_key;
+
+/* The device of a plugin file; keys that it does not have are passed over. False: failure holds the reason. */
+static inline bool test_device_open_keys(test_device *device, const char *path, const test_key *keys, size_t n) {
     char config[256] = {0};
     *device = (test_device){.library = dlopen(path, RTLD_NOW | RTLD_LOCAL)};
     if (!device->library) {
@@ -98,9 +113,15 @@ static inline bool test_device_open(test_device *device, const char *path, int64
                                .log = test_host_log,
                                .fail = test_host_fail,
                                .service = test_host_service};
-    test_config_set(device->plugin->config, config, "threads", threads);
-    test_config_set(device->plugin->config, config, "isa", isa);
+    test_config_defaults(device->plugin->config, config);
+    for (size_t k = 0; k < n; k++) test_config_set(device->plugin->config, config, keys[k].key, keys[k].value);
     return device->plugin->create(&device->host, config, &device->self) == AIRA_OK;
+}
+
+/* The same; isa: index into its choices (0: auto). */
+static inline bool test_device_open(test_device *device, const char *path, int64_t threads, int64_t isa) {
+    const test_key keys[] = {{"threads", threads}, {"isa", isa}};
+    return test_device_open_keys(device, path, keys, 2);
 }
 
 static inline void test_device_close(test_device *device) {

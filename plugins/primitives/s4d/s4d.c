@@ -5,7 +5,7 @@
  * Where positions may look ahead a second set C reads the later ones; both halves become one kernel over the lags
  * -T .. T-1, and one convolution of twice the length. Then GELU and a gated Linear, as in S4.
  *
- * Lags are running sums in fp32 and what makes the kernel stays fp32: phases do not survive bf16.
+ * Lags are running sums in fp32, and the kernel and what makes it stay fp32: phases do not survive bf16.
  */
 #include "aira/primitive.h"
 
@@ -75,11 +75,11 @@ static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_ten
     aira_tensor *mask = o->ctx_tensor(g, "mask");
     if (mask) u = o->mul(g, x, o->reshape(g, mask, &(aira_shape){{B, T, 1}, 3, 0}));
     if (o->ctx_int(g, "causal", 1)) {
-        y = o->fft_conv(g, u, o->cast(g, k, 0));
+        y = o->fft_conv(g, u, k);
     } else {
         aira_tensor *back = kernel(c, o, g, "C_back.re", "C_back.im", hold, slow, o->slice(g, lag, 0, 0, T));
         aira_tensor *halves[2] = {back, k};
-        y = o->fft_conv(g, o->pad(g, u, 1, 0, T, 0), o->cast(g, o->concat(g, halves, 2, 1), 0));
+        y = o->fft_conv(g, o->pad(g, u, 1, 0, T, 0), o->concat(g, halves, 2, 1));
         y = o->slice(g, y, 1, T, T);
     }
     aira_param_info unit = {.size = sizeof unit, .init = "normal", .a = 1};

@@ -1,0 +1,327 @@
+/* batch.c - which steps run together, their tables, and their launch. See batch.h.
+ *
+ * Only three kinds are batched: chains that update variables, casts of variables, and sums of a whole tensor. They move
+ * as far as bytes allow: casts to the front, updates and sums, which are the tail of a training step, into an order in
+ * which one waits until nothing else can run.
+ */
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sums.h"
+
+#define NONE UINT32_MAX
+#define CHAIN_BLOCK 256u /* threads of a block, each with `vector` elements */
+
+struct gpu_batch {
+    gpu_step *members; /* their chains belong to the batch */
+    uint32_t n, n_blocks;
+    int vector; /* of chains */
+    size_t table_bytes, block_bytes;
+    void *memory; /* device: table, blocks, partial sums */
+};
+
+/* --- kinds
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* A sum of a whole fp32 tensor. */
+static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
+    if (step->step->op != AIRA_OP_SUM || step->step->copies > 1) return false;
+    const aira_plan_tensor *x = gpu_tensor_of(plan, step->in[0]), *y = gpu_tensor_of(plan, step->out[0]);
+    return gpu_elements(&y->shape) == 1 && gpu_elements(&x->shape) > 0 && y->dtype == AIRA_F32 &&
+           (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16);
+}
+
+/* A chain without broadcasts that writes a variable, or casts one. */
+static bool is_small_chain(const aira_plan *plan, const gpu_step *step) {
+    if (!step->chain || step->chain->wide || step->batch || step->step->copies > 1) return false;
+    const gpu_chain_program *p = &step->chain->program;
+    bool assigns = false, casts = p->n_code == 1 && p->code[0].op == AIRA_OP_CAST;
+    if (p->n == 0 || p->n > (int64_t)UINT32_MAX) return false;
+    for (uint32_t k = 0; k < p->n_loads; k++)
+        if (p->loads[k].access == GPU_WALK) return false;
+    for (uint32_t k = 0; k < p->n_code; k++) assigns |= p->code[k].op == AIRA_OP_ASSIGN;
+    if (casts)
+        casts = gpu_tensor_of(plan, step->chain->tensors[p->loads[p->code[0].in[0]].view])->storage ==
+                AIRA_STORE_PERSISTENT;
+    return assigns || casts;
+}
+
+static bool same_program(const gpu_chain_program *a, const gpu_chain_program *b) {
+    if (a->n_loads != b->n_loads || a->n_code != b->n_code) return false;
+    for (uint32_t k = 0; k < a->n_loads; k++)
+        if (a->loads[k].dtype != b->loads[k].dtype || a->loads[k].view != b->loads[k].view ||
+            a->loads[k].access != b->loads[k].access)
+            return false;
+    return memcmp(a->code, b->code, a->n_code * sizeof *a->code) == 0;
+}
+
+static int vector_of(const gpu_chain_program *p) { return p->n % 4 == 0 ? 4 : 1; }
+
+static bool same_kind(const aira_plan *plan, const gpu_step *a, const gpu_step *b) {
+    if (is_scalar_sum(plan, a)) return is_scalar_sum(plan, b);
+    return !is_scalar_sum(plan, b) && a->chain && b->chain && same_program(&a->chain->program, &b->chain->program) &&
+           vector_of(&a->chain->program) == vector_of(&b->chain->program);
+}
+
+static bool is_batchable(const aira_plan *plan, const gpu_step *step) {
+    return is_scalar_sum(plan, step) || is_small_chain(plan, step);
+}
+
+/* --- order
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* Must a come before b as they stand? */
+static bool conflict(const aira_plan *plan, const gpu_step *a, const gpu_step *b) {
+    gpu_range x[GPU_MOST_RANGES], y[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(plan, a, x), m = gpu_step_ranges(plan, b, y);
+    for (uint32_t k = 0; k < n; k++)
+        for (uint32_t j = 0; j < m; j++)
+            if ((x[k].writes || y[j].writes) && gpu_ranges_meet(&x[k], &y[j])) return true;
+    return false;
+}
+
+/* Moves every cast of a variable to the front that no step before it forbids. Returns how many stand there. */
+static uint32_t casts_first(const aira_plan *plan, gpu_step *steps, uint32_t n) {
+    uint32_t front = 0;
+    for (uint32_t s = 0; s < n; s++) {
+        bool moves = is_small_chain(plan, &steps[s]) && steps[s].chain->program.n_code == 1;
+        for (uint32_t t = front; t < s && moves; t++) moves = !conflict(plan, &steps[t], &steps[s]);
+        if (!moves) continue;
+        gpu_step cast = steps[s];
+        memmove(&steps[front + 1], &steps[front], (s - front) * sizeof *steps);
+        steps[front++] = cast;
+    }
+    return front;
+}
+
+/* Reorders steps[0..n): what cannot be batched runs as soon as it can, a batchable step when nothing else can, and then
+   with all of its kind that can. matrix[a * n + b]: a must come before b. */
+static void schedule(const aira_plan *plan, const gpu_step *from, gpu_step *to, uint32_t n, const uint8_t *matrix,
+                     uint32_t *waits, uint8_t *done) {
+    uint32_t placed = 0;
+    memset(done, 0, n);
+    for (uint32_t b = 0; b < n; b++) {
+        waits[b] = 0;
+        for (uint32_t a = 0; a < b; a++) waits[b] += matrix[(size_t)a * n + b];
+    }
+    while (placed < n) {
+        uint32_t chosen = NONE;
+        for (uint32_t s = 0; s < n; s++) {
+            if (done[s] || waits[s]) continue;
+            if (!is_batchable(plan, &from[s])) {
+                chosen = s;
+                break;
+            }
+            if (chosen == NONE) chosen = s;
+        }
+        const gpu_step *kind = &from[chosen];
+        bool many = is_batchable(plan, kind);
+        for (uint32_t s = chosen; s < n; s++) {
+            if (done[s] || waits[s] || (s != chosen && (!many || !same_kind(plan, kind, &from[s])))) continue;
+            to[placed++] = from[s];
+            done[s] = 2; /* its readers wait for the whole batch */
+        }
+        for (uint32_t s = 0; s < n; s++) {
+            if (done[s] != 2) continue;
+            done[s] = 1;
+            for (uint32_t b = s + 1; b < n; b++) waits[b] -= matrix[(size_t)s * n + b];
+        }
+    }
+}
+
+static bool reorder(const aira_plan *plan, gpu_step *steps, uint32_t n) {
+    uint8_t *matrix = calloc((size_t)n * n + 1, 1), *done = calloc((size_t)n + 1, 1);
+    uint32_t *waits = calloc((size_t)n + 1, sizeof *waits);
+    gpu_step *sorted = calloc((size_t)n + 1, sizeof *sorted);
+    bool good = matrix && done && waits && sorted;
+    if (good) {
+        for (uint32_t a = 0; a < n; a++)
+            for (uint32_t b = a + 1; b < n; b++) matrix[(size_t)a * n + b] = conflict(plan, &steps[a], &steps[b]);
+        schedule(plan, steps, sorted, n, matrix, waits, done);
+        memcpy(steps, sorted, n * sizeof *steps);
+    }
+    free(matrix);
+    free(done);
+    free(waits);
+    free(sorted);
+    return good;
+}
+
+/* --- making
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t parts_of(const aira_plan *plan, const gpu_batch *batch, const gpu_step *member) {
+    int64_t n = member->chain ? member->chain->program.n : gpu_elements(&gpu_tensor_of(plan, member->in[0])->shape);
+    int64_t part = member->chain ? (int64_t)CHAIN_BLOCK * batch->vector : GPU_SUM_CHUNK;
+    return (uint32_t)((n + part - 1) / part);
+}
+
+static gpu_batch *make_batch(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
+    gpu_batch *batch = calloc(1, sizeof *batch);
+    if (!batch) return NULL;
+    batch->members = calloc(n, sizeof *batch->members);
+    if (!batch->members) {
+        free(batch);
+        return NULL;
+    }
+    memcpy(batch->members, steps, n * sizeof *steps);
+    batch->n = n;
+    batch->vector = steps[0].chain ? vector_of(&steps[0].chain->program) : 1;
+    for (uint32_t k = 0; k < n; k++) batch->n_blocks += parts_of(plan, batch, &steps[k]);
+    batch->table_bytes = n * (steps[0].chain ? sizeof(gpu_chain_member) : sizeof(gpu_sum));
+    batch->block_bytes = batch->n_blocks * sizeof(gpu_block);
+    return batch;
+}
+
+/* Neighbours of one kind that do not need each other become one step. */
+static bool collect(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < *n;) {
+        uint32_t end = s + 1;
+        bool sum = is_scalar_sum(plan, &steps[s]);
+        while (is_batchable(plan, &steps[s]) && end < *n && is_batchable(plan, &steps[end]) &&
+               same_kind(plan, &steps[s], &steps[end])) {
+            bool apart = true;
+            for (uint32_t t = s; t < end && apart; t++) apart = !conflict(plan, &steps[t], &steps[end]);
+            if (!apart) break;
+            end++;
+        }
+        gpu_batch *batch = end - s > 1 || sum ? make_batch(plan, &steps[s], end - s) : NULL;
+        if (!batch && (end - s > 1 || sum)) return false;
+        gpu_step step = steps[s];
+        if (batch) {
+            step.batch = batch;
+            step.chain = NULL;
+        } else if (step.merged) {
+            /* moved below: its tensors lie in it */
+        }
+        steps[kept] = step;
+        if (step.merged) {
+            steps[kept].in = steps[kept].own;
+            steps[kept].out = steps[kept].own + step.n_in;
+        }
+        kept++;
+        s = end;
+    }
+    *n = kept;
+    return true;
+}
+
+bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
+    if (plan->copies > 1) return true;
+    uint32_t front = casts_first(plan, steps, *n), tail = front;
+    while (tail < *n && !(is_small_chain(plan, &steps[tail]) && steps[tail].chain->program.n_code > 1)) tail++;
+    /* what comes right before the first update belongs to it: sums of gradients for clipping */
+    while (tail > front && is_scalar_sum(plan, &steps[tail - 1])) tail--;
+    if (!reorder(plan, steps, front) || !reorder(plan, steps + tail, *n - tail)) return false;
+    for (uint32_t s = 0; s < *n; s++) { /* merged steps moved */
+        if (!steps[s].merged) continue;
+        steps[s].in = steps[s].own;
+        steps[s].out = steps[s].own + steps[s].n_in;
+    }
+    return collect(plan, steps, n);
+}
+
+void gpu_batch_destroy(gpu_batch *batch) {
+    if (!batch) return;
+    for (uint32_t k = 0; k < batch->n; k++) gpu_chain_destroy(batch->members[k].chain);
+    free(batch->members);
+    free(batch);
+}
+
+uint32_t gpu_batch_count(const gpu_batch *batch) { return batch->n; }
+
+/* --- running
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static size_t rounded(size_t bytes) { return (bytes + 255) & ~(size_t)255; }
+
+size_t gpu_batch_bytes(const gpu_batch *batch) {
+    return rounded(batch->table_bytes) + rounded(batch->block_bytes) + rounded(batch->n_blocks * sizeof(float));
+}
+
+static char *address_of(const aira_plan *plan, void *const *buffers, uint32_t id) {
+    const aira_plan_tensor *t = gpu_tensor_of(plan, id);
+    return (char *)buffers[t->storage] + t->offset;
+}
+
+static gpu_chain_pointers pointers_of(const aira_plan *plan, void *const *buffers, const gpu_chain *chain) {
+    gpu_chain_pointers pointers;
+    memset(&pointers, 0, sizeof pointers);
+    for (uint32_t k = 0; k < chain->n_tensors; k++) pointers.data[k] = address_of(plan, buffers, chain->tensors[k]);
+    return pointers;
+}
+
+static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, char *table, gpu_block *blocks) {
+    uint32_t at = 0;
+    for (uint32_t k = 0; k < batch->n; k++) {
+        const gpu_step *member = &batch->members[k];
+        uint32_t parts = parts_of(plan, batch, member);
+        if (member->chain) {
+            gpu_chain_member *row = (gpu_chain_member *)(void *)table + k;
+            row->pointers = pointers_of(plan, buffers, member->chain);
+            row->n = member->chain->program.n;
+        } else {
+            const aira_plan_tensor *x = gpu_tensor_of(plan, member->in[0]);
+            ((gpu_sum *)(void *)table)[k] = (gpu_sum){.from = address_of(plan, buffers, member->in[0]),
+                                                      .to = address_of(plan, buffers, member->out[0]),
+                                                      .n = gpu_elements(&x->shape),
+                                                      .dtype = x->dtype,
+                                                      .to_dtype = AIRA_F32,
+                                                      .first = at};
+        }
+        for (uint32_t part = 0; part < parts; part++) blocks[at++] = (gpu_block){k, part};
+    }
+}
+
+const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const *buffers, void *memory,
+                            cudaStream_t stream) {
+    size_t bytes = rounded(batch->table_bytes) + rounded(batch->block_bytes);
+    char *host = calloc(1, bytes);
+    if (!host) return "out of memory";
+    batch->memory = memory;
+    fill(batch, plan, buffers, host, (gpu_block *)(void *)(host + rounded(batch->table_bytes)));
+    cudaError_t error = cudaMemcpyAsync(memory, host, bytes, cudaMemcpyHostToDevice, stream);
+    if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
+    if (error == cudaSuccess && batch->vector > 1) { /* an alias may begin anywhere */
+        for (uint32_t k = 0; k < batch->n; k++) {
+            const gpu_chain *chain = batch->members[k].chain;
+            const gpu_chain_member *row = (const gpu_chain_member *)(const void *)host + k;
+            if (chain && gpu_chain_vector(&chain->program, &row->pointers) < batch->vector) batch->memory = NULL;
+        }
+    }
+    free(host);
+    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+
+/* Chains that cannot run as one: no compiler, or an address that is not aligned. */
+static const char *run_singly(const gpu_batch *batch, const aira_plan *plan, void *const *buffers,
+                              const gpu_queue *queue) {
+    const char *why = NULL;
+    for (uint32_t k = 0; k < batch->n && !why; k++) {
+        gpu_chain_pointers pointers = pointers_of(plan, buffers, batch->members[k].chain);
+        why = gpu_chain_run(batch->members[k].chain, &pointers, queue->compiler, queue->stream);
+    }
+    return why;
+}
+
+const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue) {
+    char *memory = batch->memory;
+    const gpu_chain *chain = batch->members[0].chain;
+    if (!chain) {
+        char *blocks = memory + rounded(batch->table_bytes), *partial = blocks + rounded(batch->block_bytes);
+        return gpu_sums_run((const gpu_sum *)(void *)memory, batch->n, (const gpu_block *)(void *)blocks,
+                            batch->n_blocks, (float *)(void *)partial, queue->stream);
+    }
+    cudaKernel_t kernel = memory && queue->compiler
+                              ? gpu_compiler_kernel(queue->compiler, &chain->program, batch->vector, 1)
+                              : NULL;
+    if (!kernel) return run_singly(batch, plan, buffers, queue);
+    const char *blocks = memory + rounded(batch->table_bytes);
+    void *arguments[] = {&memory, &blocks};
+    cudaError_t error = cudaLaunchKernel((const void *)kernel, (dim3){batch->n_blocks, 1, 1}, (dim3){CHAIN_BLOCK, 1, 1},
+                                         arguments, 0, queue->stream);
+    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}

@@ -1,0 +1,21 @@
+/* batch.h - many small steps of one kind as one launch: updates of parameters, casts of weights, sums to one number.
+ *
+ * Every member does what it would do alone, bit by bit; blocks find their member in a table in device memory, which is
+ * written when addresses are known.
+ */
+#ifndef AIRA_GPU_BATCH_H
+#define AIRA_GPU_BATCH_H
+
+#include "generate.h"
+#include "steps.h"
+
+void gpu_batch_destroy(gpu_batch *batch);
+/* Device memory that the tables need. */
+size_t gpu_batch_bytes(const gpu_batch *batch);
+/* Writes the tables for these buffers into `memory` and waits. */
+const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const *buffers, void *memory,
+                            cudaStream_t stream);
+const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue);
+uint32_t gpu_batch_count(const gpu_batch *batch);
+
+#endif

@@ -1,0 +1,45 @@
+/* fast.h - kernels for the shapes that models have, beside the plain ones that take everything.
+ *
+ * Each pair: `takes` says whether the fast text takes this call; the plain one is the oracle (tests/gpu) and the
+ * fallback. What a call is taken by depends on its types and shapes alone.
+ */
+#ifndef AIRA_GPU_FAST_H
+#define AIRA_GPU_FAST_H
+
+#include <stdbool.h>
+
+#include "gpu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* norm.cu: RMS norms of fp32 or bf16 rows of up to 8,192 elements, a multiple of 4; fp32 weights.
+   Backward: (x, w, g[, residual]): dx = gradient [+ residual], dw. */
+bool gpu_norm_takes(const gpu_call *call);
+const char *gpu_norm_forward(const gpu_call *call);
+const char *gpu_norm_backward(const gpu_call *call);
+size_t gpu_norm_backward_workspace(const gpu_call *call);
+
+/* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. */
+bool gpu_rope_takes(const gpu_call *call);
+const char *gpu_rope(const gpu_call *call);
+
+/* small_attention.cu: bf16 heads of 8, 16 or 32, as many keys as queries, one key head per query head. */
+bool gpu_small_attention_takes(const gpu_call *call);
+const char *gpu_small_attention(const gpu_call *call);
+const char *gpu_small_attention_backward(const gpu_call *call);
+
+/* sums.cu: SUM over the leading axes of fp32 or bf16 tensors with 128 rows or more, columns a multiple of 4. */
+bool gpu_columns_takes(const gpu_call *call);
+const char *gpu_columns(const gpu_call *call);
+size_t gpu_columns_workspace(const gpu_call *call);
+/* sums.cu: SCATTER_ADD of 512 rows or more into at most 64. */
+bool gpu_scatter_takes(const gpu_call *call);
+const char *gpu_scatter(const gpu_call *call);
+size_t gpu_scatter_workspace(const gpu_call *call);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,324 @@
+/* fuse.c - products and norm gradients that do what follows them: bias, residual, GELU, GELU's slope.
+ *
+ * A step merges with the elementwise chain behind it when nobody else reads what lies between. It then writes the
+ * chain's result at its own place in the order, so that memory must be free that early, must not be one of its
+ * operands, and what is added must be there already. Sums of several products add one after the other into one result.
+ * Everything that does not fit stays as it is.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fast.h"
+#include "steps.h"
+
+#define NONE UINT32_MAX
+#define TERMS 4
+
+typedef struct fuser {
+    const aira_plan *plan;
+    const gpu_queue *queue;
+    gpu_step *steps;
+    uint32_t n;
+    bool *gone;
+} fuser;
+
+uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges) {
+    uint32_t n = 0;
+    if (!step->chain) {
+        for (uint32_t k = 0; k < step->n_in; k++) ranges[n++] = gpu_range_of(plan, step->in[k], 0);
+        for (uint32_t k = 0; k < step->n_out; k++) ranges[n++] = gpu_range_of(plan, step->out[k], 1);
+        return n;
+    }
+    const gpu_chain_program *p = &step->chain->program;
+    for (uint32_t k = 0; k < p->n_loads; k++)
+        ranges[n++] = gpu_range_of(plan, step->chain->tensors[p->loads[k].view], 0);
+    for (uint32_t k = 0; k < p->n_code; k++)
+        if (p->code[k].stored) ranges[n++] = gpu_range_of(plan, step->chain->tensors[p->code[k].view], 1);
+    return n;
+}
+
+/* Does step s touch the range; only by writing, if `writes`? */
+static bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    if (f->gone[s]) return false;
+    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
+    for (uint32_t k = 0; k < n; k++)
+        if ((!writes || ranges[k].writes) && gpu_ranges_meet(&ranges[k], range)) return true;
+    return false;
+}
+
+static uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
+    for (uint32_t s = before; s-- > 0;)
+        if (touches(f, s, range, true)) return s;
+    return NONE;
+}
+
+/* The one step after s that reads these bytes before they are written again, or NONE. */
+static uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t found = NONE;
+    if (range->storage != AIRA_STORE_ARENA) return NONE; /* the host may read it */
+    for (uint32_t t = s + 1; t < f->n; t++) {
+        if (f->gone[t]) continue;
+        uint32_t n = gpu_step_ranges(f->plan, &f->steps[t], ranges);
+        bool reads = false, writes = false;
+        for (uint32_t k = 0; k < n; k++) {
+            if (!gpu_ranges_meet(&ranges[k], range)) continue;
+            reads |= !ranges[k].writes;
+            writes |= ranges[k].writes != 0;
+        }
+        if (reads && found != NONE) return NONE;
+        if (reads) found = t;
+        if (writes) break;
+    }
+    return found;
+}
+
+/* May step s write `out` although the planner meant it for step c? passed: steps between that will be gone. */
+static bool may_write_early(const fuser *f, uint32_t s, uint32_t c, const gpu_range *out, const uint32_t *passed,
+                            uint32_t n_passed) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
+    for (uint32_t k = 0; k < n; k++)
+        if (!ranges[k].writes && gpu_ranges_meet(&ranges[k], out)) return false;
+    for (uint32_t t = s + 1; t < c; t++) {
+        bool passes = false;
+        for (uint32_t k = 0; k < n_passed; k++) passes |= passed[k] == t;
+        if (!passes && touches(f, t, out, false)) return false;
+    }
+    return true;
+}
+
+/* Are the bytes that step c reads there when step s runs? */
+static bool is_there(const fuser *f, uint32_t s, uint32_t c, const gpu_range *range) {
+    for (uint32_t t = s; t < c; t++)
+        if (touches(f, t, range, true)) return false;
+    return true;
+}
+
+/* --- what chains are
+ * --------------------------------------------------------------------------------------------------- */
+
+/* A chain that adds bf16 tensors of one shape, and at most one vector to every row. */
+typedef struct sum_chain {
+    uint32_t terms[TERMS], n_terms, bias, out; /* tensors; bias: NONE where there is none */
+} sum_chain;
+
+static bool is_bias(const gpu_chain_load *l) {
+    return l->access == GPU_WALK && l->n_dims == 2 && l->strides[0] == 0 && l->strides[1] == 1;
+}
+
+static bool read_sum(const gpu_chain *chain, sum_chain *sum) {
+    const gpu_chain_program *p = &chain->program;
+    uint32_t uses[GPU_CHAIN_VALUES] = {0};
+    *sum = (sum_chain){.bias = NONE};
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        const gpu_chain_instruction *c = &p->code[k];
+        if (c->op != AIRA_OP_ADD || c->narrow || (c->stored != 0) != (k + 1 == p->n_code)) return false;
+        if (c->stored && c->dtype != AIRA_BF16) return false;
+        uses[c->in[0]]++;
+        uses[c->in[1]]++;
+    }
+    for (uint32_t v = 0; v + 1 < p->n_loads + p->n_code; v++)
+        if (uses[v] != 1) return false;
+    for (uint32_t k = 0; k < p->n_loads; k++) {
+        const gpu_chain_load *l = &p->loads[k];
+        uint32_t id = chain->tensors[l->view];
+        if (l->dtype != AIRA_BF16) return false;
+        if (l->access == GPU_WHOLE && sum->n_terms < TERMS)
+            sum->terms[sum->n_terms++] = id;
+        else if (is_bias(l) && sum->bias == NONE)
+            sum->bias = id;
+        else
+            return false;
+    }
+    sum->out = chain->tensors[p->code[p->n_code - 1].view];
+    return true;
+}
+
+/* --- merging
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t n_in, const uint32_t *out,
+                  uint32_t n_out) {
+    memcpy(step->own, in, n_in * sizeof *in);
+    memcpy(step->own + n_in, out, n_out * sizeof *out);
+    step->in = step->own;
+    step->out = step->own + n_in;
+    step->n_in = n_in;
+    step->n_out = n_out;
+    step->merged = merged;
+}
+
+/* A call of the step at the planner's offsets, for asking whether a kernel takes it. */
+static gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
+    for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+        const aira_plan_tensor *t = gpu_tensor_of(f->plan, k < step->n_in ? step->in[k] : step->out[k - step->n_in]);
+        views[k] = (gpu_view){.dtype = t->dtype, .n = gpu_elements(&t->shape), .shape = t->shape};
+        views[k].data = (char *)(uintptr_t)(1u << 20) + t->offset; /* no address, but aligned as one */
+    }
+    return (gpu_call){.step = step->step,
+                      .in = views,
+                      .out = views + step->n_in,
+                      .n_in = step->n_in,
+                      .n_out = step->n_out,
+                      .merged = step->merged,
+                      .stream = f->queue->stream,
+                      .matmul = f->queue->matmul};
+}
+
+static bool is_plain_product(const fuser *f, uint32_t s) {
+    const gpu_step *step = &f->steps[s];
+    if (step->step->op != AIRA_OP_MATMUL || step->merged || step->chain) return false;
+    for (uint32_t k = 0; k < 3; k++)
+        if (gpu_tensor_of(f->plan, k < 2 ? step->in[k] : step->out[0])->dtype != AIRA_BF16) return false;
+    return true;
+}
+
+/* Tries a merged form of step s; puts the step back if its kernel does not take it. */
+static bool try_merge(const fuser *f, uint32_t s, uint32_t merged, const uint32_t *in, uint32_t n_in,
+                      const uint32_t *out, uint32_t n_out) {
+    gpu_view views[GPU_MERGED_TENSORS];
+    gpu_step before = f->steps[s];
+    merge(&f->steps[s], merged, in, n_in, out, n_out);
+    gpu_call call = shadow_of(f, &f->steps[s], views);
+    bool takes = before.step->op == AIRA_OP_MATMUL ? gpu_matmul_merges(&call) != 0 : gpu_norm_takes(&call);
+    if (!takes) {
+        f->steps[s] = before;
+        if (before.merged) { /* its tensors lie in the step itself */
+            f->steps[s].in = f->steps[s].own;
+            f->steps[s].out = f->steps[s].own + before.n_in;
+        }
+    }
+    return takes;
+}
+
+/* Products among the terms that only chain c reads, in order of execution; the others go to rest. */
+static uint32_t find_products(const fuser *f, uint32_t c, const sum_chain *sum, uint32_t *products, uint32_t *rest,
+                              uint32_t *n_rest) {
+    uint32_t n = 0;
+    *n_rest = 0;
+    for (uint32_t k = 0; k < sum->n_terms; k++) {
+        gpu_range range = gpu_range_of(f->plan, sum->terms[k], 0);
+        uint32_t s = last_writer(f, c, &range);
+        bool product = s != NONE && is_plain_product(f, s);
+        if (product) {
+            gpu_range written = gpu_range_of(f->plan, f->steps[s].out[0], 1);
+            product = gpu_ranges_equal(&written, &range) && only_reader(f, s, &range) == c;
+        }
+        if (!product) {
+            rest[(*n_rest)++] = sum->terms[k];
+            continue;
+        }
+        uint32_t at = n++;
+        for (; at > 0 && products[at - 1] > s; at--) products[at] = products[at - 1];
+        products[at] = s;
+    }
+    return n;
+}
+
+/* sum of products [+ bias] [+ one tensor]: each product adds into the result */
+static bool merge_sum(const fuser *f, uint32_t c) {
+    sum_chain sum;
+    uint32_t products[TERMS], rest[TERMS], n_rest;
+    if (!read_sum(f->steps[c].chain, &sum)) return false;
+    uint32_t n = find_products(f, c, &sum, products, rest, &n_rest);
+    if (n == 0 || n_rest > 1) return false;
+    gpu_range out = gpu_range_of(f->plan, sum.out, 1);
+    for (uint32_t k = 0; k < n; k++)
+        if (!may_write_early(f, products[k], c, &out, products, n)) return false;
+    for (uint32_t k = 0; k < n_rest; k++) {
+        gpu_range range = gpu_range_of(f->plan, rest[k], 0);
+        bool partly = gpu_ranges_meet(&range, &out) && !gpu_ranges_equal(&range, &out);
+        if (partly || !is_there(f, products[0], c, &range)) return false;
+    }
+    if (sum.bias != NONE) {
+        gpu_range range = gpu_range_of(f->plan, sum.bias, 0);
+        if (gpu_ranges_meet(&range, &out) || !is_there(f, products[0], c, &range)) return false;
+    }
+    gpu_step saved[TERMS];
+    for (uint32_t k = 0; k < n; k++) saved[k] = f->steps[products[k]];
+    for (uint32_t k = 0; k < n; k++) {
+        gpu_step *step = &f->steps[products[k]];
+        uint32_t in[GPU_MERGED_TENSORS] = {step->in[0], step->in[1]}, n_in = 2, merged = 0;
+        if (k == 0 && sum.bias != NONE) merged |= GPU_ADD_BIAS, in[n_in++] = sum.bias;
+        if (k > 0 || n_rest) merged |= GPU_ADD_TENSOR, in[n_in++] = k > 0 ? sum.out : rest[0];
+        if (try_merge(f, products[k], merged, in, n_in, &sum.out, 1)) continue;
+        for (uint32_t j = 0; j < n; j++) f->steps[products[j]] = saved[j]; /* all or none */
+        return false;
+    }
+    return true;
+}
+
+/* gradient of a norm + the residual's */
+static bool merge_norm(const fuser *f, uint32_t c) {
+    sum_chain sum;
+    if (!read_sum(f->steps[c].chain, &sum) || sum.n_terms != 2 || sum.bias != NONE) return false;
+    gpu_range out = gpu_range_of(f->plan, sum.out, 1);
+    for (uint32_t k = 0; k < 2; k++) {
+        gpu_range mine = gpu_range_of(f->plan, sum.terms[k], 0), other = gpu_range_of(f->plan, sum.terms[1 - k], 0);
+        uint32_t s = last_writer(f, c, &mine);
+        if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM_BACKWARD || f->steps[s].merged) continue;
+        gpu_step *step = &f->steps[s];
+        gpu_range dx = gpu_range_of(f->plan, step->out[0], 1);
+        if (!gpu_ranges_equal(&dx, &mine) || only_reader(f, s, &mine) != c || !is_there(f, s, c, &other)) continue;
+        if (!may_write_early(f, s, c, &out, NULL, 0)) continue;
+        if (gpu_ranges_meet(&other, &out) && !gpu_ranges_equal(&other, &out)) continue;
+        uint32_t in[4] = {step->in[0], step->in[1], step->in[2], sum.terms[1 - k]}, to[2] = {sum.out, step->out[1]};
+        if (try_merge(f, s, GPU_ADD_TENSOR, in, 4, to, 2)) return true;
+    }
+    return false;
+}
+
+/* GELU of a product, or a product times GELU's slope */
+static bool merge_gelu(const fuser *f, uint32_t c) {
+    const gpu_chain *chain = f->steps[c].chain;
+    const gpu_chain_program *p = &chain->program;
+    const gpu_chain_instruction *code = &p->code[0];
+    bool slope = code->op == AIRA_OP_GELU_BACKWARD;
+    if (p->n_code != 1 || (code->op != AIRA_OP_GELU && !slope) || code->mode != 0 || code->dtype != AIRA_BF16)
+        return false;
+    if (p->n_loads != (slope ? 2u : 1u)) return false;
+    for (uint32_t k = 0; k < p->n_loads; k++)
+        if (p->loads[k].access != GPU_WHOLE || p->loads[k].dtype != AIRA_BF16) return false;
+    uint32_t x = chain->tensors[p->loads[code->in[0]].view],
+             made = chain->tensors[p->loads[code->in[slope ? 1 : 0]].view];
+    uint32_t out = chain->tensors[code->view];
+    gpu_range range = gpu_range_of(f->plan, made, 0), to = gpu_range_of(f->plan, out, 1),
+              at = gpu_range_of(f->plan, x, 0);
+    uint32_t s = last_writer(f, c, &range);
+    if (s == NONE || !is_plain_product(f, s) || !may_write_early(f, s, c, &to, NULL, 0)) return false;
+    gpu_range written = gpu_range_of(f->plan, f->steps[s].out[0], 1);
+    if (!gpu_ranges_equal(&written, &range)) return false;
+    uint32_t in[3] = {f->steps[s].in[0], f->steps[s].in[1], x}, results[2] = {out, made};
+    if (!slope) return !gpu_ranges_meet(&to, &range) && try_merge(f, s, GPU_GELU, in, 2, results, 2);
+    if (only_reader(f, s, &range) != c || gpu_ranges_meet(&at, &to) || !is_there(f, s, c, &at)) return false;
+    return try_merge(f, s, GPU_GELU_SLOPE, in, 3, results, 1);
+}
+
+bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
+    fuser f = {.plan = plan, .queue = queue, .steps = steps, .n = *n};
+    if (plan->copies > 1) return true;
+    f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
+    if (!f.gone) return false;
+    for (uint32_t c = 0; c < f.n; c++)
+        if (steps[c].chain && !steps[c].chain->wide)
+            f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < f.n; s++) {
+        if (f.gone[s]) {
+            gpu_chain_destroy(steps[s].chain);
+            continue;
+        }
+        bool own = steps[s].merged != 0;
+        steps[kept] = steps[s];
+        if (own) { /* its tensors move with it */
+            steps[kept].in = steps[kept].own;
+            steps[kept].out = steps[kept].own + steps[kept].n_in;
+        }
+        kept++;
+    }
+    *n = kept;
+    free(f.gone);
+    return true;
+}

@@ -1,0 +1,183 @@
+/* norm.cu - RMS norms for the rows that models have, and their gradient, one pass over memory each.
+ *
+ * A row lies in the registers of its team: a warp up to 1,024 elements, a block of 256 threads beyond. Backward, a
+ * block owns ROWS_OF consecutive rows, adds their weight gradients in registers, its teams' sums in order, and a second
+ * kernel adds the blocks' partial sums in chunks whose order only the number of rows decides.
+ */
+#include "element.cuh"
+#include "fast.h"
+#include "sums.h"
+#include "vector.cuh"
+
+#define THREADS 256
+#define MOST_WIDTH 8192
+#define ROWS_OF(TEAM) (TEAM == 32 ? 32 : 16)
+
+template <int TEAM> __device__ __forceinline__ float team_sum(float v, float *spare) {
+    return TEAM == 32 ? warp_sum(v) : block_reduce<float, false>(v, spare);
+}
+
+/* N vectors of four per thread; columns (n * TEAM + lane) * 4 */
+template <class T, int TEAM, int N>
+__global__ void __launch_bounds__(THREADS)
+    rms_forward(T *y, const T *x, const float *w, int64_t rows, int width, float eps) {
+    __shared__ float spare[32];
+    int lane = threadIdx.x % TEAM;
+    int64_t row = (int64_t)blockIdx.x * (THREADS / TEAM) + threadIdx.x / TEAM;
+    if (row >= rows) return; /* whole teams: a block's own row always exists */
+    float4_of v[N];
+    float squares = 0;
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int c = (n * TEAM + lane) * 4;
+        v[n] = c < width ? load4(x + row * width + c) : float4_of{};
+#pragma unroll
+        for (int k = 0; k < 4; k++) squares += v[n].v[k] * v[n].v[k];
+    }
+    float scale = 1.0f / sqrtf(team_sum<TEAM>(squares, spare) / (float)width + eps);
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int c = (n * TEAM + lane) * 4;
+        if (c >= width) continue;
+        float4_of weight = load4(w + c);
+#pragma unroll
+        for (int k = 0; k < 4; k++) v[n].v[k] *= scale * weight.v[k];
+        store4(y + row * width + c, v[n]);
+    }
+}
+
+/* With n = x s and h = w g: dx = s (h - n mean(h n)) [+ residual], dw = sum over rows of g n. */
+template <class T, int TEAM, int N>
+__global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, const T *x, const float *w, const T *g,
+                                                        const T *residual, int64_t rows, int width, float eps) {
+    extern __shared__ float sums[]; /* TEAM == 32: [8][width] */
+    __shared__ float spare[32];
+    constexpr int TEAMS = THREADS / TEAM;
+    int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM;
+    int64_t first = (int64_t)blockIdx.x * ROWS_OF(TEAM), end = min(rows, first + ROWS_OF(TEAM));
+    float4_of dw[N] = {};
+    for (int64_t row = first + team; row < end; row += TEAMS) {
+        float4_of v[N], slope[N];
+        float squares = 0, dot = 0;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            int c = (n * TEAM + lane) * 4;
+            bool inside = c < width;
+            v[n] = inside ? load4(x + row * width + c) : float4_of{};
+            slope[n] = inside ? load4(g + row * width + c) : float4_of{};
+            float4_of weight = inside ? load4(w + c) : float4_of{};
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                squares += v[n].v[k] * v[n].v[k];
+                dot += weight.v[k] * slope[n].v[k] * v[n].v[k];
+            }
+        }
+        squares = team_sum<TEAM>(squares, spare);
+        dot = team_sum<TEAM>(dot, spare);
+        float s = 1.0f / sqrtf(squares / (float)width + eps);
+        float pull = dot * s * s / (float)width;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            int c = (n * TEAM + lane) * 4;
+            if (c >= width) continue;
+            float4_of weight = load4(w + c), out;
+            float4_of more = residual ? load4(residual + row * width + c) : float4_of{};
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                dw[n].v[k] += slope[n].v[k] * v[n].v[k] * s;
+                out.v[k] = s * (weight.v[k] * slope[n].v[k] - v[n].v[k] * pull) + more.v[k];
+            }
+            store4(dx + row * width + c, out);
+        }
+    }
+    float *mine = partial + (int64_t)blockIdx.x * width;
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int c = (n * TEAM + lane) * 4;
+        if (c < width) store4(TEAM == 32 ? sums + team * width + c : mine + c, dw[n]);
+    }
+    if (TEAM != 32) return;
+    __syncthreads();
+    for (int c = threadIdx.x; c < width; c += THREADS) {
+        float sum = sums[c];
+        for (int t = 1; t < TEAMS; t++) sum += sums[t * width + c];
+        mine[c] = sum;
+    }
+}
+
+/* --- calls ----------------------------------------------------------------------------------------------------------
+ */
+
+bool gpu_norm_takes(const gpu_call *call) {
+    const gpu_view *x = &call->in[0], *w = &call->in[1];
+    int64_t width = gpu_last(&x->shape);
+    if (width % 4 || width > MOST_WIDTH || width == 0 || x->n == 0 || w->dtype != AIRA_F32) return false;
+    if (x->dtype != AIRA_F32 && x->dtype != AIRA_BF16) return false;
+    uint32_t bytes = (uint32_t)gpu_bytes_of(x->dtype);
+    bool good = call->out[0].dtype == x->dtype && aligned4(w->data, 4) && aligned4(call->out[0].data, bytes);
+    for (uint32_t k = 0; k < call->n_in; k++)
+        if (k != 1) good = good && call->in[k].dtype == x->dtype && aligned4(call->in[k].data, bytes);
+    return good;
+}
+
+/* launch(TEAM, N) by width */
+#define BY_WIDTH(width, launch)   \
+    do {                          \
+        if ((width) <= 128)       \
+            launch(32, 1);        \
+        else if ((width) <= 256)  \
+            launch(32, 2);        \
+        else if ((width) <= 512)  \
+            launch(32, 4);        \
+        else if ((width) <= 1024) \
+            launch(32, 8);        \
+        else if ((width) <= 2048) \
+            launch(256, 2);       \
+        else if ((width) <= 4096) \
+            launch(256, 4);       \
+        else                      \
+            launch(256, 8);       \
+    } while (0)
+
+template <class T> static const char *forward_as(const gpu_call *call) {
+    int width = (int)gpu_last(&call->in[0].shape);
+    int64_t rows = call->in[0].n / width;
+#define FORWARD(TEAM, N)                                                                                               \
+    rms_forward<T, TEAM, N><<<(unsigned)((rows + THREADS / TEAM - 1) / (THREADS / TEAM)), THREADS, 0, call->stream>>>( \
+        (T *)call->out[0].data, (const T *)call->in[0].data, (const float *)call->in[1].data, rows, width,             \
+        (float)call->step->f[0])
+    BY_WIDTH(width, FORWARD);
+    return gpu_launched();
+}
+
+const char *gpu_norm_forward(const gpu_call *call) {
+    return call->in[0].dtype == AIRA_BF16 ? forward_as<__nv_bfloat16>(call) : forward_as<float>(call);
+}
+
+static int64_t blocks_of(int64_t rows, int64_t width) {
+    int64_t per = width <= 1024 ? ROWS_OF(32) : ROWS_OF(256);
+    return (rows + per - 1) / per;
+}
+
+size_t gpu_norm_backward_workspace(const gpu_call *call) {
+    int64_t width = gpu_last(&call->in[0].shape), rows = width ? call->in[0].n / width : 0;
+    return (size_t)(blocks_of(rows, width) * width) * sizeof(float);
+}
+
+template <class T> static const char *backward_as(const gpu_call *call) {
+    int width = (int)gpu_last(&call->in[0].shape);
+    int64_t rows = call->in[0].n / width, blocks = blocks_of(rows, width);
+    const T *residual = call->n_in > 3 ? (const T *)call->in[3].data : NULL;
+#define BACKWARD(TEAM, N)                                                                                  \
+    rms_backward<T, TEAM, N>                                                                               \
+        <<<(unsigned)blocks, THREADS, TEAM == 32 ? (size_t)width * 8 * sizeof(float) : 0, call->stream>>>( \
+            (T *)call->out[0].data, (float *)call->workspace, (const T *)call->in[0].data,                 \
+            (const float *)call->in[1].data, (const T *)call->in[2].data, residual, rows, width,           \
+            (float)call->step->f[0])
+    BY_WIDTH(width, BACKWARD);
+    return gpu_join_partials(&call->out[1], (const float *)call->workspace, blocks, width, call->stream);
+}
+
+const char *gpu_norm_backward(const gpu_call *call) {
+    return call->in[0].dtype == AIRA_BF16 ? backward_as<__nv_bfloat16>(call) : backward_as<float>(call);
+}

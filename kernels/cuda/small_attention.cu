@@ -1,0 +1,481 @@
+/* small_attention.cu - attention and its gradient for bf16 heads of 8, 16 or 32 elements, on tensor cores.
+ *
+ * q, k, v, o[B,T,H,D]. A block owns ROWS positions of one sequence and as many heads as fill 64 bytes of a row (4, 2 or
+ * 1), so that global memory is read in whole sectors. In shared memory a tensor lies in slabs of 8 elements: slab
+ * [row][8], 16 bytes a row, which is what ldmatrix wants and what never meets a bank conflict.
+ *
+ * Forward, a warp holds 16 queries of a head and walks over the keys, 32 at a time. Backward, in one launch: first the
+ * warp's 16 rows are queries and walk over the keys (dq), then they are keys and walk over the queries (dk, dv); scores
+ * are computed twice, and no sum leaves its warp, so nothing is added in an order that timing decides.
+ *
+ * Warps take tile w of even heads and tile 7 - w of odd ones: causal work evens out.
+ */
+#include "fast.h"
+#include "mma.cuh"
+#include "vector.cuh"
+
+#define ROWS 128
+#define THREADS 256
+#define SEGMENTS 4            /* slabs of a block: heads times D / 8 */
+#define SLAB ((ROWS + 2) * 8) /* elements; two rows more, so that slabs begin on other banks */
+#define LN2 0.69314718055994530942f
+#define LOG2E 1.44269504088896340736f
+
+typedef __nv_bfloat16 half_t;
+
+struct small_heads {
+    const half_t *q, *k, *v;
+    const float *visible; /* [B,T], 0 hides a key; NULL: all count */
+    int t_n, h_n, window;
+    bool causal;
+    float scale;
+};
+
+template <int D> struct small {
+    static constexpr int K = D / 8;            /* slabs of a head */
+    static constexpr int HEADS = SEGMENTS / K; /* heads of a block */
+};
+
+/* slabs <- rows first.. of x (block's heads), zeros beyond T */
+__device__ __forceinline__ void load_rows(half_t *slabs, const half_t *x, int64_t base, int stride, int first,
+                                          int t_n) {
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+        int row = i / SEGMENTS, segment = i % SEGMENTS;
+        uint4 v = make_uint4(0, 0, 0, 0);
+        if (first + row < t_n) v = *(const uint4 *)(x + base + (int64_t)(first + row) * stride + segment * 8);
+        *(uint4 *)(slabs + segment * SLAB + row * 8) = v;
+    }
+}
+
+__device__ __forceinline__ void store_rows(half_t *x, const half_t *slabs, int64_t base, int stride, int first,
+                                           int t_n) {
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+        int row = i / SEGMENTS, segment = i % SEGMENTS;
+        if (first + row < t_n)
+            *(uint4 *)(x + base + (int64_t)(first + row) * stride +
+                       segment * 8) = *(const uint4 *)(slabs + segment * SLAB + row * 8);
+    }
+}
+
+__device__ __forceinline__ bool sees(const small_heads &a, const float *visible, int t, int s) {
+    bool good = s < a.t_n && t < a.t_n;
+    if (a.causal)
+        good = good && s <= t && (a.window == 0 || s > t - a.window);
+    else
+        good = good && (a.window == 0 || (t > s ? t - s : s - t) < a.window);
+    return good && (!visible || visible[s % ROWS] != 0);
+}
+
+/* May any of these queries see any of these keys? Do all see all? */
+__device__ __forceinline__ bool any_seen(const small_heads &a, int t0, int t1, int s0, int s1) {
+    if (s0 >= a.t_n || t0 >= a.t_n) return false;
+    if (a.causal && s0 > t1) return false;
+    if (a.window && s1 <= t0 - a.window) return false;
+    return a.causal || !a.window || s0 < t1 + a.window;
+}
+__device__ __forceinline__ bool all_seen(const small_heads &a, int t0, int t1, int s0, int s1) {
+    return s1 < a.t_n && t1 < a.t_n && !a.window && !a.visible && (!a.causal || s1 <= t0);
+}
+
+/* left operand: 16 rows from `row` on, k8 step by k8 step */
+template <int K> __device__ __forceinline__ void load_left(uint32_t (*a)[2], const half_t *slab, int row) {
+    int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int k = 0; k < K; k++) load_matrices(a[k][0], a[k][1], slab + k * SLAB + (row + (lane & 15)) * 8);
+}
+
+/* s[n][..] = left times the rows `row`.. of `slab`, N tiles of 8 rows (N = 2 or 4) */
+template <int K, int N>
+__device__ __forceinline__ void scores(float (*s)[4], const uint32_t (*left)[2], const half_t *slab, int row) {
+    int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int n = 0; n < N; n++) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        uint32_t b[4];
+        if (N == 4)
+            load_matrices(b, slab + k * SLAB + (row + lane) * 8);
+        else
+            load_matrices(b[0], b[1], slab + k * SLAB + (row + (lane & 15)) * 8);
+#pragma unroll
+        for (int n = 0; n < N; n++) multiply_k8(s[n], left[k][0], left[k][1], b[n]);
+    }
+}
+
+/* sum[k] += p (16 x 16, packed) times 16 rows of slab from `row` on */
+template <int K>
+__device__ __forceinline__ void add_product(float (*sum)[4], const uint32_t *p, const half_t *slab, int row) {
+    int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        uint32_t b0, b1;
+        load_transposed(b0, b1, slab + k * SLAB + (row + (lane & 15)) * 8);
+        multiply_k16(sum[k], p, b0, b1);
+    }
+}
+
+/* accumulator tile pairs as left operand */
+__device__ __forceinline__ void pack_left(uint32_t *p, const float *first, const float *second) {
+    p[0] = pack2(first[0], first[1]);
+    p[1] = pack2(first[2], first[3]);
+    p[2] = pack2(second[0], second[1]);
+    p[3] = pack2(second[2], second[3]);
+}
+
+/* 16 x 8 K accumulators into slabs, rows from `row` on */
+template <int K>
+__device__ __forceinline__ void put_rows(half_t *slab, int row, const float (*sum)[4], float f0, float f1) {
+    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        *(uint32_t *)(slab + k * SLAB + (row + g) * 8 + 2 * t) = pack2(sum[k][0] * f0, sum[k][1] * f0);
+        *(uint32_t *)(slab + k * SLAB + (row + g + 8) * 8 + 2 * t) = pack2(sum[k][2] * f1, sum[k][3] * f1);
+    }
+}
+
+__device__ __forceinline__ float quad_max(float v) {
+    v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
+    return fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 2));
+}
+__device__ __forceinline__ float quad_sum(float v) {
+    v += __shfl_xor_sync(0xffffffffu, v, 1);
+    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+__device__ __forceinline__ int tile_of(int warp, int head) { return head & 1 ? ROWS / 16 - 1 - warp : warp; }
+
+__device__ __forceinline__ const float *load_visible(float *to, const small_heads &a, int b, int first) {
+    if (!a.visible) return NULL;
+    for (int i = threadIdx.x; i < ROWS; i += THREADS)
+        to[i] = first + i < a.t_n ? a.visible[(int64_t)b * a.t_n + first + i] : 0.0f;
+    return to;
+}
+
+__device__ __forceinline__ float power2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* --- forward --------------------------------------------------------------------------------------------------------
+ */
+
+template <int D> __global__ void __launch_bounds__(THREADS) small_forward(small_heads a, half_t *o, float *lse) {
+    constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
+    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB];
+    __shared__ float visible_rows[ROWS];
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, first = blockIdx.x * ROWS, warp = threadIdx.x / 32;
+    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, stride = a.h_n * D;
+    int64_t base = (int64_t)b * a.t_n * stride + h0 * D;
+    float sum[HEADS][K][4] = {}, peak[HEADS][2], total[HEADS][2] = {}, turn = a.scale * LOG2E;
+#pragma unroll
+    for (int h = 0; h < HEADS; h++) peak[h][0] = peak[h][1] = -INFINITY;
+    load_rows(q, a.q, base, stride, first, a.t_n);
+    for (int chunk = 0; chunk < a.t_n; chunk += ROWS) {
+        if (!any_seen(a, first, min(first + ROWS, a.t_n) - 1, chunk, chunk + ROWS - 1)) continue;
+        __syncthreads();
+        load_rows(k, a.k, base, stride, chunk, a.t_n);
+        load_rows(v, a.v, base, stride, chunk, a.t_n);
+        const float *visible = load_visible(visible_rows, a, b, chunk);
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < HEADS; h++) {
+            int row = tile_of(warp, h) * 16, t0 = first + row;
+            uint32_t left[K][2];
+            if (t0 >= a.t_n) continue;
+            load_left<K>(left, q + h * K * SLAB, row);
+            for (int j = 0; j < ROWS; j += 32) {
+                int s0 = chunk + j;
+                if (!any_seen(a, t0, t0 + 15, s0, s0 + 31)) continue;
+                float s[4][4];
+                scores<K, 4>(s, left, k + h * K * SLAB, j);
+                if (!all_seen(a, t0, t0 + 15, s0, s0 + 31)) {
+#pragma unroll
+                    for (int n = 0; n < 4; n++)
+#pragma unroll
+                        for (int c = 0; c < 4; c++)
+                            if (!sees(a, visible, t0 + g + (c >> 1) * 8, s0 + n * 8 + 2 * t + (c & 1)))
+                                s[n][c] = -INFINITY;
+                }
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    float best = -INFINITY;
+#pragma unroll
+                    for (int n = 0; n < 4; n++) best = fmaxf(best, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
+                    best = fmaxf(peak[h][r], quad_max(best) * turn);
+                    float origin = best == -INFINITY ? 0.0f : best, shrink = power2(peak[h][r] - origin), part = 0;
+#pragma unroll
+                    for (int n = 0; n < 4; n++) {
+                        s[n][2 * r] = power2(fmaf(s[n][2 * r], turn, -origin));
+                        s[n][2 * r + 1] = power2(fmaf(s[n][2 * r + 1], turn, -origin));
+                        part += s[n][2 * r] + s[n][2 * r + 1];
+                    }
+                    peak[h][r] = best;
+                    total[h][r] = total[h][r] * shrink + part;
+#pragma unroll
+                    for (int kk = 0; kk < K; kk++) {
+                        sum[h][kk][2 * r] *= shrink;
+                        sum[h][kk][2 * r + 1] *= shrink;
+                    }
+                }
+                uint32_t p[4];
+                pack_left(p, s[0], s[1]);
+                add_product<K>(sum[h], p, v + h * K * SLAB, j);
+                pack_left(p, s[2], s[3]);
+                add_product<K>(sum[h], p, v + h * K * SLAB, j + 16);
+            }
+        }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int h = 0; h < HEADS; h++) {
+        int row = tile_of(warp, h) * 16;
+        float whole[2], factor[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            whole[r] = quad_sum(total[h][r]);
+            factor[r] = whole[r] > 0 || whole[r] != whole[r] ? 1.0f / whole[r] : 0.0f;
+            int at = first + row + g + 8 * r;
+            if (t == 0 && at < a.t_n)
+                lse[((int64_t)b * a.h_n + h0 + h) * a.t_n + at] = peak[h][r] == -INFINITY
+                                                                      ? -INFINITY
+                                                                      : (peak[h][r] + log2f(whole[r])) * LN2;
+        }
+        put_rows<K>(q + h * K * SLAB, row, sum[h], factor[0],
+                    factor[1]); /* the warp's own queries: read by nobody else */
+    }
+    __syncthreads();
+    store_rows(o, q, base, stride, first, a.t_n);
+}
+
+/* --- backward -------------------------------------------------------------------------------------------------------
+ */
+
+/* Queries of a chunk: q, do and per row lse (base 2) and delta = sum over the head of o do. */
+template <int D>
+__device__ __forceinline__ void load_queries(const small_heads &a, const half_t *o, const half_t *g_o, const float *lse,
+                                             int64_t base, int stride, int64_t stat, int first, half_t *q,
+                                             half_t *slope, float (*peak)[ROWS], float (*delta)[ROWS]) {
+    constexpr int K = small<D>::K;
+    load_rows(q, a.q, base, stride, first, a.t_n);
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+        int row = i / SEGMENTS, segment = i % SEGMENTS;
+        uint4 x = make_uint4(0, 0, 0, 0), y = x;
+        if (first + row < a.t_n) {
+            x = *(const uint4 *)(g_o + base + (int64_t)(first + row) * stride + segment * 8);
+            y = *(const uint4 *)(o + base + (int64_t)(first + row) * stride + segment * 8);
+        }
+        *(uint4 *)(slope + segment * SLAB + row * 8) = x;
+        const half_t *u = (const half_t *)&x, *w = (const half_t *)&y;
+        float dot = 0;
+#pragma unroll
+        for (int c = 0; c < 8; c++) dot += __bfloat162float(u[c]) * __bfloat162float(w[c]);
+#pragma unroll
+        for (int step = 1; step < K; step *= 2) dot += __shfl_xor_sync(0xffffffffu, dot, step);
+        if (segment % K == 0) {
+            delta[segment / K][row] = dot;
+            peak[segment / K][row] = first + row < a.t_n
+                                         ? lse[stat + (int64_t)(segment / K) * a.t_n + first + row] * LOG2E
+                                         : 0.0f;
+        }
+    }
+}
+
+template <int D>
+__global__ void __launch_bounds__(THREADS) small_backward(small_heads a, const half_t *o, const half_t *g_o,
+                                                          const float *lse, half_t *dq, half_t *dk, half_t *dv) {
+    constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
+    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB], slope[SEGMENTS * SLAB];
+    __shared__ __align__(16) float peak[HEADS][ROWS], delta[HEADS][ROWS], visible_rows[ROWS];
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, first = blockIdx.x * ROWS, warp = threadIdx.x / 32;
+    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, stride = a.h_n * D;
+    int64_t base = (int64_t)b * a.t_n * stride + h0 * D, stat = ((int64_t)b * a.h_n + h0) * a.t_n;
+    float dq_sum[HEADS][K][4] = {}, dk_sum[HEADS][K][4] = {}, dv_sum[HEADS][K][4] = {}, turn = a.scale * LOG2E;
+    int last = min(first + ROWS, a.t_n) - 1;
+    load_queries<D>(a, o, g_o, lse, base, stride, stat, first, q, slope, peak, delta);
+    const float *visible = NULL;
+    /* the block's own rows as queries; its own chunk of keys comes last and stays */
+    for (int c = 1; c <= gridDim.x; c++) {
+        int chunk = ((blockIdx.x + c) % gridDim.x) * ROWS;
+        if (!any_seen(a, first, last, chunk, chunk + ROWS - 1) && chunk != first) continue;
+        __syncthreads();
+        load_rows(k, a.k, base, stride, chunk, a.t_n);
+        load_rows(v, a.v, base, stride, chunk, a.t_n);
+        visible = load_visible(visible_rows, a, b, chunk);
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < HEADS; h++) {
+            int row = tile_of(warp, h) * 16, t0 = first + row;
+            uint32_t left[K][2], out[K][2];
+            if (t0 >= a.t_n) continue;
+            load_left<K>(left, q + h * K * SLAB, row);
+            load_left<K>(out, slope + h * K * SLAB, row);
+            float top[2] = {peak[h][row + g], peak[h][row + g + 8]};
+            float pull[2] = {delta[h][row + g], delta[h][row + g + 8]};
+            for (int j = 0; j < ROWS; j += 16) {
+                int s0 = chunk + j;
+                if (!any_seen(a, t0, t0 + 15, s0, s0 + 15)) continue;
+                float s[2][4], ds[2][4];
+                scores<K, 2>(s, left, k + h * K * SLAB, j);
+                scores<K, 2>(ds, out, v + h * K * SLAB, j);
+                bool whole = all_seen(a, t0, t0 + 15, s0, s0 + 15);
+#pragma unroll
+                for (int n = 0; n < 2; n++)
+#pragma unroll
+                    for (int c4 = 0; c4 < 4; c4++) {
+                        int r = c4 >> 1;
+                        float p = power2(fmaf(s[n][c4], turn, -top[r])) * (ds[n][c4] - pull[r]) * a.scale;
+                        if (!whole && !sees(a, visible, t0 + g + 8 * r, s0 + n * 8 + 2 * t + (c4 & 1))) p = 0;
+                        ds[n][c4] = p;
+                    }
+                uint32_t p[4];
+                pack_left(p, ds[0], ds[1]);
+                add_product<K>(dq_sum[h], p, k + h * K * SLAB, j);
+            }
+        }
+    }
+    /* the block's own rows as keys: k, v of its own chunk are held */
+    for (int c = 0; c < gridDim.x; c++) {
+        int chunk = ((blockIdx.x + c) % gridDim.x) * ROWS;
+        if (!any_seen(a, chunk, min(chunk + ROWS, a.t_n) - 1, first, last)) continue;
+        if (chunk != first) {
+            __syncthreads();
+            load_queries<D>(a, o, g_o, lse, base, stride, stat, chunk, q, slope, peak, delta);
+            __syncthreads();
+        }
+#pragma unroll
+        for (int h = 0; h < HEADS; h++) {
+            int row = tile_of(warp, h) * 16, s0 = first + row;
+            uint32_t keys[K][2], values[K][2];
+            if (s0 >= a.t_n) continue;
+            load_left<K>(keys, k + h * K * SLAB, row);
+            load_left<K>(values, v + h * K * SLAB, row);
+            for (int j = 0; j < ROWS; j += 16) {
+                int t0 = chunk + j;
+                if (!any_seen(a, t0, t0 + 15, s0, s0 + 15)) continue;
+                float s[2][4], ds[2][4];
+                scores<K, 2>(s, keys, q + h * K * SLAB, j);
+                scores<K, 2>(ds, values, slope + h * K * SLAB, j);
+                bool whole = all_seen(a, t0, t0 + 15, s0, s0 + 15);
+#pragma unroll
+                for (int n = 0; n < 2; n++) {
+                    float2 top = *(const float2 *)&peak[h][j + n * 8 + 2 * t];
+                    float2 pull = *(const float2 *)&delta[h][j + n * 8 + 2 * t];
+#pragma unroll
+                    for (int c4 = 0; c4 < 4; c4++) {
+                        float p = power2(fmaf(s[n][c4], turn, -(c4 & 1 ? top.y : top.x)));
+                        if (!whole && !sees(a, visible, t0 + n * 8 + 2 * t + (c4 & 1), s0 + g + 8 * (c4 >> 1))) p = 0;
+                        s[n][c4] = p;
+                        ds[n][c4] = p * (ds[n][c4] - (c4 & 1 ? pull.y : pull.x)) * a.scale;
+                    }
+                }
+                uint32_t p[4];
+                pack_left(p, s[0], s[1]);
+                add_product<K>(dv_sum[h], p, slope + h * K * SLAB, j);
+                pack_left(p, ds[0], ds[1]);
+                add_product<K>(dk_sum[h], p, q + h * K * SLAB, j);
+            }
+        }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int h = 0; h < HEADS; h++) {
+        int row = tile_of(warp, h) * 16;
+        put_rows<K>(q + h * K * SLAB, row, dq_sum[h], 1, 1);
+        put_rows<K>(k + h * K * SLAB, row, dk_sum[h], 1, 1);
+        put_rows<K>(v + h * K * SLAB, row, dv_sum[h], 1, 1);
+    }
+    __syncthreads();
+    store_rows(dq, q, base, stride, first, a.t_n);
+    store_rows(dk, k, base, stride, first, a.t_n);
+    store_rows(dv, v, base, stride, first, a.t_n);
+}
+
+/* --- calls ----------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_aligned(const gpu_view *v) { return (uintptr_t)v->data % 16 == 0; }
+
+/* (q, k, v[, mask]) -> o, lse; (q, k, v, o, lse, do[, mask]) -> dq, dk, dv */
+bool gpu_small_attention_takes(const gpu_call *call) {
+    const aira_shape *q = &call->in[0].shape, *k = &call->in[1].shape, *v = &call->in[2].shape;
+    bool backward = call->step->op == AIRA_OP_ATTENTION_BACKWARD;
+    int64_t d_n = q->dims[3];
+    uint32_t mask = backward ? 6 : 3;
+    if (d_n != 8 && d_n != 16 && d_n != 32) return false;
+    for (int axis = 0; axis < 4; axis++)
+        if (k->dims[axis] != q->dims[axis] || v->dims[axis] != q->dims[axis]) return false;
+    if (!(call->step->f[0] > 0)) return false;
+    if (q->dims[2] * d_n % (SEGMENTS * 8) || q->dims[0] > 65535 || call->in[0].n == 0) return false;
+    if (call->n_in > mask && call->in[mask].dtype != AIRA_F32) return false;
+    for (uint32_t j = 0; j < call->n_in; j++)
+        if (j != mask && j != 4 && (call->in[j].dtype != AIRA_BF16 || !is_aligned(&call->in[j]))) return false;
+    if (backward && call->in[4].dtype != AIRA_F32) return false;
+    for (uint32_t j = 0; j < call->n_out; j++) {
+        bool stat = !backward && j == 1;
+        if (call->out[j].dtype != (stat ? AIRA_F32 : AIRA_BF16) || !is_aligned(&call->out[j])) return false;
+    }
+    return true;
+}
+
+static small_heads heads_of(const gpu_call *call, uint32_t mask) {
+    small_heads a = {};
+    a.q = (const half_t *)call->in[0].data;
+    a.k = (const half_t *)call->in[1].data;
+    a.v = (const half_t *)call->in[2].data;
+    a.visible = call->n_in > mask ? (const float *)call->in[mask].data : NULL;
+    a.t_n = (int)call->in[0].shape.dims[1];
+    a.h_n = (int)call->in[0].shape.dims[2];
+    a.causal = call->step->i[0] != 0;
+    a.window = (int)call->step->i[1];
+    a.scale = (float)call->step->f[0];
+    return a;
+}
+
+static dim3 grid_of(const gpu_call *call) {
+    const aira_shape *q = &call->in[0].shape;
+    return dim3((unsigned)((q->dims[1] + ROWS - 1) / ROWS), (unsigned)(q->dims[2] * q->dims[3] / (SEGMENTS * 8)),
+                (unsigned)q->dims[0]);
+}
+
+const char *gpu_small_attention(const gpu_call *call) {
+    small_heads a = heads_of(call, 3);
+    half_t *o = (half_t *)call->out[0].data;
+    float *lse = (float *)call->out[1].data;
+    dim3 grid = grid_of(call);
+    switch (call->in[0].shape.dims[3]) {
+    case 8:
+        small_forward<8><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
+        break;
+    case 16:
+        small_forward<16><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
+        break;
+    default:
+        small_forward<32><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
+        break;
+    }
+    return gpu_launched();
+}
+
+const char *gpu_small_attention_backward(const gpu_call *call) {
+    small_heads a = heads_of(call, 6);
+    const half_t *o = (const half_t *)call->in[3].data, *g_o = (const half_t *)call->in[5].data;
+    const float *lse = (const float *)call->in[4].data;
+    half_t *dq = (half_t *)call->out[0].data, *dk = (half_t *)call->out[1].data, *dv = (half_t *)call->out[2].data;
+    dim3 grid = grid_of(call);
+    switch (call->in[0].shape.dims[3]) {
+    case 8:
+        small_backward<8><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
+        break;
+    case 16:
+        small_backward<16><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
+        break;
+    default:
+        small_backward<32><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
+        break;
+    }
+    return gpu_launched();
+}

@@ -1,0 +1,60 @@
+/* steps.h - what a program does, step by step, between program.c, which runs it, and those who rearrange it.
+ *
+ * A plan's steps become steps of the GPU one by one; then fuse.c lets a product do what follows it, and batch.c lets
+ * many small steps of one kind be one launch. Both ask what a step reads and writes: the arena is reused, so order is
+ * free only where no bytes meet.
+ */
+#ifndef AIRA_GPU_STEPS_H
+#define AIRA_GPU_STEPS_H
+
+#include <stdbool.h>
+
+#include "chain.h"
+
+#define GPU_MERGED_TENSORS 8u
+
+typedef struct gpu_batch gpu_batch; /* batch.h */
+
+typedef struct gpu_step {
+    const aira_plan_step *step; /* the (first) planned step */
+    const gpu_kernel *kernel;
+    gpu_chain *chain;
+    gpu_batch *batch;         /* NULL: a step of its own */
+    const uint32_t *in, *out; /* tensors; of a chain: all in `in` */
+    uint32_t n_in, n_out;
+    uint32_t merged;                  /* GPU_ADD_BIAS ... */
+    uint32_t own[GPU_MERGED_TENSORS]; /* where in and out of a merged step lie */
+} gpu_step;
+
+/* Bytes of a buffer. */
+typedef struct gpu_range {
+    uint32_t storage, writes;
+    uint64_t begin, end;
+} gpu_range;
+
+#define GPU_MOST_RANGES (2u * GPU_CHAIN_VALUES)
+
+static inline const aira_plan_tensor *gpu_tensor_of(const aira_plan *plan, uint32_t id) {
+    return (const aira_plan_tensor *)(const void *)((const char *)plan->tensors + (size_t)id * plan->tensor_stride);
+}
+static inline gpu_range gpu_range_of(const aira_plan *plan, uint32_t id, uint32_t writes) {
+    const aira_plan_tensor *t = gpu_tensor_of(plan, id);
+    uint64_t bytes = (uint64_t)gpu_elements(&t->shape) * gpu_bytes_of(t->dtype) * (t->copies > 1 ? t->copies : 1);
+    return (gpu_range){t->storage, writes, t->offset, t->offset + bytes};
+}
+static inline bool gpu_ranges_meet(const gpu_range *a, const gpu_range *b) {
+    return a->storage == b->storage && a->begin < b->end && b->begin < a->end;
+}
+static inline bool gpu_ranges_equal(const gpu_range *a, const gpu_range *b) {
+    return a->storage == b->storage && a->begin == b->begin && a->end == b->end;
+}
+
+/* What the step reads and writes; room for GPU_MOST_RANGES. (fuse.c) */
+uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges);
+
+/* fuse.c: merges steps in place and lowers *n. False: out of memory. */
+bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* batch.c: the same for small steps of one kind; batches are made, to be destroyed with the steps. */
+bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n);
+
+#endif

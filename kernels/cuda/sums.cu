@@ -1,0 +1,190 @@
+/* sums.cu - sums that training steps are full of: columns of [rows, n], and whole tensors to one number.
+ *
+ * Both in two stages whose order only shapes decide: blocks of fixed size, then their partial sums.
+ */
+#include "element.cuh"
+#include "fast.h"
+#include "sums.h"
+#include "vector.cuh"
+
+/* --- columns ---------------------------------------------------------------------------------------------------------
+ */
+
+#define CHUNK 64 /* rows of a block: 8 warps, 8 rows each; a warp reads 128 columns of a row */
+
+template <class T>
+__global__ void __launch_bounds__(256) column_chunks(float *partial, const T *x, int64_t rows, int n) {
+    __shared__ float4 sums[8][32];
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, c = (blockIdx.y * 32 + lane) * 4;
+    int64_t first = (int64_t)blockIdx.x * CHUNK + warp * (CHUNK / 8);
+    float4_of sum = {};
+    if (c < n) {
+#pragma unroll
+        for (int r = 0; r < CHUNK / 8; r++) {
+            float4_of v = first + r < rows ? load4(x + (first + r) * n + c) : float4_of{};
+#pragma unroll
+            for (int k = 0; k < 4; k++) sum.v[k] += v.v[k];
+        }
+    }
+    sums[warp][lane] = make_float4(sum.v[0], sum.v[1], sum.v[2], sum.v[3]);
+    __syncthreads();
+    if (warp || c >= n) return;
+    for (int w = 1; w < 8; w++) {
+        float4 v = sums[w][lane];
+        sum.v[0] += v.x, sum.v[1] += v.y, sum.v[2] += v.z, sum.v[3] += v.w;
+    }
+    store4(partial + (int64_t)blockIdx.x * n + c, sum);
+}
+
+/* SUM over the leading axes of a contiguous fp32 or bf16 tensor. */
+static bool columns_of(const gpu_call *call, int64_t *rows, int64_t *n) {
+    const aira_shape *s = &call->in[0].shape;
+    uint32_t axis = 0;
+    int64_t mask = call->step->i[0];
+    while (axis < s->rank && mask >> axis & 1) axis++;
+    if (axis == 0 || axis == s->rank || mask >> axis) return false;
+    *rows = gpu_extent(s, 0, axis);
+    *n = gpu_extent(s, axis, s->rank);
+    return true;
+}
+
+bool gpu_columns_takes(const gpu_call *call) {
+    int64_t rows, n;
+    const gpu_view *x = &call->in[0];
+    uint32_t bytes = (uint32_t)gpu_bytes_of(x->dtype);
+    return columns_of(call, &rows, &n) && (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16) && rows >= 2 * CHUNK &&
+           n % 4 == 0 && n > 0 && n <= 65535 * 128 && rows <= (int64_t)CHUNK * INT32_MAX && aligned4(x->data, bytes) &&
+           call->out[0].dtype != AIRA_F64;
+}
+
+size_t gpu_columns_workspace(const gpu_call *call) {
+    int64_t rows = 0, n = 0;
+    (void)columns_of(call, &rows, &n);
+    return (size_t)((rows + CHUNK - 1) / CHUNK * n) * sizeof(float);
+}
+
+const char *gpu_columns(const gpu_call *call) {
+    int64_t rows = 0, n = 0;
+    (void)columns_of(call, &rows, &n);
+    int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+    dim3 grid((unsigned)chunks, (unsigned)((n + 127) / 128));
+    float *partial = (float *)call->workspace;
+    if (call->in[0].dtype == AIRA_BF16)
+        column_chunks<<<grid, 256, 0, call->stream>>>(partial, (const __nv_bfloat16 *)call->in[0].data, rows, (int)n);
+    else
+        column_chunks<<<grid, 256, 0, call->stream>>>(partial, (const float *)call->in[0].data, rows, (int)n);
+    return gpu_join_partials(&call->out[0], partial, chunks, n, call->stream);
+}
+
+/* to[c] = sum of partial[k][c] over k: 32 stretches of k, each in order, then the stretches in order */
+__global__ void __launch_bounds__(1024) join_partials(elements to, const float *partial, int64_t chunks, int width) {
+    __shared__ float sums[32][33];
+    int c = blockIdx.x * 32 + threadIdx.x;
+    int64_t per = (chunks + 31) / 32, k = per * threadIdx.y, end = min(chunks, k + per);
+    float sum = 0;
+    if (c < width)
+        for (; k < end; k++) sum += partial[k * width + c];
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || c >= width) return;
+    for (int s = 1; s < 32; s++) sum += sums[s][threadIdx.x];
+    store<float>(to, c, sum);
+}
+
+const char *gpu_join_partials(const gpu_view *to, const float *partial, int64_t chunks, int64_t width,
+                              cudaStream_t stream) {
+    join_partials<<<(unsigned)((width + 31) / 32), dim3(32, 32), 0, stream>>>(of(*to), partial, chunks, (int)width);
+    return gpu_launched();
+}
+
+/* --- rows by index -------------------------------------------------------------------------------------------------
+ */
+
+#define ROWS 128 /* of a block */
+#define AHEAD 8
+#define MOST_ROWS 64 /* of the result */
+
+/* partial[chunk][v, c] = sum over the chunk's rows k with index[k] == v, in order of k. A block owns 128 columns. */
+__global__ void __launch_bounds__(128)
+    scatter_chunks(float *partial, const int32_t *index, elements rows, int64_t n, int v_n, int width) {
+    extern __shared__ float sums[]; /* [v_n][128] */
+    int c = blockIdx.y * 128 + threadIdx.x;
+    int64_t first = (int64_t)blockIdx.x * ROWS, end = min(n, first + ROWS);
+    for (int v = 0; v < v_n; v++) sums[v * 128 + threadIdx.x] = 0;
+    for (int64_t k = first; k < end; k += AHEAD) {
+        float x[AHEAD];
+        int32_t v[AHEAD];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            v[j] = k + j < end ? index[k + j] : -1;
+            x[j] = k + j < end && c < width ? load<float>(rows, (k + j) * width + c) : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+            if (v[j] >= 0 && v[j] < v_n) sums[v[j] * 128 + threadIdx.x] += x[j];
+    }
+    if (c >= width) return;
+    for (int v = 0; v < v_n; v++) partial[((int64_t)blockIdx.x * v_n + v) * width + c] = sums[v * 128 + threadIdx.x];
+}
+
+bool gpu_scatter_takes(const gpu_call *call) {
+    const aira_shape *s = &call->out[0].shape;
+    const gpu_view *x = &call->in[1];
+    return s->dims[0] <= MOST_ROWS && call->in[0].n >= 4 * ROWS && call->in[0].n <= (int64_t)ROWS * INT32_MAX &&
+           (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16) && call->out[0].n > 0 && call->out[0].n < INT32_MAX &&
+           (call->out[0].dtype == AIRA_F32 || call->out[0].dtype == AIRA_BF16);
+}
+
+size_t gpu_scatter_workspace(const gpu_call *call) {
+    return (size_t)((call->in[0].n + ROWS - 1) / ROWS * call->out[0].n) * sizeof(float);
+}
+
+const char *gpu_scatter(const gpu_call *call) {
+    int64_t n = call->in[0].n, chunks = (n + ROWS - 1) / ROWS, width = call->out[0].n / call->out[0].shape.dims[0];
+    int v_n = (int)call->out[0].shape.dims[0];
+    dim3 grid((unsigned)chunks, (unsigned)((width + 127) / 128));
+    scatter_chunks<<<grid, 128, (size_t)v_n * 128 * sizeof(float), call->stream>>>(
+        (float *)call->workspace, (const int32_t *)call->in[0].data, of(call->in[1]), n, v_n, (int)width);
+    return gpu_join_partials(&call->out[0], (const float *)call->workspace, chunks, call->out[0].n, call->stream);
+}
+
+/* --- whole tensors, many at once
+ * -------------------------------------------------------------------------------------- */
+
+__global__ void __launch_bounds__(256) scalar_chunks(float *partial, const gpu_sum *sums, const gpu_block *blocks) {
+    __shared__ float spare[32];
+    gpu_block block = blocks[blockIdx.x];
+    gpu_sum s = sums[block.member];
+    int64_t first = (int64_t)block.part * GPU_SUM_CHUNK, end = min(s.n, first + GPU_SUM_CHUNK);
+    elements x = {s.from, s.dtype};
+    float sum = 0;
+    if (s.dtype == AIRA_F32 && s.n % 4 == 0) {
+        const float *from = (const float *)s.from;
+#pragma unroll 4
+        for (int64_t i = first + 4 * threadIdx.x; i < end; i += 1024) {
+            float4_of v = load4(from + i);
+            sum += (v.v[0] + v.v[1]) + (v.v[2] + v.v[3]);
+        }
+    } else {
+        for (int64_t i = first + threadIdx.x; i < end; i += 256) sum += load<float>(x, i);
+    }
+    sum = block_reduce<float, false>(sum, spare);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+/* One warp per tensor; its partial sums lie from `first` on. */
+__global__ void __launch_bounds__(32) scalar_join(const gpu_sum *sums, const float *partial) {
+    gpu_sum s = sums[blockIdx.x];
+    int64_t parts = (s.n + GPU_SUM_CHUNK - 1) / GPU_SUM_CHUNK;
+    float sum = 0;
+    for (int64_t k = threadIdx.x; k < parts; k += 32) sum += partial[s.first + k];
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) store<float>(elements{s.to, s.to_dtype}, 0, sum);
+}
+
+const char *gpu_sums_run(const gpu_sum *sums, uint32_t n, const gpu_block *blocks, uint32_t n_blocks, float *partial,
+                         cudaStream_t stream) {
+    if (n_blocks) scalar_chunks<<<n_blocks, 256, 0, stream>>>(partial, sums, blocks);
+    scalar_join<<<n, 32, 0, stream>>>(sums, partial);
+    return gpu_launched();
+}
