@@ -21,6 +21,7 @@
 #include "core/compose/notation.h"
 #include "core/search/candidate.h"
 #include "core/search/run_internal.h"
+#include "core/search/trust.h"
 
 #define WAIT_MICROSECONDS 10000
 
@@ -81,12 +82,13 @@ static aira_status add_node(const aira__search *s, int64_t idx, const char *role
 
 static aira_status add_baseline(aira__run *run, const char *name, json_t *entries, aira_error *error) {
     const char *architecture = aira__json_string(json_object_get(run->study, "baselines"), name, "");
-    int n_layers = run->asking.n_layers, n = 0;
+    int n_layers = run->asking.n_layers, n = 0, n_tokens = 0;
     uint16_t *layers = calloc((size_t)n_layers + 1, sizeof *layers);
+    const char **tokens = aira__baseline_tokens(run->study, &n_tokens);
     aira__candidate c = {0};
-    if (!layers) return no_memory(error);
-    aira_status status = aira__notation_parse(architecture, run->tokens, run->n_tokens, layers, n_layers, &n, error);
-    if (status == AIRA_OK) status = aira__candidate_make(layers, n, run->tokens, &c, error);
+    aira_status status = layers && tokens ? AIRA_OK : no_memory(error);
+    if (status == AIRA_OK) status = aira__notation_parse(architecture, tokens, n_tokens, layers, n_layers, &n, error);
+    if (status == AIRA_OK) status = aira__candidate_make(layers, n, tokens, &c, error);
     if (status == AIRA_OK)
         status = aira__journal_add_candidate(run->journal, c.hash, "compose", c.architecture, c.text, error);
     if (status == AIRA_OK)
@@ -95,6 +97,7 @@ static aira_status add_baseline(aira__run *run, const char *name, json_t *entrie
                                   c.hash, "architecture", c.architecture, "search", "node", "searched"),
                         error);
     aira__candidate_release(&c);
+    free(tokens);
     free(layers);
     return status;
 }

@@ -33,7 +33,7 @@ refuse() {
     [ ! -e "$work/run" ] || fail "$*: a run directory was made"
 }
 refuse 'aggregate merges architectures' 'aggregate=[{use: n0}]'
-refuse 'baselines are architectures' 'baselines={attention: "2X"}'
+refuse 'unknown token' 'baselines={attention: "2X"}'
 refuse 'scaffold random proposes architectures' 'searches.0={scaffold: {use: random}}'
 refuse 'the folder cannot be read' "searches.0.literature=$work/none"
 refuse 'literature_tokens limits notes' 'searches.0.literature_tokens=500'
