@@ -65,7 +65,7 @@ static aira_status damaged(const char *name, const char *what, aira_error *error
 }
 
 /* Magic, length, JSON, graphs; or the child's sentence. */
-static aira_status open_reply(const char *name, char *bytes, size_t n, aira__trace_reply *reply, aira_error *error) {
+aira_status aira__trace_open(const char *name, char *bytes, size_t n, aira__trace_reply *reply, aira_error *error) {
     uint64_t length = 0;
     char said[700], phase[32];
     memset(reply, 0, sizeof *reply);
@@ -118,7 +118,7 @@ aira_status aira__trace_ask(const aira__trace_source *s, const json_t *request, 
                 aira__file_read(path, (size_t)REPLY_BYTES, &bytes, &n, &unused) == AIRA_OK;
     aira_status status = kept ? AIRA_OK : run_child(s, input, &bytes, &n, cost, error);
     free(input);
-    if (status == AIRA_OK) status = open_reply(s->name, bytes, n, reply, error);
+    if (status == AIRA_OK) status = aira__trace_open(s->name, bytes, n, reply, error);
     if (status != AIRA_OK)
         free(bytes);
     else if (keeps && !kept)

@@ -32,6 +32,8 @@ typedef struct aira__trace_reply {
    the cache is not asked. cost is added to. */
 aira_status aira__trace_ask(const aira__trace_source *, const json_t *request, bool fresh, aira__trace_reply *,
                             aira__trace_cost *, aira_error *);
+/* The parts of a reply; bytes are taken on success only. */
+aira_status aira__trace_open(const char *name, char *bytes, size_t n, aira__trace_reply *, aira_error *);
 void aira__trace_reply_release(aira__trace_reply *);
 
 /* The only trace of a reply as a part that may be spliced; it stays valid until released. */

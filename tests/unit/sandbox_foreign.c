@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/rng.h"
 #include "core/base/fs.h"
 #include "core/graph/model.h"
 #include "core/graph/splice.h"
+#include "core/plugin/manifest.h"
+#include "core/sandbox/compile.h"
 #include "core/sandbox/foreign.h"
+#include "core/sandbox/hygiene.h"
 
 static char *source_of(const char *path) {
     char whole[4096], *text = NULL;
@@ -233,6 +237,35 @@ Test(sandbox_foreign, a_mask_is_a_tensor_of_the_place) {
         aira__graph_destroy(g);
     }
     aira__foreign_primitive_destroy(p);
+}
+
+Test(sandbox_foreign, damaged_objects_are_refused_or_read) {
+    if (!confined()) return;
+    char *text = source_of("plugins/primitives/mlp/mlp.c");
+    const aira__foreign_options options = {0};
+    aira__compiled compiled;
+    aira_error error;
+    cr_assert_eq(aira__compile_source(text, strlen(text), &options, &compiled, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(aira__hygiene_check(compiled.object, compiled.n, &error), AIRA_OK, "%s", error.text);
+    aira_rng rng = aira_rng_make(1, 1);
+    int refused = 0;
+    for (int k = 0; k < 4000; k++) {
+        size_t n = k % 4 == 0 ? aira_rng_below(&rng, (uint32_t)compiled.n) : compiled.n;
+        uint8_t *copy = malloc(n + 1); /* of its own size, so that a sanitizer sees every byte too far */
+        aira_manifest manifest;
+        memcpy(copy, compiled.object, n);
+        for (int b = 0; b < 8 && n > 0; b++) {
+            /* headers at both ends, tables anywhere */
+            uint32_t from = b % 2 ? 0 : (uint32_t)n, at = aira_rng_below(&rng, 4096 < n ? 4096 : (uint32_t)n);
+            copy[from ? n - 1 - at : at] = (uint8_t)aira_rng_below(&rng, 256);
+        }
+        refused += aira__hygiene_check(copy, n, &error) != AIRA_OK;
+        aira__manifest_read(copy, n, &manifest, &error);
+        free(copy);
+    }
+    cr_assert_gt(refused, 1000);
+    free(compiled.object);
+    free(text);
 }
 
 Test(sandbox_foreign, bad_input_is_told_in_a_sentence) {
