@@ -4,7 +4,6 @@
  * own time step dt. Its kernel is K[l] = 2 Re sum_n W_n exp(dt A_n l), W = C (exp(dt A) - 1) / A (zero-order hold).
  * Where positions may look ahead a second set C reads the later ones; both halves become one kernel over the lags
  * -T .. T-1, and one convolution of twice the length. Then GELU and a gated Linear, as in S4.
- *
  * Lags are running sums in fp32, and the kernel and what makes it stay fp32: phases do not survive bf16.
  */
 #include "aira/primitive.h"
@@ -23,9 +22,8 @@ typedef struct complex_pair {
 /* [C,N] of the kernel's own parameters */
 static aira_tensor *own(const s4d *c, const aira_ops *o, aira_graph *g, const char *name, int64_t C, const char *init,
                         double a, aira_tensor *value) {
-    const uint32_t flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY;
-    aira_param_info info = {.size = sizeof info, .flags = flags, .init = init, .a = a, .value = value};
-    info.lr_mult = c->rate;
+    aira_param_info info = {.size = sizeof info, .init = init, .a = a, .value = value, .lr_mult = c->rate};
+    info.flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY;
     return o->param(g, name, &(aira_shape){{C, c->state}, 2, 0}, &info);
 }
 
@@ -40,14 +38,13 @@ static complex_pair power(const aira_ops *o, aira_graph *g, complex_pair x, aira
     return (complex_pair){o->mul(g, size, o->cos(g, angle)), o->mul(g, size, o->sin(g, angle))};
 }
 
-/* 2 Re sum_n W_n exp(x_n l), W = C hold: x [C,N,1], lags l [L] -> [C,L] */
+/* 2 Re sum_n V_n exp(x_n l), V = C hold: x [C,N,1], lags l [L] -> [C,L] */
 static aira_tensor *kernel(const s4d *c, const aira_ops *o, aira_graph *g, const char *re, const char *im,
                            complex_pair hold, complex_pair x, aira_tensor *l) {
     int64_t C = o->dim(g, x.re, 0);
     complex_pair W = {own(c, o, g, re, C, "normal", sqrt(0.5), NULL), own(c, o, g, im, C, "normal", sqrt(0.5), NULL)};
-    complex_pair E = power(o, g, x, l);
-    W = times(o, g, W, hold);
-    return o->scale(g, o->sub(g, o->einsum(g, "cn,cnl->cl", W.re, E.re), o->einsum(g, "cn,cnl->cl", W.im, E.im)), 2);
+    complex_pair E = power(o, g, x, l), V = times(o, g, W, hold);
+    return o->scale(g, o->sub(g, o->einsum(g, "cn,cnl->cl", V.re, E.re), o->einsum(g, "cn,cnl->cl", V.im, E.im)), 2);
 }
 
 static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_tensor *x) {
@@ -55,33 +52,29 @@ static aira_tensor *build(void *self, const aira_ops *o, aira_graph *g, aira_ten
     int64_t B = o->dim(g, x, 0), T = o->dim(g, x, 1), C = o->dim(g, x, 2), N = c->state;
     if (c->dt_min > c->dt_max) return o->error(g, "s4d: dt_min must not be larger than dt_max");
     aira_shape modes = {{C, N}, 2, 0}, wide = {{C, N, 1}, 3, 0}, column = {{C, 1}, 2, 0}, whole = {{2 * T}, 1, 0};
-    double low = log(c->dt_min), high = log(c->dt_max);
     aira_param_info step = {.size = sizeof step, .flags = AIRA_PARAM_FP32 | AIRA_PARAM_NO_DECAY, .lr_mult = c->rate};
-    step.value = o->add(g, o->scale(g, o->random(g, "log_dt.draw", &column, "uniform", 0), high - low),
-                        o->constant(g, low, NULL));
+    aira_tensor *draw = o->scale(g, o->random(g, "log_dt.draw", &column, "uniform", 0), log(c->dt_max / c->dt_min));
+    step.value = o->add(g, draw, o->constant(g, log(c->dt_min), NULL));
     aira_tensor *dt = o->exp(g, o->param(g, "log_dt", &column, &step));
     complex_pair A = {o->neg(g, o->exp(g, own(c, o, g, "log_decay", C, "constant", log(0.5), NULL))),
                       own(c, o, g, "frequency", C, NULL, 0, o->scale(g, o->iota(g, &modes, 1), acos(-1)))};
     complex_pair dtA = {o->mul(g, A.re, dt), o->mul(g, A.im, dt)};
     aira_tensor *one = o->compare(g, "==", dt, dt), *norm = o->add(g, o->mul(g, A.re, A.re), o->mul(g, A.im, A.im));
     complex_pair hold = power(o, g, dtA, one), inverse = {o->div(g, A.re, norm), o->neg(g, o->div(g, A.im, norm))};
-    hold.re = o->sub(g, hold.re, one);
-    hold = times(o, g, hold, inverse);
-
+    hold = times(o, g, (complex_pair){o->sub(g, hold.re, one), hold.im}, inverse);
     aira_tensor *lag = o->cumsum(g, o->cast(g, o->constant(g, 1, &whole), AIRA_F32), 0, 0, 1); /* 0 .. 2T-1 */
     lag = o->abs(g, o->sub(g, lag, o->cast(g, o->constant(g, (double)T, NULL), AIRA_F32)));    /* T .. 1, 0 .. T-1 */
     complex_pair slow = {o->reshape(g, dtA.re, &wide), o->reshape(g, dtA.im, &wide)};
-    aira_tensor *k = kernel(c, o, g, "C.re", "C.im", hold, slow, o->slice(g, lag, 0, T, T)), *u = x, *y;
-    aira_tensor *mask = o->ctx_tensor(g, "mask");
+    aira_tensor *k[2], *u = x, *mask = o->ctx_tensor(g, "mask");
+    k[1] = kernel(c, o, g, "C.re", "C.im", hold, slow, o->slice(g, lag, 0, T, T));
     if (mask) u = o->mul(g, x, o->reshape(g, mask, &(aira_shape){{B, T, 1}, 3, 0}));
-    if (o->ctx_int(g, "causal", 1)) {
-        y = o->fft_conv(g, u, k);
-    } else {
-        aira_tensor *back = kernel(c, o, g, "C_back.re", "C_back.im", hold, slow, o->slice(g, lag, 0, 0, T));
-        aira_tensor *halves[2] = {back, k};
-        y = o->fft_conv(g, o->pad(g, u, 1, 0, T, 0), o->concat(g, halves, 2, 1));
-        y = o->slice(g, y, 1, T, T);
+    if (!o->ctx_int(g, "causal", 1)) {
+        k[0] = kernel(c, o, g, "C_back.re", "C_back.im", hold, slow, o->slice(g, lag, 0, 0, T));
+        k[1] = o->concat(g, k, 2, 1);
+        u = o->pad(g, u, 1, 0, T, 0);
     }
+    aira_tensor *y = o->fft_conv(g, u, k[1]);
+    y = o->slice(g, y, 1, o->dim(g, y, 1) - T, T);
     aira_param_info unit = {.size = sizeof unit, .init = "normal", .a = 1};
     aira_param_info weight = {.size = sizeof weight, .init = "fan_in", .role = "linear.weight"};
     aira_param_info bias = {.size = sizeof bias, .init = "zeros", .role = "linear.bias"};
