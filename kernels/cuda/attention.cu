@@ -460,8 +460,13 @@ static const char *rope(const gpu_call *call) {
     return gpu_launched();
 }
 
+static size_t rope_workspace(const gpu_call *call) {
+    gpu_rope_prepare(call);
+    return 0;
+}
+
 extern "C" const gpu_kernel gpu_attention_kernels[] = {
     {AIRA_OP_ATTENTION, attention, attention_workspace},
     {AIRA_OP_ATTENTION_BACKWARD, attention_backward, attention_backward_workspace},
-    {AIRA_OP_ROPE, rope, NULL},
+    {AIRA_OP_ROPE, rope, rope_workspace},
     {0, NULL, NULL}};

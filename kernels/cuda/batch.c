@@ -28,7 +28,8 @@ struct gpu_batch {
 /* A sum of a whole fp32 tensor. */
 static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
     if (step->step->op != AIRA_OP_SUM || step->step->copies > 1) return false;
-    const aira_plan_tensor *x = gpu_tensor_of(plan, step->in[0]), *y = gpu_tensor_of(plan, step->out[0]);
+    const aira_plan_tensor *x = gpu_tensor_of(plan, gpu_step_in(step)[0]),
+                           *y = gpu_tensor_of(plan, gpu_step_out(step)[0]);
     return gpu_elements(&y->shape) == 1 && gpu_elements(&x->shape) > 0 && y->dtype == AIRA_F32 &&
            (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16);
 }
@@ -153,7 +154,8 @@ static bool reorder(const aira_plan *plan, gpu_step *steps, uint32_t n) {
  * --------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t parts_of(const aira_plan *plan, const gpu_batch *batch, const gpu_step *member) {
-    int64_t n = member->chain ? member->chain->program.n : gpu_elements(&gpu_tensor_of(plan, member->in[0])->shape);
+    int64_t n = member->chain ? member->chain->program.n
+                              : gpu_elements(&gpu_tensor_of(plan, gpu_step_in(member)[0])->shape);
     int64_t part = member->chain ? (int64_t)CHAIN_BLOCK * batch->vector : GPU_SUM_CHUNK;
     return (uint32_t)((n + part - 1) / part);
 }
@@ -194,15 +196,8 @@ static bool collect(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
         if (batch) {
             step.batch = batch;
             step.chain = NULL;
-        } else if (step.merged) {
-            /* moved below: its tensors lie in it */
         }
-        steps[kept] = step;
-        if (step.merged) {
-            steps[kept].in = steps[kept].own;
-            steps[kept].out = steps[kept].own + step.n_in;
-        }
-        kept++;
+        steps[kept++] = step;
         s = end;
     }
     *n = kept;
@@ -216,11 +211,6 @@ bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     /* what comes right before the first update belongs to it: sums of gradients for clipping */
     while (tail > front && is_scalar_sum(plan, &steps[tail - 1])) tail--;
     if (!reorder(plan, steps, front) || !reorder(plan, steps + tail, *n - tail)) return false;
-    for (uint32_t s = 0; s < *n; s++) { /* merged steps moved */
-        if (!steps[s].merged) continue;
-        steps[s].in = steps[s].own;
-        steps[s].out = steps[s].own + steps[s].n_in;
-    }
     return collect(plan, steps, n);
 }
 
@@ -264,9 +254,9 @@ static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buf
             row->pointers = pointers_of(plan, buffers, member->chain);
             row->n = member->chain->program.n;
         } else {
-            const aira_plan_tensor *x = gpu_tensor_of(plan, member->in[0]);
-            ((gpu_sum *)(void *)table)[k] = (gpu_sum){.from = address_of(plan, buffers, member->in[0]),
-                                                      .to = address_of(plan, buffers, member->out[0]),
+            const aira_plan_tensor *x = gpu_tensor_of(plan, gpu_step_in(member)[0]);
+            ((gpu_sum *)(void *)table)[k] = (gpu_sum){.from = address_of(plan, buffers, gpu_step_in(member)[0]),
+                                                      .to = address_of(plan, buffers, gpu_step_out(member)[0]),
                                                       .n = gpu_elements(&x->shape),
                                                       .dtype = x->dtype,
                                                       .to_dtype = AIRA_F32,

@@ -98,7 +98,8 @@ static const char *add_instruction(gpu_chain *chain, const aira_plan *plan, cons
     const aira_plan_tensor *out = tensor_of(plan, step->out[0]);
     gpu_chain_instruction code = {.op = (uint16_t)step->op, .n_in = (uint16_t)step->n_in, .dtype = out->dtype};
     if (gpu_elements(&out->shape) != p->n) return "the plan holds a chain whose results differ in shape";
-    code.mode = step->n_i ? (uint16_t)step->i[0] : 0;
+    /* an assignment's attribute is its variable: nothing that a kernel depends on */
+    code.mode = step->n_i && step->op != AIRA_OP_ASSIGN ? (uint16_t)step->i[0] : 0;
     code.truncate = out->dtype == AIRA_I32;
     if (step->op == AIRA_OP_CAST && out->dtype != (chain->wide ? AIRA_F64 : AIRA_F32))
         code.narrow = (uint16_t)out->dtype;

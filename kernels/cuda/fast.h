@@ -21,11 +21,14 @@ const char *gpu_norm_forward(const gpu_call *call);
 const char *gpu_norm_backward(const gpu_call *call);
 size_t gpu_norm_backward_workspace(const gpu_call *call);
 
-/* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. */
+/* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. prepare, when a program is
+   compiled, makes the table that it reads. */
+void gpu_rope_prepare(const gpu_call *call);
 bool gpu_rope_takes(const gpu_call *call);
 const char *gpu_rope(const gpu_call *call);
 
-/* small_attention.cu: bf16 heads of 8, 16 or 32, as many keys as queries, one key head per query head. */
+/* small_attention.cu: bf16 heads of 8, 16 or 32, as many keys as queries, one key head per query head. With GPU_ROPE
+   where one block holds the whole sequence. */
 bool gpu_small_attention_takes(const gpu_call *call);
 const char *gpu_small_attention(const gpu_call *call);
 const char *gpu_small_attention_backward(const gpu_call *call);

@@ -25,8 +25,8 @@ typedef struct fuser {
 uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges) {
     uint32_t n = 0;
     if (!step->chain) {
-        for (uint32_t k = 0; k < step->n_in; k++) ranges[n++] = gpu_range_of(plan, step->in[k], 0);
-        for (uint32_t k = 0; k < step->n_out; k++) ranges[n++] = gpu_range_of(plan, step->out[k], 1);
+        for (uint32_t k = 0; k < step->n_in; k++) ranges[n++] = gpu_range_of(plan, gpu_step_in(step)[k], 0);
+        for (uint32_t k = 0; k < step->n_out; k++) ranges[n++] = gpu_range_of(plan, gpu_step_out(step)[k], 1);
         return n;
     }
     const gpu_chain_program *p = &step->chain->program;
@@ -104,14 +104,18 @@ typedef struct sum_chain {
     uint32_t terms[TERMS], n_terms, bias, out; /* tensors; bias: NONE where there is none */
 } sum_chain;
 
-static bool is_bias(const gpu_chain_load *l) {
-    return l->access == GPU_WALK && l->n_dims == 2 && l->strides[0] == 0 && l->strides[1] == 1;
+static bool is_bias(const gpu_chain_load *l, int64_t width) {
+    return l->access == GPU_WALK && l->n_dims == 2 && l->strides[0] == 0 && l->strides[1] == 1 &&
+           l->extents[1] == width;
 }
 
-static bool read_sum(const gpu_chain *chain, sum_chain *sum) {
+static bool read_sum(const aira_plan *plan, const gpu_chain *chain, sum_chain *sum) {
     const gpu_chain_program *p = &chain->program;
     uint32_t uses[GPU_CHAIN_VALUES] = {0};
     *sum = (sum_chain){.bias = NONE};
+    if (!p->code[p->n_code - 1].stored) return false;
+    sum->out = chain->tensors[p->code[p->n_code - 1].view];
+    int64_t width = gpu_last(&gpu_tensor_of(plan, sum->out)->shape);
     for (uint32_t k = 0; k < p->n_code; k++) {
         const gpu_chain_instruction *c = &p->code[k];
         if (c->op != AIRA_OP_ADD || c->narrow || (c->stored != 0) != (k + 1 == p->n_code)) return false;
@@ -127,12 +131,11 @@ static bool read_sum(const gpu_chain *chain, sum_chain *sum) {
         if (l->dtype != AIRA_BF16) return false;
         if (l->access == GPU_WHOLE && sum->n_terms < TERMS)
             sum->terms[sum->n_terms++] = id;
-        else if (is_bias(l) && sum->bias == NONE)
+        else if (is_bias(l, width) && sum->bias == NONE)
             sum->bias = id;
         else
             return false;
     }
-    sum->out = chain->tensors[p->code[p->n_code - 1].view];
     return true;
 }
 
@@ -143,8 +146,6 @@ static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t 
                   uint32_t n_out) {
     memcpy(step->own, in, n_in * sizeof *in);
     memcpy(step->own + n_in, out, n_out * sizeof *out);
-    step->in = step->own;
-    step->out = step->own + n_in;
     step->n_in = n_in;
     step->n_out = n_out;
     step->merged = merged;
@@ -153,7 +154,8 @@ static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t 
 /* A call of the step at the planner's offsets, for asking whether a kernel takes it. */
 static gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
-        const aira_plan_tensor *t = gpu_tensor_of(f->plan, k < step->n_in ? step->in[k] : step->out[k - step->n_in]);
+        const aira_plan_tensor *t = gpu_tensor_of(f->plan, k < step->n_in ? gpu_step_in(step)[k]
+                                                                          : gpu_step_out(step)[k - step->n_in]);
         views[k] = (gpu_view){.dtype = t->dtype, .n = gpu_elements(&t->shape), .shape = t->shape};
         views[k].data = (char *)(uintptr_t)(1u << 20) + t->offset; /* no address, but aligned as one */
     }
@@ -163,6 +165,8 @@ static gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views)
                       .n_in = step->n_in,
                       .n_out = step->n_out,
                       .merged = step->merged,
+                      .also = step->also,
+                      .tables = f->queue->tables,
                       .stream = f->queue->stream,
                       .matmul = f->queue->matmul};
 }
@@ -171,7 +175,8 @@ static bool is_plain_product(const fuser *f, uint32_t s) {
     const gpu_step *step = &f->steps[s];
     if (step->step->op != AIRA_OP_MATMUL || step->merged || step->chain) return false;
     for (uint32_t k = 0; k < 3; k++)
-        if (gpu_tensor_of(f->plan, k < 2 ? step->in[k] : step->out[0])->dtype != AIRA_BF16) return false;
+        if (gpu_tensor_of(f->plan, k < 2 ? gpu_step_in(step)[k] : gpu_step_out(step)[0])->dtype != AIRA_BF16)
+            return false;
     return true;
 }
 
@@ -182,14 +187,10 @@ static bool try_merge(const fuser *f, uint32_t s, uint32_t merged, const uint32_
     gpu_step before = f->steps[s];
     merge(&f->steps[s], merged, in, n_in, out, n_out);
     gpu_call call = shadow_of(f, &f->steps[s], views);
-    bool takes = before.step->op == AIRA_OP_MATMUL ? gpu_matmul_merges(&call) != 0 : gpu_norm_takes(&call);
-    if (!takes) {
-        f->steps[s] = before;
-        if (before.merged) { /* its tensors lie in the step itself */
-            f->steps[s].in = f->steps[s].own;
-            f->steps[s].out = f->steps[s].own + before.n_in;
-        }
-    }
+    bool takes = before.step->op == AIRA_OP_MATMUL              ? gpu_matmul_merges(&call) != 0
+                 : before.step->op == AIRA_OP_RMS_NORM_BACKWARD ? gpu_norm_takes(&call)
+                                                                : gpu_small_attention_takes(&call);
+    if (!takes) f->steps[s] = before;
     return takes;
 }
 
@@ -203,7 +204,7 @@ static uint32_t find_products(const fuser *f, uint32_t c, const sum_chain *sum, 
         uint32_t s = last_writer(f, c, &range);
         bool product = s != NONE && is_plain_product(f, s);
         if (product) {
-            gpu_range written = gpu_range_of(f->plan, f->steps[s].out[0], 1);
+            gpu_range written = gpu_range_of(f->plan, gpu_step_out(&f->steps[s])[0], 1);
             product = gpu_ranges_equal(&written, &range) && only_reader(f, s, &range) == c;
         }
         if (!product) {
@@ -221,7 +222,7 @@ static uint32_t find_products(const fuser *f, uint32_t c, const sum_chain *sum, 
 static bool merge_sum(const fuser *f, uint32_t c) {
     sum_chain sum;
     uint32_t products[TERMS], rest[TERMS], n_rest;
-    if (!read_sum(f->steps[c].chain, &sum)) return false;
+    if (!read_sum(f->plan, f->steps[c].chain, &sum)) return false;
     uint32_t n = find_products(f, c, &sum, products, rest, &n_rest);
     if (n == 0 || n_rest > 1) return false;
     gpu_range out = gpu_range_of(f->plan, sum.out, 1);
@@ -240,7 +241,7 @@ static bool merge_sum(const fuser *f, uint32_t c) {
     for (uint32_t k = 0; k < n; k++) saved[k] = f->steps[products[k]];
     for (uint32_t k = 0; k < n; k++) {
         gpu_step *step = &f->steps[products[k]];
-        uint32_t in[GPU_MERGED_TENSORS] = {step->in[0], step->in[1]}, n_in = 2, merged = 0;
+        uint32_t in[GPU_MERGED_TENSORS] = {gpu_step_in(step)[0], gpu_step_in(step)[1]}, n_in = 2, merged = 0;
         if (k == 0 && sum.bias != NONE) merged |= GPU_ADD_BIAS, in[n_in++] = sum.bias;
         if (k > 0 || n_rest) merged |= GPU_ADD_TENSOR, in[n_in++] = k > 0 ? sum.out : rest[0];
         if (try_merge(f, products[k], merged, in, n_in, &sum.out, 1)) continue;
@@ -253,18 +254,19 @@ static bool merge_sum(const fuser *f, uint32_t c) {
 /* gradient of a norm + the residual's */
 static bool merge_norm(const fuser *f, uint32_t c) {
     sum_chain sum;
-    if (!read_sum(f->steps[c].chain, &sum) || sum.n_terms != 2 || sum.bias != NONE) return false;
+    if (!read_sum(f->plan, f->steps[c].chain, &sum) || sum.n_terms != 2 || sum.bias != NONE) return false;
     gpu_range out = gpu_range_of(f->plan, sum.out, 1);
     for (uint32_t k = 0; k < 2; k++) {
         gpu_range mine = gpu_range_of(f->plan, sum.terms[k], 0), other = gpu_range_of(f->plan, sum.terms[1 - k], 0);
         uint32_t s = last_writer(f, c, &mine);
         if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM_BACKWARD || f->steps[s].merged) continue;
         gpu_step *step = &f->steps[s];
-        gpu_range dx = gpu_range_of(f->plan, step->out[0], 1);
+        gpu_range dx = gpu_range_of(f->plan, gpu_step_out(step)[0], 1);
         if (!gpu_ranges_equal(&dx, &mine) || only_reader(f, s, &mine) != c || !is_there(f, s, c, &other)) continue;
         if (!may_write_early(f, s, c, &out, NULL, 0)) continue;
         if (gpu_ranges_meet(&other, &out) && !gpu_ranges_equal(&other, &out)) continue;
-        uint32_t in[4] = {step->in[0], step->in[1], step->in[2], sum.terms[1 - k]}, to[2] = {sum.out, step->out[1]};
+        const uint32_t *old = gpu_step_in(step);
+        uint32_t in[4] = {old[0], old[1], old[2], sum.terms[1 - k]}, to[2] = {sum.out, gpu_step_out(step)[1]};
         if (try_merge(f, s, GPU_ADD_TENSOR, in, 4, to, 2)) return true;
     }
     return false;
@@ -288,12 +290,106 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
               at = gpu_range_of(f->plan, x, 0);
     uint32_t s = last_writer(f, c, &range);
     if (s == NONE || !is_plain_product(f, s) || !may_write_early(f, s, c, &to, NULL, 0)) return false;
-    gpu_range written = gpu_range_of(f->plan, f->steps[s].out[0], 1);
+    gpu_range written = gpu_range_of(f->plan, gpu_step_out(&f->steps[s])[0], 1);
     if (!gpu_ranges_equal(&written, &range)) return false;
-    uint32_t in[3] = {f->steps[s].in[0], f->steps[s].in[1], x}, results[2] = {out, made};
+    uint32_t in[3] = {gpu_step_in(&f->steps[s])[0], gpu_step_in(&f->steps[s])[1], x}, results[2] = {out, made};
     if (!slope) return !gpu_ranges_meet(&to, &range) && try_merge(f, s, GPU_GELU, in, 2, results, 2);
     if (only_reader(f, s, &range) != c || gpu_ranges_meet(&at, &to) || !is_there(f, s, c, &at)) return false;
     return try_merge(f, s, GPU_GELU_SLOPE, in, 3, results, 1);
+}
+
+/* --- rotary positions --- */
+
+static bool is_rope(const gpu_step *step, bool back) {
+    const aira_plan_step *s = step->step;
+    return s->op == AIRA_OP_ROPE && s->n_in == 1 && s->i[1] == 0 && (s->i[2] != 0) == back;
+}
+
+static bool same_rope(const fuser *f, uint32_t a, uint32_t b) {
+    const aira_plan_step *x = f->steps[a].step, *y = f->steps[b].step;
+    int64_t d_n = gpu_tensor_of(f->plan, x->in[0])->shape.dims[3];
+    return !(x->f[0] < y->f[0]) && !(x->f[0] > y->f[0]) && x->i[0] == y->i[0] && (x->i[0] == 0 || x->i[0] == d_n);
+}
+
+/* Where a block reads and writes the same part of two tensors, one may lie on the other, but only whole. */
+static bool lies_apart(const fuser *f, uint32_t s, const gpu_range *out) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
+    for (uint32_t k = 0; k < n; k++)
+        if (!ranges[k].writes && gpu_ranges_meet(&ranges[k], out) && !gpu_ranges_equal(&ranges[k], out)) return false;
+    return true;
+}
+
+/* attention whose queries and keys were turned right before: s turns them */
+static bool merge_turns(const fuser *f, uint32_t s, uint32_t *turns) {
+    gpu_step *step = &f->steps[s];
+    const uint32_t *in = gpu_step_in(step), *out = gpu_step_out(step);
+    uint32_t raw[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        gpu_range turned = gpu_range_of(f->plan, in[k], 0);
+        uint32_t t = last_writer(f, s, &turned);
+        if (t == NONE || !is_rope(&f->steps[t], false) || f->steps[t].merged) return false;
+        gpu_range made = gpu_range_of(f->plan, gpu_step_out(&f->steps[t])[0], 1);
+        raw[k] = gpu_step_in(&f->steps[t])[0];
+        gpu_range from = gpu_range_of(f->plan, raw[k], 0);
+        if (!gpu_ranges_equal(&made, &turned) || !is_there(f, t + 1, s, &from)) return false;
+        for (uint32_t between = t + 1; between < s; between++)
+            if (touches(f, between, &turned, false)) return false;
+        turns[k] = t;
+    }
+    if (turns[0] == turns[1] || !same_rope(f, turns[0], turns[1])) return false;
+    for (uint32_t k = 0; k < 2; k++) { /* turned rows are written while others are read */
+        gpu_range turned = gpu_range_of(f->plan, in[k], 0);
+        const uint32_t read[3] = {raw[0], raw[1], in[2]};
+        for (uint32_t j = 0; j < 3; j++) {
+            gpu_range range = gpu_range_of(f->plan, read[j], 0);
+            if (gpu_ranges_meet(&range, &turned) && !gpu_ranges_equal(&range, &turned)) return false;
+        }
+    }
+    uint32_t given[4] = {raw[0], raw[1], in[2], step->n_in > 3 ? in[3] : 0}, made[4] = {out[0], out[1], in[0], in[1]};
+    const aira_plan_step *before = step->also;
+    step->also = f->steps[turns[0]].step;
+    if (try_merge(f, s, GPU_ROPE, given, step->n_in, made, 4)) return true;
+    step->also = before;
+    return false;
+}
+
+/* gradient of attention whose dq and dk are turned back right behind: s turns them */
+static bool merge_turns_back(const fuser *f, uint32_t s, uint32_t *turns) {
+    gpu_step *step = &f->steps[s];
+    const uint32_t *out = gpu_step_out(step);
+    uint32_t made[3] = {0, 0, out[2]}, given[GPU_MERGED_TENSORS];
+    if (step->n_in + 3 > GPU_MERGED_TENSORS) return false;
+    for (uint32_t k = 0; k < 2; k++) {
+        gpu_range range = gpu_range_of(f->plan, out[k], 0);
+        turns[k] = only_reader(f, s, &range);
+        if (turns[k] == NONE || !is_rope(&f->steps[turns[k]], true)) return false;
+        gpu_range read = gpu_range_of(f->plan, gpu_step_in(&f->steps[turns[k]])[0], 0);
+        if (!gpu_ranges_equal(&read, &range)) return false;
+        made[k] = gpu_step_out(&f->steps[turns[k]])[0];
+    }
+    if (turns[0] == turns[1] || !same_rope(f, turns[0], turns[1])) return false;
+    for (uint32_t k = 0; k < 2; k++) {
+        gpu_range to = gpu_range_of(f->plan, made[k], 1), other = gpu_range_of(f->plan, made[1 - k], 1);
+        gpu_range dv = gpu_range_of(f->plan, out[2], 1);
+        if (!lies_apart(f, s, &to) || gpu_ranges_meet(&to, &other) || gpu_ranges_meet(&to, &dv)) return false;
+        for (uint32_t t = s + 1; t < turns[k]; t++)
+            if (t != turns[0] && t != turns[1] && touches(f, t, &to, false)) return false;
+    }
+    memcpy(given, gpu_step_in(step), step->n_in * sizeof *given);
+    step->also = f->steps[turns[0]].step;
+    if (try_merge(f, s, GPU_ROPE, given, step->n_in, made, 3)) return true;
+    step->also = NULL;
+    return false;
+}
+
+static void merge_ropes(const fuser *f) {
+    for (uint32_t s = 0; s < f->n; s++) {
+        uint32_t turns[2] = {NONE, NONE}, op = f->steps[s].step->op;
+        bool merged = !f->gone[s] && ((op == AIRA_OP_ATTENTION && merge_turns(f, s, turns)) ||
+                                      (op == AIRA_OP_ATTENTION_BACKWARD && merge_turns_back(f, s, turns)));
+        if (merged) f->gone[turns[0]] = f->gone[turns[1]] = true;
+    }
 }
 
 bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
@@ -304,19 +400,14 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
     for (uint32_t c = 0; c < f.n; c++)
         if (steps[c].chain && !steps[c].chain->wide)
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
+    merge_ropes(&f);
     uint32_t kept = 0;
     for (uint32_t s = 0; s < f.n; s++) {
         if (f.gone[s]) {
             gpu_chain_destroy(steps[s].chain);
             continue;
         }
-        bool own = steps[s].merged != 0;
-        steps[kept] = steps[s];
-        if (own) { /* its tensors move with it */
-            steps[kept].in = steps[kept].own;
-            steps[kept].out = steps[kept].own + steps[kept].n_in;
-        }
-        kept++;
+        steps[kept++] = steps[s];
     }
     *n = kept;
     free(f.gone);

@@ -43,6 +43,7 @@ static inline int64_t gpu_last(const aira_shape *shape) { return shape->rank ? s
 typedef struct gpu_matmul gpu_matmul; /* matmul.c */
 typedef struct gpu_chain gpu_chain;   /* chain.c */
 typedef struct gpu_cudnn gpu_cudnn;   /* cudnn_attention.h */
+typedef struct gpu_tables gpu_tables; /* tables.h */
 struct gpu_compiler;                  /* generate.h */
 
 /* What the programs of a queue share. One thread at a time. */
@@ -50,6 +51,7 @@ typedef struct gpu_queue {
     cudaStream_t stream;
     gpu_matmul *matmul;
     gpu_cudnn *cudnn;
+    gpu_tables *tables;
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
 } gpu_queue;
 
@@ -58,6 +60,9 @@ typedef struct gpu_queue {
 #define GPU_ADD_TENSOR 2u /* MATMUL, RMS_NORM_BACKWARD: + a tensor like the result */
 #define GPU_GELU 4u       /* MATMUL: GELU of it; a second result gets what GELU was applied to */
 #define GPU_GELU_SLOPE 8u /* MATMUL: times GELU'(tensor like the result) */
+#define GPU_ROPE                                                                                            \
+    16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
+           back. `also` is the ROPE */
 
 typedef struct gpu_call {
     const aira_plan_step *step;
@@ -70,6 +75,8 @@ typedef struct gpu_call {
     gpu_cudnn *cudnn; /* also while the workspace is asked for */
     const gpu_chain *chain;
     uint32_t merged;               /* GPU_ADD_BIAS ... */
+    const aira_plan_step *also;    /* the step that was merged, where its attributes count */
+    gpu_tables *tables;            /* also while the workspace is asked for */
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
 } gpu_call;
 

@@ -13,6 +13,7 @@
 #include "generate.h"
 #include "program.h"
 #include "stage.h"
+#include "tables.h"
 
 typedef struct cuda_config {
     int64_t gpu;
@@ -79,6 +80,7 @@ static void cuda_destroy(void *self) {
     if (!device) return;
     gpu_matmul_destroy(device->queue.matmul);
     gpu_cudnn_destroy(device->queue.cudnn);
+    gpu_tables_destroy(device->queue.tables);
     gpu_stage_destroy(device->stage);
     if (!device->beside) gpu_compiler_destroy(device->queue.compiler);
     if (device->queue.stream) (void)cudaStreamDestroy(device->queue.stream); /* what is left on it is worked off */
@@ -117,7 +119,8 @@ static aira_status open_queue(cuda_device *device) {
     why = gpu_matmul_create(device->tf32, &device->queue.matmul);
     if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
     device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
-    return device->queue.cudnn ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
+    device->queue.tables = gpu_tables_create();
+    return device->queue.cudnn && device->queue.tables ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
 }
 
 static aira_status cuda_create(const aira_host *host, const void *config_pointer, void **self) {

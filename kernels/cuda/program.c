@@ -42,18 +42,19 @@ const gpu_kernel *gpu_kernel_of(uint32_t op) {
 }
 
 static uint32_t tensor_id(const gpu_step *step, uint32_t k) {
-    return k < step->n_in ? step->in[k] : step->out[k - step->n_in];
+    return k < step->n_in ? gpu_step_in(step)[k] : gpu_step_out(step)[k - step->n_in];
 }
 
 static const char *resolve(gpu_program *program, gpu_step *step, const aira_plan_step *from) {
     const char *why = NULL;
-    *step = (gpu_step){.step = from, .in = from->in, .out = from->out, .n_in = from->n_in, .n_out = from->n_out};
+    *step = (gpu_step){
+        .step = from, .planned_in = from->in, .planned_out = from->out, .n_in = from->n_in, .n_out = from->n_out};
     step->kernel = gpu_kernel_of(from->op);
     if (!step->kernel) return "the plan holds an operation that the cuda device does not know";
     if (gpu_chain_takes(from->op)) {
         step->chain = gpu_chain_compile(program->plan, from, &why);
         if (!step->chain) return why ? why : "out of memory";
-        step->in = gpu_chain_tensors(step->chain, &step->n_in);
+        step->planned_in = gpu_chain_tensors(step->chain, &step->n_in);
         step->n_out = 0;
     }
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
@@ -83,6 +84,8 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
     call.seed = program->seed;
     call.chain = step->chain;
     call.merged = step->merged;
+    call.also = step->also;
+    call.tables = program->queue->tables;
     call.stream = program->queue->stream;
     call.matmul = program->queue->matmul;
     call.cudnn = program->queue->cudnn;

@@ -4,14 +4,20 @@
  * 1), so that global memory is read in whole sectors. In shared memory a tensor lies in slabs of 8 elements: slab
  * [row][8], 16 bytes a row, which is what ldmatrix wants and what never meets a bank conflict.
  *
- * Forward, a warp holds 16 queries of a head and walks over the keys, 32 at a time. Backward, in one launch: first the
- * warp's 16 rows are queries and walk over the keys (dq), then they are keys and walk over the queries (dk, dv); scores
- * are computed twice, and no sum leaves its warp, so nothing is added in an order that timing decides.
+ * Forward, a warp holds 16 queries of a head and walks over the keys, 32 at a time. Backward, where a sequence has at
+ * most ROWS positions and heads are of 8 or 16 elements, a warp owns a whole head: keys outside, queries inside, dq of
+ * all of them in registers, every score computed once. Elsewhere, in one launch: first the warp's 16 rows are queries
+ * and walk over the keys (dq), then they are keys and walk over the queries (dk, dv). No sum leaves its warp, so
+ * nothing is added in an order that timing decides.
+ *
+ * Merged with rotary positions (one block per sequence): rows are turned in shared memory, and turned q and k go to
+ * memory for the gradient; dq and dk are turned back before they leave.
  *
  * Warps take tile w of even heads and tile 7 - w of odd ones: causal work evens out.
  */
 #include "fast.h"
 #include "mma.cuh"
+#include "tables.h"
 #include "vector.cuh"
 
 #define ROWS 128
@@ -29,6 +35,8 @@ struct small_heads {
     int t_n, h_n, window;
     bool causal;
     float scale;
+    const float2 *turns; /* [T][D / 2] cosine and sine; NULL: q and k come turned */
+    half_t *q_turned, *k_turned;
 };
 
 template <int D> struct small {
@@ -39,8 +47,8 @@ template <int D> struct small {
 /* slabs <- rows first.. of x (block's heads), zeros beyond T */
 __device__ __forceinline__ void load_rows(half_t *slabs, const half_t *x, int64_t base, int stride, int first,
                                           int t_n) {
-#pragma unroll
-    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+#pragma unroll 2
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
         int row = i / SEGMENTS, segment = i % SEGMENTS;
         uint4 v = make_uint4(0, 0, 0, 0);
         if (first + row < t_n) v = *(const uint4 *)(x + base + (int64_t)(first + row) * stride + segment * 8);
@@ -50,12 +58,30 @@ __device__ __forceinline__ void load_rows(half_t *slabs, const half_t *x, int64_
 
 __device__ __forceinline__ void store_rows(half_t *x, const half_t *slabs, int64_t base, int stride, int first,
                                            int t_n) {
-#pragma unroll
-    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+#pragma unroll 2
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
         int row = i / SEGMENTS, segment = i % SEGMENTS;
         if (first + row < t_n)
             *(uint4 *)(x + base + (int64_t)(first + row) * stride +
                        segment * 8) = *(const uint4 *)(slabs + segment * SLAB + row * 8);
+    }
+}
+
+/* Turns the rows of all heads in place, each pair by its position's angle times sign. */
+template <int D>
+__device__ __forceinline__ void turn_rows(half_t *slabs, const float2 *turns, int first, int t_n, float sign) {
+    constexpr int K = D / 8, HEADS = SEGMENTS / K, HALF = D / 2;
+    for (int i = threadIdx.x; i < ROWS * HEADS * HALF / 2; i += blockDim.x) {
+        int pair = i % (HALF / 2) * 2, row = i / (HALF / 2) % ROWS, head = i / (HALF / 2 * ROWS);
+        if (first + row >= t_n) continue;
+        uint32_t *low = (uint32_t *)(slabs + (head * K + pair / 8) * SLAB + row * 8 + pair % 8);
+        uint32_t *high = (uint32_t *)(slabs + (head * K + (pair + HALF) / 8) * SLAB + row * 8 + (pair + HALF) % 8);
+        float4 turn = *(const float4 *)(turns + (int64_t)(first + row) * HALF + pair); /* of two neighbours */
+        float l0 = __uint_as_float(*low << 16), l1 = __uint_as_float(*low & 0xffff0000u);
+        float h0 = __uint_as_float(*high << 16), h1 = __uint_as_float(*high & 0xffff0000u);
+        float s0 = turn.y * sign, s1 = turn.w * sign;
+        *low = pack2(l0 * turn.x - h0 * s0, l1 * turn.z - h1 * s1);
+        *high = pack2(h0 * turn.x + l0 * s0, h1 * turn.z + l1 * s1);
     }
 }
 
@@ -148,7 +174,7 @@ __device__ __forceinline__ int tile_of(int warp, int head) { return head & 1 ? R
 
 __device__ __forceinline__ const float *load_visible(float *to, const small_heads &a, int b, int first) {
     if (!a.visible) return NULL;
-    for (int i = threadIdx.x; i < ROWS; i += THREADS)
+    for (int i = threadIdx.x; i < ROWS; i += blockDim.x)
         to[i] = first + i < a.t_n ? a.visible[(int64_t)b * a.t_n + first + i] : 0.0f;
     return to;
 }
@@ -159,19 +185,131 @@ __device__ __forceinline__ float power2(float x) {
     return y;
 }
 
-/* --- forward --------------------------------------------------------------------------------------------------------
- */
+/* --- forward --- */
+
+/* What 16 queries of a head have seen so far. */
+template <int K> struct seen {
+    float sum[K][4], peak[2], total[2];
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int k = 0; k < K; k++) sum[k][0] = sum[k][1] = sum[k][2] = sum[k][3] = 0;
+        peak[0] = peak[1] = -INFINITY;
+        total[0] = total[1] = 0;
+    }
+};
+
+/* 32 more keys: weights, and the values that they weigh. */
+template <int K>
+__device__ __forceinline__ void see(seen<K> &own, float (*s)[4], const half_t *values, int j, float turn) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float best = -INFINITY;
+#pragma unroll
+        for (int n = 0; n < 4; n++) best = fmaxf(best, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
+        best = fmaxf(own.peak[r], quad_max(best) * turn);
+        float origin = best == -INFINITY ? 0.0f : best, shrink = power2(own.peak[r] - origin), part = 0;
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            s[n][2 * r] = power2(fmaf(s[n][2 * r], turn, -origin));
+            s[n][2 * r + 1] = power2(fmaf(s[n][2 * r + 1], turn, -origin));
+            part += s[n][2 * r] + s[n][2 * r + 1];
+        }
+        own.peak[r] = best;
+        own.total[r] = own.total[r] * shrink + part;
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            own.sum[k][2 * r] *= shrink;
+            own.sum[k][2 * r + 1] *= shrink;
+        }
+    }
+    uint32_t p[4];
+    pack_left(p, s[0], s[1]);
+    add_product<K>(own.sum, p, values, j);
+    pack_left(p, s[2], s[3]);
+    add_product<K>(own.sum, p, values, j + 16);
+}
+
+/* Queries row.. of the block (position first + row) over a chunk of keys. */
+template <int K>
+__device__ __forceinline__ void walk(seen<K> &own, const small_heads &a, const half_t *q, const half_t *k,
+                                     const half_t *v, const float *visible, int first, int row, int chunk) {
+    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, t0 = first + row;
+    float turn = a.scale * LOG2E;
+    uint32_t left[K][2];
+    load_left<K>(left, q, row);
+    for (int j = 0; j < ROWS; j += 32) {
+        int s0 = chunk + j;
+        if (!any_seen(a, t0, t0 + 15, s0, s0 + 31)) continue;
+        float s[4][4];
+        scores<K, 4>(s, left, k, j);
+        if (!all_seen(a, t0, t0 + 15, s0, s0 + 31)) {
+#pragma unroll
+            for (int n = 0; n < 4; n++)
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    if (!sees(a, visible, t0 + g + (c >> 1) * 8, s0 + n * 8 + 2 * t + (c & 1))) s[n][c] = -INFINITY;
+        }
+        see<K>(own, s, v, j, turn);
+    }
+}
+
+/* Result rows into the queries' own place, which nobody else reads; lse ([T] of this head) to memory. */
+template <int K>
+__device__ __forceinline__ void finish(const seen<K> &own, const small_heads &a, half_t *q, float *lse, int first,
+                                       int row) {
+    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4;
+    float factor[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float whole = quad_sum(own.total[r]);
+        factor[r] = whole > 0 || whole != whole ? 1.0f / whole : 0.0f;
+        int at = first + row + g + 8 * r;
+        if (t == 0 && at < a.t_n) lse[at] = own.peak[r] == -INFINITY ? -INFINITY : (own.peak[r] + log2f(whole)) * LN2;
+    }
+    put_rows<K>(q, row, own.sum, factor[0], factor[1]);
+}
+
+/* Sequences of at most ROWS positions: head by head, little in registers, many blocks at once. */
+template <int D> __global__ void __launch_bounds__(THREADS, 4) short_forward(small_heads a, half_t *o, float *lse) {
+    constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
+    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB];
+    __shared__ float visible_rows[ROWS];
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, warp = threadIdx.x / 32, stride = a.h_n * D;
+    int64_t base = (int64_t)b * a.t_n * stride + h0 * D;
+    load_rows(q, a.q, base, stride, 0, a.t_n);
+    load_rows(k, a.k, base, stride, 0, a.t_n);
+    load_rows(v, a.v, base, stride, 0, a.t_n);
+    const float *visible = load_visible(visible_rows, a, b, 0);
+    __syncthreads();
+    if (a.turns) {
+        turn_rows<D>(q, a.turns, 0, a.t_n, 1);
+        turn_rows<D>(k, a.turns, 0, a.t_n, 1);
+        __syncthreads();
+        store_rows(a.q_turned, q, base, stride, 0, a.t_n);
+        store_rows(a.k_turned, k, base, stride, 0, a.t_n);
+        __syncthreads(); /* results will take the place of queries */
+    }
+    for (int h = 0; h < HEADS; h++) {
+        int row = tile_of(warp, h) * 16;
+        if (row >= a.t_n) continue;
+        seen<K> own;
+        own.clear();
+        walk<K>(own, a, q + h * K * SLAB, k + h * K * SLAB, v + h * K * SLAB, visible, 0, row, 0);
+        finish<K>(own, a, q + h * K * SLAB, lse + ((int64_t)b * a.h_n + h0 + h) * a.t_n, 0, row);
+    }
+    __syncthreads();
+    store_rows(o, q, base, stride, 0, a.t_n);
+}
 
 template <int D> __global__ void __launch_bounds__(THREADS) small_forward(small_heads a, half_t *o, float *lse) {
     constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
     __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB];
     __shared__ float visible_rows[ROWS];
-    int b = blockIdx.z, h0 = blockIdx.y * HEADS, first = blockIdx.x * ROWS, warp = threadIdx.x / 32;
-    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, stride = a.h_n * D;
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, first = blockIdx.x * ROWS, warp = threadIdx.x / 32, stride = a.h_n * D;
     int64_t base = (int64_t)b * a.t_n * stride + h0 * D;
-    float sum[HEADS][K][4] = {}, peak[HEADS][2], total[HEADS][2] = {}, turn = a.scale * LOG2E;
+    seen<K> own[HEADS];
 #pragma unroll
-    for (int h = 0; h < HEADS; h++) peak[h][0] = peak[h][1] = -INFINITY;
+    for (int h = 0; h < HEADS; h++) own[h].clear();
     load_rows(q, a.q, base, stride, first, a.t_n);
     for (int chunk = 0; chunk < a.t_n; chunk += ROWS) {
         if (!any_seen(a, first, min(first + ROWS, a.t_n) - 1, chunk, chunk + ROWS - 1)) continue;
@@ -182,70 +320,16 @@ template <int D> __global__ void __launch_bounds__(THREADS) small_forward(small_
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < HEADS; h++) {
-            int row = tile_of(warp, h) * 16, t0 = first + row;
-            uint32_t left[K][2];
-            if (t0 >= a.t_n) continue;
-            load_left<K>(left, q + h * K * SLAB, row);
-            for (int j = 0; j < ROWS; j += 32) {
-                int s0 = chunk + j;
-                if (!any_seen(a, t0, t0 + 15, s0, s0 + 31)) continue;
-                float s[4][4];
-                scores<K, 4>(s, left, k + h * K * SLAB, j);
-                if (!all_seen(a, t0, t0 + 15, s0, s0 + 31)) {
-#pragma unroll
-                    for (int n = 0; n < 4; n++)
-#pragma unroll
-                        for (int c = 0; c < 4; c++)
-                            if (!sees(a, visible, t0 + g + (c >> 1) * 8, s0 + n * 8 + 2 * t + (c & 1)))
-                                s[n][c] = -INFINITY;
-                }
-#pragma unroll
-                for (int r = 0; r < 2; r++) {
-                    float best = -INFINITY;
-#pragma unroll
-                    for (int n = 0; n < 4; n++) best = fmaxf(best, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
-                    best = fmaxf(peak[h][r], quad_max(best) * turn);
-                    float origin = best == -INFINITY ? 0.0f : best, shrink = power2(peak[h][r] - origin), part = 0;
-#pragma unroll
-                    for (int n = 0; n < 4; n++) {
-                        s[n][2 * r] = power2(fmaf(s[n][2 * r], turn, -origin));
-                        s[n][2 * r + 1] = power2(fmaf(s[n][2 * r + 1], turn, -origin));
-                        part += s[n][2 * r] + s[n][2 * r + 1];
-                    }
-                    peak[h][r] = best;
-                    total[h][r] = total[h][r] * shrink + part;
-#pragma unroll
-                    for (int kk = 0; kk < K; kk++) {
-                        sum[h][kk][2 * r] *= shrink;
-                        sum[h][kk][2 * r + 1] *= shrink;
-                    }
-                }
-                uint32_t p[4];
-                pack_left(p, s[0], s[1]);
-                add_product<K>(sum[h], p, v + h * K * SLAB, j);
-                pack_left(p, s[2], s[3]);
-                add_product<K>(sum[h], p, v + h * K * SLAB, j + 16);
-            }
+            int row = tile_of(warp, h) * 16;
+            if (first + row < a.t_n)
+                walk<K>(own[h], a, q + h * K * SLAB, k + h * K * SLAB, v + h * K * SLAB, visible, first, row, chunk);
         }
     }
     __syncthreads();
 #pragma unroll
-    for (int h = 0; h < HEADS; h++) {
-        int row = tile_of(warp, h) * 16;
-        float whole[2], factor[2];
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            whole[r] = quad_sum(total[h][r]);
-            factor[r] = whole[r] > 0 || whole[r] != whole[r] ? 1.0f / whole[r] : 0.0f;
-            int at = first + row + g + 8 * r;
-            if (t == 0 && at < a.t_n)
-                lse[((int64_t)b * a.h_n + h0 + h) * a.t_n + at] = peak[h][r] == -INFINITY
-                                                                      ? -INFINITY
-                                                                      : (peak[h][r] + log2f(whole[r])) * LN2;
-        }
-        put_rows<K>(q + h * K * SLAB, row, sum[h], factor[0],
-                    factor[1]); /* the warp's own queries: read by nobody else */
-    }
+    for (int h = 0; h < HEADS; h++)
+        finish<K>(own[h], a, q + h * K * SLAB, lse + ((int64_t)b * a.h_n + h0 + h) * a.t_n, first,
+                  tile_of(warp, h) * 16);
     __syncthreads();
     store_rows(o, q, base, stride, first, a.t_n);
 }
@@ -260,8 +344,8 @@ __device__ __forceinline__ void load_queries(const small_heads &a, const half_t 
                                              half_t *slope, float (*peak)[ROWS], float (*delta)[ROWS]) {
     constexpr int K = small<D>::K;
     load_rows(q, a.q, base, stride, first, a.t_n);
-#pragma unroll
-    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += THREADS) {
+#pragma unroll 2
+    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
         int row = i / SEGMENTS, segment = i % SEGMENTS;
         uint4 x = make_uint4(0, 0, 0, 0), y = x;
         if (first + row < a.t_n) {
@@ -282,6 +366,88 @@ __device__ __forceinline__ void load_queries(const small_heads &a, const half_t 
                                          : 0.0f;
         }
     }
+}
+
+/* An 8 x 8 matrix of bf16 across the warp, transposed. */
+__device__ __forceinline__ uint32_t transposed(uint32_t x) {
+    uint32_t y;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
+    return y;
+}
+
+/* Sequences of at most ROWS positions, heads of 8 or 16: a warp per head. With p and ds of 16 keys x 16 queries in
+   registers: dv += p do, dk += ds q, and, transposed, dq += ds' k. */
+template <int D>
+__global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
+    short_backward(small_heads a, const half_t *o, const half_t *g_o, const float *lse, half_t *dq, half_t *dk,
+                   half_t *dv) {
+    constexpr int K = small<D>::K, HEADS = small<D>::HEADS, TILES = ROWS / 16;
+    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB], slope[SEGMENTS * SLAB];
+    __shared__ __align__(16) float peak[HEADS][ROWS], delta[HEADS][ROWS], visible_rows[ROWS];
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, h = threadIdx.x / 32, lane = threadIdx.x & 31, g = lane / 4,
+        t = lane % 4, stride = a.h_n * D;
+    int64_t base = (int64_t)b * a.t_n * stride + h0 * D, stat = ((int64_t)b * a.h_n + h0) * a.t_n;
+    float turn = a.scale * LOG2E, dq_sum[TILES][K][4] = {};
+    half_t *my_q = q + h * K * SLAB, *my_k = k + h * K * SLAB, *my_v = v + h * K * SLAB,
+           *my_slope = slope + h * K * SLAB;
+    load_queries<D>(a, o, g_o, lse, base, stride, stat, 0, q, slope, peak, delta);
+    load_rows(k, a.k, base, stride, 0, a.t_n);
+    load_rows(v, a.v, base, stride, 0, a.t_n);
+    const float *visible = load_visible(visible_rows, a, b, 0);
+    __syncthreads();
+    for (int s0 = 0; s0 < a.t_n; s0 += 16) {
+        uint32_t keys[K][2], values[K][2];
+        float dk_sum[K][4] = {}, dv_sum[K][4] = {};
+        load_left<K>(keys, my_k, s0);
+        load_left<K>(values, my_v, s0);
+#pragma unroll
+        for (int tile = 0; tile < TILES; tile++) {
+            int t0 = tile * 16;
+            if (!any_seen(a, t0, t0 + 15, s0, s0 + 15)) continue;
+            float s[2][4], ds[2][4];
+            scores<K, 2>(s, keys, my_q, t0);
+            scores<K, 2>(ds, values, my_slope, t0);
+            bool whole = all_seen(a, t0, t0 + 15, s0, s0 + 15);
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                float2 top = *(const float2 *)&peak[h][t0 + n * 8 + 2 * t];
+                float2 pull = *(const float2 *)&delta[h][t0 + n * 8 + 2 * t];
+#pragma unroll
+                for (int c = 0; c < 4; c++) {
+                    float p = power2(fmaf(s[n][c], turn, -(c & 1 ? top.y : top.x)));
+                    if (!whole && !sees(a, visible, t0 + n * 8 + 2 * t + (c & 1), s0 + g + 8 * (c >> 1))) p = 0;
+                    s[n][c] = p;
+                    ds[n][c] = p * (ds[n][c] - (c & 1 ? pull.y : pull.x)) * a.scale;
+                }
+            }
+            uint32_t p[4], turned[4];
+            pack_left(p, s[0], s[1]);
+            add_product<K>(dv_sum, p, my_slope, t0);
+            pack_left(p, ds[0], ds[1]);
+            add_product<K>(dk_sum, p, my_q, t0);
+            /* p: keys 0-7 and 8-15 of queries 0-7, then of queries 8-15; by rows of queries: */
+            turned[0] = transposed(p[0]);
+            turned[1] = transposed(p[2]);
+            turned[2] = transposed(p[1]);
+            turned[3] = transposed(p[3]);
+            add_product<K>(dq_sum[tile], turned, my_k, s0);
+        }
+        __syncwarp(); /* nobody reads k and v of these keys any more: their gradients take the place */
+        put_rows<K>(my_v, s0, dv_sum, 1, 1);
+        put_rows<K>(my_k, s0, dk_sum, 1, 1);
+    }
+    __syncthreads();
+#pragma unroll
+    for (int tile = 0; tile < TILES; tile++) put_rows<K>(my_q, tile * 16, dq_sum[tile], 1, 1);
+    __syncthreads();
+    if (a.turns) {
+        turn_rows<D>(q, a.turns, 0, a.t_n, -1);
+        turn_rows<D>(k, a.turns, 0, a.t_n, -1);
+        __syncthreads();
+    }
+    store_rows(dq, q, base, stride, 0, a.t_n);
+    store_rows(dk, k, base, stride, 0, a.t_n);
+    store_rows(dv, v, base, stride, 0, a.t_n);
 }
 
 template <int D>
@@ -414,6 +580,10 @@ bool gpu_small_attention_takes(const gpu_call *call) {
     for (uint32_t j = 0; j < call->n_in; j++)
         if (j != mask && j != 4 && (call->in[j].dtype != AIRA_BF16 || !is_aligned(&call->in[j]))) return false;
     if (backward && call->in[4].dtype != AIRA_F32) return false;
+    if (call->merged & GPU_ROPE) {
+        if (q->dims[1] > ROWS || (backward && d_n > 16)) return false;
+        if (!gpu_tables_rope(call->tables, q->dims[1], d_n, call->also->f[0], 1)) return false;
+    }
     for (uint32_t j = 0; j < call->n_out; j++) {
         bool stat = !backward && j == 1;
         if (call->out[j].dtype != (stat ? AIRA_F32 : AIRA_BF16) || !is_aligned(&call->out[j])) return false;
@@ -432,6 +602,12 @@ static small_heads heads_of(const gpu_call *call, uint32_t mask) {
     a.causal = call->step->i[0] != 0;
     a.window = (int)call->step->i[1];
     a.scale = (float)call->step->f[0];
+    if (call->merged & GPU_ROPE) {
+        const aira_shape *q = &call->in[0].shape;
+        a.turns = (const float2 *)gpu_tables_rope(call->tables, q->dims[1], q->dims[3], call->also->f[0], 0);
+        a.q_turned = call->n_out > 3 ? (half_t *)call->out[2].data : NULL;
+        a.k_turned = call->n_out > 3 ? (half_t *)call->out[3].data : NULL;
+    }
     return a;
 }
 
@@ -441,21 +617,31 @@ static dim3 grid_of(const gpu_call *call) {
                 (unsigned)q->dims[0]);
 }
 
+#define PER_SIZE(D_, launch) \
+    switch (D_) {            \
+    case 8:                  \
+        launch(8);           \
+        break;               \
+    case 16:                 \
+        launch(16);          \
+        break;               \
+    default:                 \
+        launch(32);          \
+        break;               \
+    }
+
 const char *gpu_small_attention(const gpu_call *call) {
     small_heads a = heads_of(call, 3);
     half_t *o = (half_t *)call->out[0].data;
     float *lse = (float *)call->out[1].data;
     dim3 grid = grid_of(call);
-    switch (call->in[0].shape.dims[3]) {
-    case 8:
-        small_forward<8><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
-        break;
-    case 16:
-        small_forward<16><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
-        break;
-    default:
-        small_forward<32><<<grid, THREADS, 0, call->stream>>>(a, o, lse);
-        break;
+    int64_t d_n = call->in[0].shape.dims[3];
+#define SHORT_FORWARD(D) short_forward<D><<<grid, THREADS, 0, call->stream>>>(a, o, lse)
+#define FORWARD(D) small_forward<D><<<grid, THREADS, 0, call->stream>>>(a, o, lse)
+    if (a.t_n <= ROWS) {
+        PER_SIZE(d_n, SHORT_FORWARD)
+    } else {
+        PER_SIZE(d_n, FORWARD)
     }
     return gpu_launched();
 }
@@ -466,16 +652,14 @@ const char *gpu_small_attention_backward(const gpu_call *call) {
     const float *lse = (const float *)call->in[4].data;
     half_t *dq = (half_t *)call->out[0].data, *dk = (half_t *)call->out[1].data, *dv = (half_t *)call->out[2].data;
     dim3 grid = grid_of(call);
-    switch (call->in[0].shape.dims[3]) {
-    case 8:
-        small_backward<8><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
-        break;
-    case 16:
-        small_backward<16><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
-        break;
-    default:
-        small_backward<32><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
-        break;
+    int64_t d_n = call->in[0].shape.dims[3];
+#define BACKWARD(D) small_backward<D><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv)
+    if (a.t_n <= ROWS && d_n == 8) {
+        short_backward<8><<<grid, 128, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
+    } else if (a.t_n <= ROWS && d_n == 16) {
+        short_backward<16><<<grid, 64, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
+    } else {
+        PER_SIZE(d_n, BACKWARD)
     }
     return gpu_launched();
 }

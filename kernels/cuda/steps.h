@@ -11,7 +11,7 @@
 
 #include "chain.h"
 
-#define GPU_MERGED_TENSORS 8u
+#define GPU_MERGED_TENSORS 10u
 
 typedef struct gpu_batch gpu_batch; /* batch.h */
 
@@ -19,12 +19,18 @@ typedef struct gpu_step {
     const aira_plan_step *step; /* the (first) planned step */
     const gpu_kernel *kernel;
     gpu_chain *chain;
-    gpu_batch *batch;         /* NULL: a step of its own */
-    const uint32_t *in, *out; /* tensors; of a chain: all in `in` */
+    gpu_batch *batch;                         /* NULL: a step of its own */
+    const uint32_t *planned_in, *planned_out; /* tensors; of a chain: all in planned_in */
     uint32_t n_in, n_out;
     uint32_t merged;                  /* GPU_ADD_BIAS ... */
-    uint32_t own[GPU_MERGED_TENSORS]; /* where in and out of a merged step lie */
+    const aira_plan_step *also;       /* of a merged step: what it does besides, where attributes count */
+    uint32_t own[GPU_MERGED_TENSORS]; /* of a merged step: its operands, then its results */
 } gpu_step;
+
+static inline const uint32_t *gpu_step_in(const gpu_step *step) { return step->merged ? step->own : step->planned_in; }
+static inline const uint32_t *gpu_step_out(const gpu_step *step) {
+    return step->merged ? step->own + step->n_in : step->planned_out;
+}
 
 /* Bytes of a buffer. */
 typedef struct gpu_range {
