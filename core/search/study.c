@@ -249,10 +249,15 @@ static void read_searches(reader *r, aira__node *node) {
     for (int i = 0; i < node->n_items; i++) read_search(r, node->items[i]);
 }
 
-json_t *aira__study_searches(aira__registry *registry, aira__node *list, aira__diagnostics *d) {
+json_t *aira__study_searches(aira__registry *registry, json_t *study, aira__node *list, aira__diagnostics *d) {
+    static const char *const known[] = {"task", "literature"};
     reader r = {.registry = registry, .d = d, .study = json_object()};
+    for (int i = 0; i < 2; i++) /* shared: a folder that the study has read is not read again, a new one is added */
+        if (json_object_get(study, known[i])) put(&r, r.study, known[i], json_incref(json_object_get(study, known[i])));
     read_searches(&r, list);
-    json_t *searches = json_incref(json_object_get(r.study, "searches"));
+    json_t *searches = json_incref(json_object_get(r.study, "searches")),
+           *notes = json_object_get(r.study, "literature");
+    if (notes && json_object_set(study, "literature", notes)) aira__diagnose(d, NULL, "out of memory");
     json_decref(r.study);
     return searches;
 }

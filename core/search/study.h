@@ -37,7 +37,7 @@
    reference, or NULL with every error in diagnostics. */
 json_t *aira__study_load(aira__registry *, const char *path, const char *const *overrides, int n_overrides,
                          const char *prompts_folder, bool check_data, aira__diagnostics *);
-/* The list `searches:` alone, as in the canonical study; a new reference. */
-json_t *aira__study_searches(aira__registry *, aira__node *list, aira__diagnostics *);
+/* The list `searches:` alone, for a canonical study, which gets the literature that it names; a new reference. */
+json_t *aira__study_searches(aira__registry *, json_t *study, aira__node *list, aira__diagnostics *);
 
 #endif
