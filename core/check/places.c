@@ -110,7 +110,7 @@ static aira_status measure(look *l, aira_error *error) {
     aira_status status = start(l, error);
     double sum = 1e-300;
     for (int64_t k = 0; k < l->n; k++) sum += l->base[k] * l->base[k];
-    for (int k = 0; k < 2 && !status && !l->text[0]; k++) {
+    for (int k = 0; k < (p->causal ? 2 : 1) && !status && !l->text[0]; k++) { /* other sequences need only one */
         double *at = l->x + replaced[k] * p->width;
         for (int64_t c = 0; c < p->width; c++) at[c] = -1.5 * at[c] + 0.3;
         status = run(l, l->y, error);

@@ -108,7 +108,7 @@ static bool holds(const char *path, const void *bytes, size_t n) {
 }
 
 /* Removes what nobody stored or refreshed for long. A mapped copy stays alive without its name. */
-static void prune(const char *folder) {
+void aira__cache_prune(const char *folder) {
     DIR *directory = opendir(folder);
     if (directory == NULL) return;
     time_t now = time(NULL);
@@ -122,7 +122,6 @@ static void prune(const char *folder) {
 }
 
 aira_status aira__cache_keep(const char *folder, const char *path, const void *bytes, size_t n, aira_error *error) {
-    prune(folder);
     return put(folder, path, bytes, n, error);
 }
 
@@ -131,7 +130,7 @@ aira_status aira__cache_store(const char *folder, const char *sha256, const void
     if (snprintf(copy, PATH_MAX, "%s/%s.so", folder, sha256) >= PATH_MAX)
         return aira__fail(error, AIRA_E_IO, "the path of the plugin cache is too long: %s", folder);
     if (holds(copy, bytes, n)) return AIRA_OK;
-    prune(folder);
+    aira__cache_prune(folder);
     return put(folder, copy, bytes, n, error);
 }
 

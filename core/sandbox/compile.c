@@ -45,34 +45,41 @@ static int is_header(const struct dirent *e) {
     return n > 2 && strcmp(e->d_name + n - 2, ".h") == 0;
 }
 
-/* The installed SDK beside the program, in the order of names. */
-static aira_status take_headers(kit *k, aira_error *error) {
-    char program[PATH_MAX], folder[PATH_MAX + 32];
+/* The headers of one folder, in the order of their names; how many there are, or -1. */
+static int take_folder(kit *k, const char *folder, const char *inside, aira_status *status, aira_error *error) {
     struct dirent **names = NULL;
-    aira_status status = aira__program_dir(program, sizeof program, error);
-    if (status != AIRA_OK) return status;
-    static const char *const places[] = {"../include/aira", "../../include/aira"};
-    int n = -1;
-    for (size_t p = 0; p < sizeof places / sizeof *places && n <= 0; p++) {
-        snprintf(folder, sizeof folder, "%s/%s", program, places[p]);
-        n = scandir(folder, &names, is_header, alphasort);
-    }
-    if (n <= 0)
-        return aira__fail(error, AIRA_E_UNSUPPORTED, "the headers of the plugin interface are missing at %s", folder);
+    int n = scandir(folder, &names, is_header, alphasort);
     for (int i = 0; i < n; i++) {
-        char path[PATH_MAX + 300], inside[300], *data = NULL;
+        char path[PATH_MAX + 300], name[300], *data = NULL;
         size_t size = 0;
         snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-        snprintf(inside, sizeof inside, "/aira/include/aira/%s", names[i]->d_name);
-        if (status == AIRA_OK && k->n < MAX_HEADERS) status = aira__file_read(path, HEADER_BYTES, &data, &size, error);
-        if (status == AIRA_OK && data != NULL) {
-            k->paths[k->n_paths] = strdup(inside);
+        snprintf(name, sizeof name, "%s/%.200s", inside, names[i]->d_name);
+        if (*status == AIRA_OK && k->n < MAX_HEADERS)
+            *status = aira__file_read(path, HEADER_BYTES, &data, &size, error);
+        if (*status == AIRA_OK && data != NULL) {
+            k->paths[k->n_paths] = strdup(name);
             k->files[k->n++] = (aira__sandbox_file){k->paths[k->n_paths++], data, size, false};
         }
         free(names[i]);
     }
     free(names);
-    return status;
+    return n;
+}
+
+/* The installed SDK beside the program. */
+static aira_status take_headers(kit *k, aira_error *error) {
+    static const char *const places[] = {"../include/aira", "../../include/aira"};
+    char program[PATH_MAX], folder[PATH_MAX + 32], extensions[PATH_MAX + 40];
+    aira_status status = aira__program_dir(program, sizeof program, error);
+    int n = -1;
+    for (size_t p = 0; p < sizeof places / sizeof *places && n <= 0 && status == AIRA_OK; p++) {
+        snprintf(folder, sizeof folder, "%s/%s", program, places[p]);
+        snprintf(extensions, sizeof extensions, "%s/ext", folder);
+        n = take_folder(k, folder, "/aira/include/aira", &status, error);
+        if (n > 0) take_folder(k, extensions, "/aira/include/aira/ext", &status, error);
+    }
+    if (status != AIRA_OK || n > 0) return status;
+    return aira__fail(error, AIRA_E_UNSUPPORTED, "the headers of the plugin interface are missing at %s", folder);
 }
 
 /* The compiler, and how it is told to speak briefly. Only what lies in the system's folders exists inside. */
@@ -139,13 +146,16 @@ static aira_status compile(const char *source, size_t n, const kit *k, const cha
     memcpy(files, k->files, sizeof files);
     files[k->n] = (aira__sandbox_file){"/box/mechanism.c", source, n, false};
     files[k->n + 1] = (aira__sandbox_file){"/aira/exports", export_only, sizeof export_only - 1, false};
-    const aira__sandbox_run run = {
-        .argv = argv,
-        .files = files,
-        .n_files = k->n + 2,
-        .compiler = true,
-        .unconfined = options->unconfined,
-        .limits = {.wall_seconds = 20, .cpu_seconds = 15, .memory = (int64_t)1 << 30, .output = OBJECT_BYTES}};
+    double seconds = options->seconds > 0 ? options->seconds : 5;
+    const aira__sandbox_run run = {.argv = argv,
+                                   .files = files,
+                                   .n_files = k->n + 2,
+                                   .compiler = true,
+                                   .unconfined = options->unconfined,
+                                   .limits = {.wall_seconds = 4 * seconds,
+                                              .cpu_seconds = 4 * seconds,
+                                              .memory = (int64_t)1 << 30,
+                                              .output = OBJECT_BYTES}};
     aira__sandbox_result r;
     aira_status status = aira__sandbox_run_command(&run, &r, error);
     if (status != AIRA_OK) return status;
@@ -186,6 +196,7 @@ aira_status aira__compile_source(const char *source, size_t n, const aira__forei
         snprintf(path, sizeof path, "%s/%s.object", folder, out->key);
         if (!in_cache(path, out)) {
             status = compile(source, n, &k, compiler, options, name, out, error);
+            aira__cache_prune(folder);
             if (status == AIRA_OK) status = aira__cache_keep(folder, path, out->object, out->n, error);
         }
     }

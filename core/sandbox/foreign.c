@@ -177,8 +177,7 @@ static void forget(entry *e) {
     free(e);
 }
 
-/* The lock is held, and is given back around nothing: a trace takes milliseconds, and two threads would want the same.
- */
+/* The lock is held meanwhile: a trace takes milliseconds, and a second thread would want the same one. */
 static entry *find_or_trace(aira__foreign_primitive *p, const aira_graph *g, const aira_tensor *x, aira_error *error) {
     for (int k = 0; k < p->n_traces; k++)
         if (fits(p->traces[k], g, x)) return p->traces[k];

@@ -32,15 +32,17 @@ static aira_status run_child(const aira__trace_source *s, const char *input, cha
                              aira__trace_cost *cost, aira_error *error) {
     static const char *const argv[] = {"aira-box", "trace", "/aira/mechanism.so", NULL};
     const aira__sandbox_file file = {"/aira/mechanism.so", s->object, s->n, true};
-    const aira__sandbox_run run = {
-        .argv = argv,
-        .files = &file,
-        .n_files = 1,
-        .input = input,
-        .n_input = strlen(input),
-        .single = true,
-        .unconfined = s->unconfined,
-        .limits = {.wall_seconds = 10, .cpu_seconds = 5, .memory = (int64_t)512 << 20, .output = REPLY_BYTES}};
+    const aira__sandbox_run run = {.argv = argv,
+                                   .files = &file,
+                                   .n_files = 1,
+                                   .input = input,
+                                   .n_input = strlen(input),
+                                   .single = true,
+                                   .unconfined = s->unconfined,
+                                   .limits = {.wall_seconds = 2 * s->seconds,
+                                              .cpu_seconds = s->seconds,
+                                              .memory = (int64_t)512 << 20,
+                                              .output = REPLY_BYTES}};
     aira__sandbox_result r;
     aira_status status = aira__sandbox_run_command(&run, &r, error);
     if (status != AIRA_OK) return status;
