@@ -2,7 +2,7 @@
  *
  * --steps N trains N steps from where the training stands; schedule and length stay those of the recipe. With
  * --checkpoint the state is also written every --every steps, whole or not at all, so a killed training goes on with
- * --resume.
+ * --resume. --score S says what the model at the end scores on a split.
  */
 #include <errno.h>
 #include <math.h>
@@ -22,7 +22,7 @@
 int aira__cmd_train(aira__cli *cli, int argc, char **argv);
 
 typedef struct train_options {
-    const char *model, *weights, *log, *save, *resume, *checkpoint, *device;
+    const char *model, *weights, *log, *save, *resume, *checkpoint, *device, *score;
     uint64_t seed;
     int64_t steps, every, threads;
 } train_options;
@@ -33,10 +33,18 @@ typedef struct train_run {
     const aira__model_file *model;
     aira__training *training;
     FILE *log;
-    double start, last_line, loss;
+    double start, last_line, loss, score; /* score: NAN without --score */
     int64_t done;
     aira_error error; /* of a log or checkpoint that could not be written */
 } train_run;
+
+/* AIRA_N_SPLITS: none of that name is scored */
+static uint32_t find_split(const char *name) {
+    static const char *const names[AIRA_N_SPLITS] = {"", "search", "selection", "test"};
+    uint32_t split = AIRA_SPLIT_SEARCH;
+    while (split < AIRA_N_SPLITS && strcmp(name, names[split]) != 0) split++;
+    return split;
+}
 
 static void write_log(train_run *r, const aira__step_result *s) {
     json_t *line = json_pack("{s:I, s:o, s:f, s:o, s:f}", "step", (json_int_t)s->step, "loss",
@@ -74,6 +82,13 @@ static aira_status save_weights(train_run *r, aira_error *error) {
     return status;
 }
 
+static aira_status score(train_run *r, aira_error *error) {
+    aira__scores scores;
+    aira_status status = aira__training_evaluate(r->training, find_split(r->o->score), &scores, error);
+    if (status == AIRA_OK) r->score = scores.score;
+    return status;
+}
+
 static aira_status train(train_run *r, aira_error *error) {
     const train_options *o = r->o;
     bool nan = false;
@@ -94,16 +109,18 @@ static aira_status train(train_run *r, aira_error *error) {
     if (status == AIRA_OK && o->checkpoint != NULL)
         status = aira__training_save_checkpoint(r->training, o->checkpoint, error);
     if (status == AIRA_OK && o->save != NULL) status = save_weights(r, error);
+    if (status == AIRA_OK && o->score != NULL) status = score(r, error);
     return status;
 }
 
 static json_t *result_json(const train_run *r) {
     double seconds = aira__now() - r->start, tokens = (double)r->done * (double)r->model->info.input_length;
     tokens *= (double)aira__training_batch(r->training);
-    return json_pack("{s:I, s:o, s:f, s:o, s:I, s:s?}", "steps", (json_int_t)r->done, "loss",
+    return json_pack("{s:I, s:o, s:f, s:o, s:I, s:s?, s:o, s:s}", "steps", (json_int_t)r->done, "loss",
                      aira__json_number(r->done > 0 ? r->loss : NAN), "seconds", seconds, "tokens_per_second",
                      aira__json_number(r->done > 0 && seconds > 0 ? tokens / seconds : NAN), "parameters",
-                     (json_int_t)aira__training_parameters(r->training), "weights", r->o->save);
+                     (json_int_t)aira__training_parameters(r->training), "weights", r->o->save, "score",
+                     aira__json_number(r->score), "metric", aira__metric_name(r->model->info.metric));
 }
 
 /* The model without what may differ between a training and its resumption. */
@@ -111,7 +128,7 @@ static char *identity_of(const aira__model_file *model) { return aira__json_cano
 
 static int run(aira__cli *cli, const train_options *o, aira__model_file *model, aira__instance *device) {
     aira_error error = {AIRA_OK, ""};
-    train_run r = {.cli = cli, .o = o, .model = model, .error = {AIRA_OK, ""}};
+    train_run r = {.cli = cli, .o = o, .model = model, .score = NAN, .error = {AIRA_OK, ""}};
     char *identity = identity_of(model);
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
@@ -135,6 +152,7 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     } else if (code == 0 && !cli->quiet) {
         fprintf(stderr, "%lld steps, loss %.4f, %lld parameters, %.1f s\n", (long long)r.done, r.loss,
                 (long long)aira__training_parameters(r.training), aira__now() - r.start);
+        if (o->score != NULL) printf("%s %.6g\n", aira__metric_name(model->info.metric), r.score);
     }
     aira__training_destroy(r.training);
     free(identity);
@@ -180,6 +198,9 @@ static int check(aira__cli *cli, const train_options *o, const aira__model_file 
     if (o->every > 0 && o->checkpoint == NULL) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "--every has an effect together with --checkpoint FILE only");
     }
+    if (o->score != NULL && find_split(o->score) == AIRA_N_SPLITS) {
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "--score takes search, selection or test, not '%s'", o->score);
+    }
     if (o->resume != NULL && o->weights != NULL) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "give --resume or --weights, not both");
     }
@@ -190,7 +211,7 @@ static int start(aira__cli *cli, const train_options *o, aira__model_file *model
     aira_error error = {AIRA_OK, ""};
     int status = check(cli, o, model);
     if (status >= 0) return status;
-    bool bare = o->weights == NULL && o->resume == NULL && o->checkpoint == NULL;
+    bool bare = o->weights == NULL && o->resume == NULL && o->checkpoint == NULL && o->score == NULL;
     if (o->steps == 0 && o->save != NULL && bare) return initialise(cli, o, model);
     aira__instance *device = aira__cli_device(cli, o->device, o->threads, &error);
     if (device == NULL) return aira__cli_fail(cli, &error);
@@ -209,6 +230,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
         {"checkpoint", "C", "write the state of the training there at the end", AIRA__CLI_TEXT, &o.checkpoint, false},
         {"every", "N", "and every N steps", AIRA__CLI_INT, &o.every, false},
         {"resume", "C", "continue from a checkpoint", AIRA__CLI_TEXT, &o.resume, false},
+        {"score", "S", "at the end, score split search, selection or test", AIRA__CLI_TEXT, &o.score, false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
         {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};

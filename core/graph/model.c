@@ -121,7 +121,7 @@ aira_graph *aira__model_build(const aira__model_spec *spec, aira_error *error) {
         return NULL;
     }
     int64_t classes = spec->classes ? spec->classes : spec->vocab;
-    aira__graph_set_int(g, "causal", spec->causal);
+    aira__graph_set_int(g, "causal", spec->causal && !(spec->backbone->flags & AIRA_BACKBONE_BIDIRECTIONAL));
     aira__graph_set_int(g, "training", spec->training);
     aira__graph_set_int(g, "depth", spec->n_layers);
     aira__graph_set_int(g, "width", spec->backbone->width(spec->backbone_self));

@@ -22,8 +22,8 @@ typedef struct aira__model_spec {
     int64_t classes; /* of the head; 0: vocab */
     int64_t batch, input_length, target_length;
     uint32_t compute_dtype;
-    bool training, causal;
-    bool with_loss; /* adds input "targets" and output "loss" */
+    bool training, causal; /* causal: unless the backbone is bidirectional */
+    bool with_loss;        /* adds input "targets" and output "loss" */
 } aira__model_spec;
 
 /* Adds inputs "tokens" I32 [B,T] (and "targets" I32 [B,T']), the blocks, and outputs "logits", "loss" (task loss plus

@@ -30,5 +30,7 @@ struct aira__training {
 aira_status aira__training_read_rows(aira__training *, uint32_t split, uint64_t seed, uint32_t n, aira_error *);
 aira_status aira__training_set_batch(aira__training *, uint32_t graph, int64_t rows, aira_error *);
 aira_status aira__training_set_draw(aira__training *, uint32_t graph, int64_t step, aira_error *);
+/* training.c: the scoring graph on the eval_batch rows of the batch buffers: prediction and nll. */
+aira_status aira__training_forward(aira__training *, aira_error *);
 
 #endif
