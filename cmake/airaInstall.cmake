@@ -2,7 +2,7 @@
 # CMake package and the pkg-config file from theirs.
 #
 #   bin/aira                         the program
-#   libexec/aira/                    aira-probe and aira-supervise, which the program starts
+#   libexec/aira/                    aira-probe, aira-supervise and aira-box, which the program starts
 #   lib/aira/plugins/*.so            the plugins of this build
 #   share/aira/                      tasks, studies and prompts
 #   include/aira, lib/cmake/aira, lib/pkgconfig/aira-sdk.pc      the SDK: headers, find_package(aira), pkg-config
@@ -11,7 +11,7 @@ include(CMakePackageConfigHelpers)
 if(TARGET aira)
   install(TARGETS aira RUNTIME DESTINATION bin)
 endif()
-install(TARGETS aira-probe aira-supervise RUNTIME DESTINATION libexec/aira)
+install(TARGETS aira-probe aira-supervise aira-box RUNTIME DESTINATION libexec/aira)
 install(DIRECTORY ${AIRA_PLUGIN_OUTPUT}/ DESTINATION lib/aira/plugins FILES_MATCHING PATTERN "*.so")
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/aira DESTINATION include FILES_MATCHING PATTERN "*.h")
 if(EXISTS ${CMAKE_SOURCE_DIR}/configs)

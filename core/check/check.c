@@ -15,7 +15,7 @@ const char *aira__verdict_name(aira__verdict verdict) {
 }
 
 void aira__say(const aira__subject *s, const char *name, aira__verdict verdict, const char *format, ...) {
-    char text[512];
+    char text[1600];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -65,12 +65,18 @@ aira_status aira__check_locate(aira__registry *registry, const char *target, con
     return AIRA_OK;
 }
 
+static bool is_source(const char *path) {
+    size_t n = strlen(path);
+    return n > 2 && strcmp(path + n - 2, ".c") == 0;
+}
+
 static aira_status load(aira__subject *s, aira_error *error) {
     const aira__plugin_entry *entry;
     const char *path;
     aira_error why = {0};
     aira_status status = aira__check_locate(s->registry, s->options->target, &entry, &path, error);
     if (status) return status;
+    if (!entry && is_source(path)) return aira__check_load_source(s, path, error);
     const char *name = aira__start(s, "loads");
     const aira_plugin *plugin = entry ? aira__registry_find(s->registry, entry->kind, entry->id, &why)
                                       : aira__registry_load_file(s->registry, path, &why);
@@ -88,9 +94,9 @@ static aira_status load(aira__subject *s, aira_error *error) {
 
 /* Without a given configuration: the defaults, but a backbone is made narrow, because its gradient is checked in fp64
    on reference kernels. */
-static aira__document *document(const aira__subject *s, aira__diagnostics *diagnostics) {
+aira__document *aira__check_document(const aira__subject *s, aira__diagnostics *diagnostics) {
     const char *config = s->options->config;
-    const aira_schema *schema = s->plugin->config;
+    const aira_schema *schema = s->plugin ? s->plugin->config : NULL;
     if (config && access(config, F_OK) == 0) return aira__document_load(config, NULL, 0, diagnostics);
     if (config) return aira__document_parse(config, "--config", diagnostics);
     bool has_width = false;
@@ -105,7 +111,7 @@ static aira__document *document(const aira__subject *s, aira__diagnostics *diagn
 static aira_status fill(aira__subject *s, aira__diagnostics *diagnostics, aira_error *error) {
     static const char *const skip[] = {"use", "at_scale", NULL};
     const aira_schema *schema = s->plugin->config;
-    aira__document *doc = document(s, diagnostics);
+    aira__document *doc = aira__check_document(s, diagnostics);
     aira_status status = AIRA_OK;
     if (doc && schema) {
         s->config = calloc(1, schema->config_size + 1u);
@@ -151,6 +157,7 @@ static bool create(aira__subject *s) {
 
 static void release(aira__subject *s, bool created) {
     if (created && s->plugin->destroy && s->plugin->create) s->plugin->destroy(s->self);
+    aira__instance_destroy(s->source);
     aira__lab_close(&s->lab);
     aira__filled_release(s->memory);
     free(s->config);
@@ -190,11 +197,14 @@ aira_status aira__check_run(aira__registry *registry, const aira__check_options 
                             aira_error *error) {
     aira__subject s = {.registry = registry, .options = options, .sink = sink};
     aira_status status = load(&s, error);
-    if (!s.plugin) return status;
     bool created = false;
-    status = configure(&s, error);
-    if (!status) created = create(&s);
-    if (created) run_kind(&s);
+    if (s.source) {
+        run_kind(&s);
+    } else if (s.plugin) {
+        status = configure(&s, error);
+        if (!status) created = create(&s);
+        if (created) run_kind(&s);
+    }
     release(&s, created);
     return status;
 }

@@ -94,8 +94,8 @@ void aira__check_dataset(aira__subject *s) {
     if (status)
         aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", failure(s));
     else if (info.vocab < 1 || info.classes < 1 || info.input_length < 1 || info.target_length < 1 || info.batch < 1 ||
-             info.metric < AIRA_METRIC_ACCURACY || info.metric > AIRA_METRIC_BITS_PER_BYTE)
-        aira__say(s, name, AIRA_CHECK_FAIL, "vocab, classes, lengths and batch must be positive, metric one of 1..3");
+             info.metric < AIRA_METRIC_ACCURACY || info.metric > AIRA_METRIC_ACCURACY_POOLED)
+        aira__say(s, name, AIRA_CHECK_FAIL, "vocab, classes, lengths and batch must be positive, metric one of 1..4");
     else {
         aira__say(s, name, AIRA_CHECK_PASS, "%lld ids, %lld classes, rows of %lld to %lld, %lld training rows",
                   (long long)info.vocab, (long long)info.classes, (long long)info.input_length,

@@ -10,6 +10,7 @@
 
 #include "core/check/check.h"
 #include "core/check/gradient.h"
+#include "core/check/mechanism.h"
 
 static bool good_token(const char *token) {
     if (!token || !isalpha((unsigned char)*token)) return false;
@@ -37,8 +38,12 @@ static bool check_table(const aira__subject *s, const aira_primitive *table) {
 /* --- shapes ---------------------------------------------------------------------------------------------------------
  */
 
-static bool builds(const aira__layer *layer, int64_t B, int64_t T, int64_t C, uint32_t dtype, aira_error *error) {
-    aira_graph *graph = aira__primitive_build(layer, B, T, C, dtype, true, error);
+/* Without a task the place is causal. */
+static bool is_causal(const aira__subject *s) { return !s->place || s->place->causal; }
+
+static bool builds(const aira__subject *s, const aira__layer *layer, int64_t B, int64_t T, int64_t C,
+                   aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, B, T, C, AIRA_F32, is_causal(s), error);
     if (!graph) return false;
     const aira_tensor *y = aira__graph_find_output(graph, "y");
     const int64_t want[3] = {B, T, C};
@@ -54,21 +59,21 @@ static bool builds(const aira__layer *layer, int64_t B, int64_t T, int64_t C, ui
 }
 
 /* The width that all further checks use, or 0. */
-static int64_t check_shapes(const aira__subject *s, const aira__layer *layer) {
+int64_t aira__check_shapes(const aira__subject *s, const aira__layer *layer) {
     static const int64_t widths[] = {64, 128, 256, 96, 512, 1024, 2048};
     static const int64_t places[][2] = {{1, 1}, {1, 128}, {2, 16}, {3, 33}};
     const char *name = aira__start(s, "shapes");
     aira_error error = {0}, first = {0};
-    int64_t width = s->options->width;
+    int64_t width = s->place ? s->place->width : s->options->width;
     for (size_t k = 0; !width && k < sizeof widths / sizeof *widths; k++) {
-        if (builds(layer, 2, 16, widths[k], AIRA_F32, k == 0 ? &first : &error)) width = widths[k];
+        if (builds(s, layer, 2, 16, widths[k], k == 0 ? &first : &error)) width = widths[k];
     }
     if (!width) {
         aira__say(s, name, AIRA_CHECK_FAIL, "builds at no width from 64 to 2048 (see --width): %.300s", first.text);
         return 0;
     }
     for (size_t k = 0; k < sizeof places / sizeof *places; k++) {
-        if (builds(layer, places[k][0], places[k][1], width, AIRA_F32, &error)) continue;
+        if (builds(s, layer, places[k][0], places[k][1], width, &error)) continue;
         aira__say(s, name, AIRA_CHECK_FAIL, "[%lld,%lld,%lld]: %.400s", (long long)places[k][0],
                   (long long)places[k][1], (long long)width, error.text);
         return 0;
@@ -81,25 +86,28 @@ static int64_t check_shapes(const aira__subject *s, const aira__layer *layer) {
 /* --- purity ---------------------------------------------------------------------------------------------------------
  */
 
-static aira_status written(const aira__layer *layer, int64_t width, aira__bytes *bytes, aira_error *error) {
-    aira_graph *graph = aira__primitive_build(layer, 2, 16, width, AIRA_F32, true, error);
+static aira_status written(const aira__subject *s, const aira__layer *layer, int64_t width, aira__bytes *bytes,
+                           aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, 2, 16, width, AIRA_F32, is_causal(s), error);
     if (!graph) return AIRA_E_FAILED;
     aira_status status = aira__graph_write(graph, bytes, error);
     aira__graph_destroy(graph);
     return status;
 }
 
-static void check_purity(const aira__subject *s, const aira__layer *layer, int64_t width) {
+void aira__check_purity(const aira__subject *s, const aira__layer *layer, int64_t width) {
     const char *name = aira__start(s, "pure");
     aira__bytes first = {0}, second = {0};
     aira_error error = {0};
-    aira_status status = written(layer, width, &first, &error);
-    if (!status) status = written(layer, width, &second, &error);
+    aira_status status = written(s, layer, width, &first, &error);
+    if (!status) status = written(s, layer, width, &second, &error);
     if (status)
         aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
     else if (first.size != second.size || memcmp(first.data, second.data, first.size) != 0)
         aira__say(s, name, AIRA_CHECK_FAIL,
                   "built twice, two different graphs; build must depend on its arguments only");
+    else if (aira__check_repeats(layer, &error))
+        aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
     else
         aira__say(s, name, AIRA_CHECK_PASS, "built twice, the same graph of %zu bytes", first.size);
     free(first.data);
@@ -117,12 +125,12 @@ static bool stops_gradients(const aira_graph *graph) {
     return false;
 }
 
-static void check_gradient(const aira__subject *s, const aira__layer *layer, int64_t width) {
+void aira__check_gradient(const aira__subject *s, const aira__layer *layer, int64_t width) {
     const char *name = aira__start(s, "gradient");
     aira_error error = {0};
     aira__gradient_result result = {0};
     aira__gradient_options options = {.seed = 7, .range = 8};
-    aira_graph *graph = aira__primitive_build(layer, 2, 7, width, AIRA_F64, true, &error);
+    aira_graph *graph = aira__primitive_build(layer, 2, 7, width, AIRA_F64, is_causal(s), &error);
     bool stops = graph && stops_gradients(graph);
     aira_status status = graph ? aira__gradient_check(&s->lab, graph, &options, &result, &error) : AIRA_E_FAILED;
     if (status)
@@ -146,8 +154,9 @@ typedef struct cost {
     double elements; /* of all results */
 } cost;
 
-static bool measure(const aira__layer *layer, int64_t T, int64_t C, cost *out, aira_error *error) {
-    aira_graph *graph = aira__primitive_build(layer, 1, T, C, AIRA_F32, true, error);
+static bool measure(const aira__subject *s, const aira__layer *layer, int64_t T, int64_t C, cost *out,
+                    aira_error *error) {
+    aira_graph *graph = aira__primitive_build(layer, 1, T, C, AIRA_F32, is_causal(s), error);
     if (!graph) return false;
     memset(out, 0, sizeof *out);
     aira__graph_count(graph, &out->counts);
@@ -157,12 +166,36 @@ static bool measure(const aira__layer *layer, int64_t T, int64_t C, cost *out, a
     return true;
 }
 
-static void check_cost(const aira__subject *s, const aira__layer *layer, int64_t width) {
+/* What the task bounds; at its length, or 128. */
+static void check_limits(const aira__subject *s, const cost *at, int64_t length, double exponent) {
+    const aira__mechanism_options *o = s->place;
+    if (!o || (!o->max_parameters && !(o->max_flops > 0) && !(o->max_exponent > 0))) return;
+    const char *name = aira__start(s, "limits");
+    double flops = at->counts.flops / (double)length;
+    if (o->max_parameters && at->counts.parameters > o->max_parameters)
+        aira__say(s, name, AIRA_CHECK_FAIL, "%lld parameters in one layer, the task allows %lld",
+                  (long long)at->counts.parameters, (long long)o->max_parameters);
+    else if (o->max_flops > 0 && flops > o->max_flops)
+        aira__say(s, name, AIRA_CHECK_FAIL, "%.4g FLOPs per token at length %lld, the task allows %.4g", flops,
+                  (long long)length, o->max_flops);
+    else if (o->max_exponent > 0 && exponent > o->max_exponent + 0.05)
+        aira__say(s, name, AIRA_CHECK_FAIL, "its cost grows as T^%.2f, the task allows T^%.2f", exponent,
+                  o->max_exponent);
+    else
+        aira__say(s, name, AIRA_CHECK_PASS, "%lld parameters, %.4g FLOPs per token, T^%.2f",
+                  (long long)at->counts.parameters, flops, exponent);
+}
+
+/* A plugin is judged far out; a mechanism at the length that it will be trained at, and at half of it: one that writes
+   out every position would not fit a graph of 65,536. */
+void aira__check_cost(const aira__subject *s, const aira__layer *layer, int64_t width) {
     const char *name = aira__start(s, "cost");
-    cost small, from, to;
+    int64_t length = s->place && s->place->length > 0 ? s->place->length : 128;
+    int64_t far = s->place ? (length > 256 ? length : 256) : 1 << 16, near = far / 2;
+    cost at, from, to;
     aira_error error = {0};
-    if (!measure(layer, 128, width, &small, &error) || !measure(layer, 1 << 15, width, &from, &error) ||
-        !measure(layer, 1 << 16, width, &to, &error)) {
+    if (!measure(s, layer, length, width, &at, &error) || !measure(s, layer, near, width, &from, &error) ||
+        !measure(s, layer, far, width, &to, &error)) {
         aira__say(s, name, AIRA_CHECK_FAIL, "%.400s", error.text);
         return;
     }
@@ -170,22 +203,25 @@ static void check_cost(const aira__subject *s, const aira__layer *layer, int64_t
     int64_t cache = AIRA_HAS(aira_primitive, table, kv_elements_per_token)
                         ? table->kv_elements_per_token(layer->self, width)
                         : 0;
-    double flops = from.counts.flops > 0 ? log2(to.counts.flops / from.counts.flops) : 0;
+    double ratio = (double)far / (double)near;
+    double flops = from.counts.flops > 0 ? log(to.counts.flops / from.counts.flops) / log(ratio) : 0;
+    double memory = log(to.elements / from.elements) / log(ratio);
     aira__say(s, name, AIRA_CHECK_PASS,
-              "%lld parameters and %.0f FLOPs per token at width %lld, length 128; %lld cached elements per token; "
+              "%lld parameters and %.0f FLOPs per token at width %lld, length %lld; %lld cached elements per token; "
               "FLOPs grow as T^%.2f, memory as T^%.2f",
-              (long long)small.counts.parameters, small.counts.flops / 128, (long long)width, (long long)cache, flops,
-              log2(to.elements / from.elements));
+              (long long)at.counts.parameters, at.counts.flops / (double)length, (long long)width, (long long)length,
+              (long long)cache, flops, memory);
+    check_limits(s, &at, length, flops > memory ? flops : memory);
 }
 
 void aira__check_primitive(aira__subject *s) {
     const aira_primitive *table = s->plugin->table;
     if (!check_table(s, table)) return;
     const aira__layer layer = {table->token, s->plugin->id, s->canonical_text, table, s->self};
-    int64_t width = check_shapes(s, &layer);
+    int64_t width = aira__check_shapes(s, &layer);
     if (!width) return;
-    check_purity(s, &layer, width);
-    check_gradient(s, &layer, width);
+    aira__check_purity(s, &layer, width);
+    aira__check_gradient(s, &layer, width);
     aira__check_leaks(s, &layer, width);
-    check_cost(s, &layer, width);
+    aira__check_cost(s, &layer, width);
 }

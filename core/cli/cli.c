@@ -8,6 +8,7 @@
 
 #include "core/cli/main.h"
 #include "core/config/internal.h"
+#include "core/sandbox/foreign.h"
 
 static const aira__cli_option globals[] = {
     {"plugin-path", "DIR", "also look for plugins there, first (repeatable)", AIRA__CLI_LIST, NULL, false},
@@ -63,7 +64,8 @@ static void *keep(aira__cli *cli, size_t n, size_t size) {
 aira__registry *aira__cli_registry(aira__cli *cli, aira_error *error) {
     if (cli->registry != NULL) return cli->registry;
     aira__registry_options options = {.paths = cli->plugin_paths, .n_paths = cli->n_plugin_paths};
-    return aira__registry_create(&options, &cli->registry, error) == AIRA_OK ? cli->registry : NULL;
+    if (aira__registry_create(&options, &cli->registry, error) != AIRA_OK) return NULL;
+    return aira__foreign_offer(cli->registry, error) == AIRA_OK ? cli->registry : NULL;
 }
 
 static void print_option(const aira__cli_option *option) {

@@ -53,12 +53,15 @@ int aira__cmd_check(aira__cli *cli, int argc, char **argv) {
         {"config", "YAML", "the plugin's keys, in place (\"{heads: 4}\") or the name of a file", AIRA__CLI_TEXT,
          &options.config, false},
         {"width", "N", "width at which a primitive is checked", AIRA__CLI_INT, &options.width, false},
+        {"unconfined", NULL, "builds a source also where this machine cannot confine it: only if you trust it",
+         AIRA__CLI_SWITCH, &options.unconfined, false},
         {"seconds", "S", "limit on the whole run, 120 where not given", AIRA__CLI_REAL, &options.seconds, false},
     };
     const aira__cli_spec spec = {
-        .arguments = "P.so|ID|KIND/ID",
+        .arguments = "P.so|SOURCE.c|ID|KIND/ID",
         .summary = "Loads a plugin in a process of its own, configures it and measures what it "
-                   "promises; one verdict per line.\nExit status 1 if any check failed.",
+                   "promises; one verdict per line.\nA C source is compiled and built in the sandbox. "
+                   "Exit status 1 if any check failed.",
         .options = table,
         .n_options = (int)(sizeof table / sizeof *table),
         .min_names = 1,

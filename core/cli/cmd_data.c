@@ -13,11 +13,11 @@
 #include "core/base/fs.h"
 #include "core/base/npy.h"
 #include "core/cli/cli.h"
+#include "core/train/task.h"
 
 enum { chunk_rows = 512 };
 
 static const char *const split_names[AIRA_N_SPLITS] = {"train", "search", "selection", "test"};
-static const char *const metric_names[] = {"", "accuracy", "loss", "bits_per_byte"};
 
 typedef struct {
     const char *dataset, *split, *out;
@@ -165,9 +165,8 @@ static int print_result(aira__cli *cli, const source *s) {
                        (json_int_t)s->n, "input_shape", (json_int_t)s->n, (json_int_t)info->input_length,
                        "target_shape", (json_int_t)s->n, (json_int_t)info->target_length, "vocab",
                        (json_int_t)info->vocab, "classes", (json_int_t)info->classes, "metric",
-                       metric_names[info->metric <= AIRA_METRIC_BITS_PER_BYTE ? info->metric : 0], "best",
-                       number_or_null(info->best), "worst", number_or_null(info->worst), "inputs", s->paths[0],
-                       "targets", s->paths[1]));
+                       aira__metric_name(info->metric), "best", number_or_null(info->best), "worst",
+                       number_or_null(info->worst), "inputs", s->paths[0], "targets", s->paths[1]));
 }
 
 static aira_status export_rows(source *s, const char *out, aira_error *error) {

@@ -95,6 +95,14 @@ static const aira_plugin *find(aira__registry *r, const char *kind, const char *
                    kinds[0], id, kinds[1], id);
         return NULL;
     }
+    if (n == 0 && aira__registry_maker(r, "primitive", id) != NULL) {
+        aira__fail(
+            error, AIRA_E_CONFIG,
+            "'%s' is no plugin but a C file as a primitive: {use: source, file: X.c, config: {its own keys}}, with "
+            "text: instead of file: for a source in place; `aira check X.c` shows its keys, docs/sandbox.md the rest",
+            id);
+        return NULL;
+    }
     if (n == 0 && kind == NULL) {
         const char *names[256];
         for (int i = 0; i < aira__registry_count(r) && n < 256; i++) names[n++] = aira__registry_entry(r, i)->id;

@@ -24,6 +24,7 @@
 #include "core/cli/cli.h"
 #include "core/http/curl.h"
 #include "core/http/key.h"
+#include "core/sandbox/selftest.h"
 #include "core/search/study.h"
 
 int aira__cmd_doctor(aira__cli *cli, int argc, char **argv);
@@ -131,40 +132,26 @@ static void check_gpu(doctor *d) {
     if (driver != NULL) dlclose(driver);
 }
 
-/* Read-only root, no network: both are tried from inside. */
+/* Tries to get out, from inside. */
 static void check_sandbox(doctor *d) {
-    const char *const version[] = {"bwrap", "--version", NULL};
-    if (run_quietly(version) != 0) {
-        report(d, "sandbox", "off", "bubblewrap (bwrap) is not installed: foreign code is refused");
-        return;
+    aira__selftest t;
+    aira_error error = {0};
+    if (aira__sandbox_selftest(&t, &error) != AIRA_OK) {
+        report(d, "sandbox", "bad", "%s", error.text);
+    } else if (t.level == AIRA_SANDBOX_NONE) {
+        report(d, "sandbox", "off", "%s; foreign code is refused", t.reason);
+    } else if (t.open > 0) {
+        char open[512] = "";
+        for (int k = 0; k < t.open; k++)
+            snprintf(open + strlen(open), sizeof open - strlen(open), "%s%s", k > 0 ? ", " : "", t.open_names[k]);
+        report(d, "sandbox", "bad", "%d of %d ways out are open: code inside %s", t.open, t.tried, open);
+    } else {
+        report(d, "sandbox", "ok", "level %s: %s; %d ways out tried, none is open; starts in %.0f ms",
+               aira__sandbox_level_name(t.level),
+               t.level == AIRA_SANDBOX_CGROUP ? "name spaces, filter, limits, memory bounded by the kernel"
+                                              : "name spaces, filter, limits, memory watched (no cgroup may be made)",
+               t.tried, 1e3 * t.setup);
     }
-    const char *const inside[] = {"bwrap",
-                                  "--unshare-all",
-                                  "--die-with-parent",
-                                  "--ro-bind",
-                                  "/",
-                                  "/",
-                                  "--proc",
-                                  "/proc",
-                                  "--dev",
-                                  "/dev",
-                                  "sh",
-                                  "-c",
-                                  "if (: >/var/tmp/aira-doctor) 2>/dev/null; then exit 3; fi; "
-                                  "if grep -v 'lo:' /proc/net/dev | grep -q ':'; then exit 4; fi; exit 0",
-                                  NULL};
-    int status = run_quietly(inside);
-    if (status == 0)
-        report(d, "sandbox", "ok", "bubblewrap works: read-only root and no network inside");
-    else if (status == 3)
-        report(d, "sandbox", "bad", "the root inside the sandbox can be written to");
-    else if (status == 4)
-        report(d, "sandbox", "bad", "the network can be seen inside the sandbox");
-    else
-        report(d, "sandbox", "off",
-               "bubblewrap is there but cannot make a sandbox (exit status %d; are user namespaces "
-               "allowed?): foreign code is refused",
-               status);
 }
 
 static void check_plugins(doctor *d, aira__cli *cli) {

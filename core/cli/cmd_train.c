@@ -2,7 +2,8 @@
  *
  * --steps N trains N steps from where the training stands; schedule and length stay those of the recipe. With
  * --checkpoint the state is also written every --every steps or minutes, whole or not at all, so a killed training goes
- * on with --resume, or, started by the same command line each time, with --continue.
+ * on with --resume, or, started by the same command line each time, with --continue. --score S says what the model at
+ * the end scores on a split.
  */
 #include <errno.h>
 #include <math.h>
@@ -26,7 +27,7 @@
 int aira__cmd_train(aira__cli *cli, int argc, char **argv);
 
 typedef struct train_options {
-    const char *model, *weights, *log, *save, *resume, *checkpoint, *every, *device;
+    const char *model, *weights, *log, *save, *resume, *checkpoint, *every, *device, *score;
     uint64_t seed;
     int64_t steps, threads;
     double peak; /* TFLOP/s; 0: by the device's name */
@@ -41,11 +42,19 @@ typedef struct train_run {
     const aira__model_file *model;
     aira__training *training;
     FILE *log;
-    aira__train_pace pace, whole; /* since the last line; since the start */
-    double start, last_line, last_mark, last_saved, loss;
-    bool due;         /* a checkpoint, at the next step that is measured */
-    aira_error error; /* of a log or checkpoint that could not be written */
+    aira__train_pace pace, whole;                                /* since the last line; since the start */
+    double start, last_line, last_mark, last_saved, loss, score; /* score: NAN without --score */
+    bool due;                                                    /* a checkpoint, at the next step that is measured */
+    aira_error error;                                            /* of a log or checkpoint that could not be written */
 } train_run;
+
+/* AIRA_N_SPLITS: none of that name is scored */
+static uint32_t find_split(const char *name) {
+    static const char *const names[AIRA_N_SPLITS] = {"", "search", "selection", "test"};
+    uint32_t split = AIRA_SPLIT_SEARCH;
+    while (split < AIRA_N_SPLITS && strcmp(name, names[split]) != 0) split++;
+    return split;
+}
 
 static void save_now_and_then(train_run *r, const aira__step_result *s, double now) {
     const train_options *o = r->o;
@@ -111,6 +120,13 @@ static aira_status begin(train_run *r, aira_error *error) {
     return aira__train_log_open(o->log, aira__training_next_step(r->training), &r->log, error);
 }
 
+static aira_status score(train_run *r, aira_error *error) {
+    aira__scores scores;
+    aira_status status = aira__training_evaluate(r->training, find_split(r->o->score), &scores, error);
+    if (status == AIRA_OK) r->score = scores.score;
+    return status;
+}
+
 static aira_status train(train_run *r, aira_error *error) {
     const train_options *o = r->o;
     bool nan = false;
@@ -126,6 +142,7 @@ static aira_status train(train_run *r, aira_error *error) {
     if (status == AIRA_OK && o->checkpoint != NULL)
         status = aira__training_save_checkpoint(r->training, o->checkpoint, error);
     if (status == AIRA_OK && o->save != NULL) status = save_weights(r, error);
+    if (status == AIRA_OK && o->score != NULL) status = score(r, error);
     return status;
 }
 
@@ -135,12 +152,13 @@ static json_t *result_json(const train_run *r) {
     aira__footprint need;
     aira__training_memory(r->training, &need);
     return json_pack(
-        "{s:I, s:o, s:f, s:o, s:I, s:f, s:o, s:o, s:{s:I, s:I, s:I}, s:s?}", "steps", (json_int_t)p->steps, "loss",
-        aira__json_number(p->steps > 0 ? r->loss : NAN), "seconds", aira__now() - r->start, "tokens_per_second",
+        "{s:I, s:o, s:f, s:o, s:I, s:f, s:o, s:o, s:{s:I, s:I, s:I}, s:s?, s:o, s:s}", "steps", (json_int_t)p->steps,
+        "loss", aira__json_number(p->steps > 0 ? r->loss : NAN), "seconds", aira__now() - r->start, "tokens_per_second",
         aira__json_number(speed), "parameters", (json_int_t)aira__training_parameters(r->training), "flops_per_token",
         p->flops_per_token, "peak_tflops", aira__json_number(p->peak_tflops > 0 ? p->peak_tflops : NAN), "mfu",
         aira__json_number(p->steps > 0 ? aira__train_mfu(p) : NAN), "memory", "variables", (json_int_t)need.variables,
-        "activations", (json_int_t)need.activations, "io", (json_int_t)need.io, "weights", r->o->save);
+        "activations", (json_int_t)need.activations, "io", (json_int_t)need.io, "weights", r->o->save, "score",
+        aira__json_number(r->score), "metric", aira__metric_name(r->model->info.metric));
 }
 
 /* What is known before the first step. */
@@ -166,7 +184,7 @@ static char *identity_of(const aira__model_file *model) { return aira__json_cano
 
 static int run(aira__cli *cli, const train_options *o, aira__model_file *model, aira__instance *device) {
     aira_error error = {AIRA_OK, ""};
-    train_run r = {.cli = cli, .o = o, .model = model, .error = {AIRA_OK, ""}};
+    train_run r = {.cli = cli, .o = o, .model = model, .score = NAN, .error = {AIRA_OK, ""}};
     char *identity = identity_of(model);
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
@@ -193,6 +211,7 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     } else if (code == 0 && !cli->quiet) {
         fprintf(stderr, "%lld steps, loss %.4f, %lld parameters, %.1f s\n", (long long)r.whole.steps, r.loss,
                 (long long)aira__training_parameters(r.training), aira__now() - r.start);
+        if (o->score != NULL) printf("%s %.6g\n", aira__metric_name(model->info.metric), r.score);
     }
     aira__training_destroy(r.training);
     free(identity);
@@ -243,6 +262,9 @@ static int check(aira__cli *cli, const train_options *o, const aira__model_file 
     if (o->resume != NULL && o->go_on) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "give --resume or --continue, not both");
     }
+    if (o->score != NULL && find_split(o->score) == AIRA_N_SPLITS) {
+        return aira__cli_fail_text(cli, AIRA_E_CONFIG, "--score takes search, selection or test, not '%s'", o->score);
+    }
     if (o->resume != NULL && o->weights != NULL) {
         return aira__cli_fail_text(cli, AIRA_E_CONFIG, "give --resume or --weights, not both");
     }
@@ -253,7 +275,7 @@ static int start(aira__cli *cli, const train_options *o, aira__model_file *model
     aira_error error = {AIRA_OK, ""};
     int status = check(cli, o, model);
     if (status >= 0) return status;
-    bool bare = !o->go_on && o->weights == NULL && o->resume == NULL && o->checkpoint == NULL;
+    bool bare = !o->go_on && o->weights == NULL && o->resume == NULL && o->checkpoint == NULL && o->score == NULL;
     if (o->steps == 0 && o->save != NULL && bare) return initialise(cli, o, model);
     aira__instance *device = aira__cli_device(cli, o->device, o->threads, &error);
     if (device == NULL) return aira__cli_fail(cli, &error);
@@ -276,6 +298,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
          &o.go_on, false},
         {"peak", "TFLOPS", "of the device, for MFU (default: the data sheet's, by name)", AIRA__CLI_REAL, &o.peak,
          false},
+        {"score", "S", "at the end, score split search, selection or test", AIRA__CLI_TEXT, &o.score, false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
         {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};

@@ -45,6 +45,12 @@ static json_t *study_of(aira__journal *j, const char *dir, aira_error *error) {
 /* [{"hash", "architecture", "score"}] of the distinct good candidates, best first. */
 static aira_status read_candidates(aira__journal *j, const json_t *study, json_t **list, aira_error *error) {
     bool higher = json_is_true(json_object_get(study, "higher_is_better"));
+    const json_t *candidate = json_object_get(json_object_get(study, "task"), "candidate");
+    if (strcmp(aira__json_string(candidate, "kind", "compose"), "design") == 0)
+        return aira__fail(
+            error, AIRA_E_CONFIG,
+            "the candidates of this run are sources; `aira export` gives one, `aira evaluate --source` scores "
+            "it on another task");
     const char *sql = higher ? "SELECT c.hash, c.architecture, avg(coalesce(e.selection_score, e.search_score)) AS s "
                                "FROM evaluation e JOIN candidate c ON c.hash = e.hash WHERE e.status = 'ok' AND "
                                "e.task_hash = ? AND e.purpose IN ('search', 'confirm') GROUP BY c.hash HAVING s IS NOT "

@@ -235,9 +235,10 @@ static aira_status hand_over(reader *r) {
     aira__candidates *out = r->out;
     size_t n = (size_t)r->n, depth = (size_t)out->n_layers;
     if (n == 0)
-        return aira__fail(
-            r->error, AIRA_E_FAILED,
-            "nothing to aggregate: no candidate of these runs has a selection score (did every one fail?)");
+        return aira__fail(r->error, AIRA_E_FAILED,
+                          "nothing to aggregate: no architecture of these runs has a selection score (did every one "
+                          "fail, or are their "
+                          "candidates sources?)");
     out->layers = malloc(n * depth * sizeof *out->layers);
     out->scores = malloc(n * sizeof *out->scores);
     out->hashes = malloc(n * sizeof *out->hashes);

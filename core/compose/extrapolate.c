@@ -52,31 +52,57 @@ static bool fill(json_t *config, const aira_schema *schema, const char *key, jso
     return true;
 }
 
+static bool fill_source(json_t *keys, const json_t *known, const char *key, json_t *value) {
+    bool wanted = json_object_get(known, key) && !json_object_get(keys, key);
+    if (wanted) return json_object_set_new(keys, key, value) == 0;
+    json_decref(value);
+    return true;
+}
+
+/* The same for a C source, whose keys stand under `config` and are known once it is made. */
+static aira_status configure_source(aira__registry *registry, json_t *config, const aira__size *size, scaled *s,
+                                    aira_error *error) {
+    aira__instance *first = NULL;
+    aira_status status = aira__instance_create_json(registry, "primitive", config, &first, error);
+    if (status) return status;
+    const json_t *known = json_object_get(first->canonical, "config");
+    json_t *keys = json_object_get(config, "config");
+    bool filled = !keys || (fill_source(keys, known, "heads", json_integer(size->heads)) &&
+                            fill_source(keys, known, "kv_heads", json_integer(size->kv_heads)) &&
+                            fill_source(keys, known, "hidden", json_integer(size->hidden)) &&
+                            fill_source(keys, known, "bias", json_false()) &&
+                            fill_source(keys, known, "rope_base", json_real(ROPE_BASE)));
+    aira__instance_destroy(first);
+    return filled ? aira__instance_create_json(registry, "primitive", config, &s->primitive, error) : no_memory(error);
+}
+
+static aira_status configure_plugin(aira__registry *registry, json_t *config, const char *id, const aira__size *size,
+                                    scaled *s, aira_error *error) {
+    const aira_plugin *plugin = aira__registry_find(registry, "primitive", id, error);
+    if (!plugin) return AIRA_E_CONFIG;
+    const aira_schema *schema = plugin->config;
+    bool filled = fill(config, schema, "heads", json_integer(size->heads)) &&
+                  fill(config, schema, "kv_heads", json_integer(size->kv_heads)) &&
+                  fill(config, schema, "hidden", json_integer(size->hidden)) &&
+                  fill(config, schema, "bias", json_false()) && fill(config, schema, "rope_base", json_real(ROPE_BASE));
+    return filled ? aira__instance_create_json(registry, "primitive", config, &s->primitive, error) : no_memory(error);
+}
+
 /* The primitive that a token becomes, configured for the size. */
 static aira_status configure(aira__registry *registry, const json_t *at_scale, const aira__size *size, scaled *s,
                              aira_error *error) {
     json_t *config = json_is_string(at_scale) ? json_pack("{s:O}", "use", at_scale) : json_deep_copy(at_scale);
     const char *id = json_string_value(json_object_get(config, "use"));
     aira_status status = AIRA_OK;
-    if (!id)
+    if (!id) {
         status = aira__fail(error, AIRA_E_CONFIG,
                             "token `%s`: `at_scale` names no primitive; write `at_scale: {use: swiglu}` or the like",
                             s->token);
-    const aira_plugin *plugin = id ? aira__registry_find(registry, "primitive", id, error) : NULL;
-    if (id && !plugin) {
-        if (error) (void)aira__fail_in(error, "token `%s` at scale", s->token);
-        status = AIRA_E_CONFIG;
-    }
-    if (!status && plugin) {
-        const aira_schema *schema = plugin->config;
-        bool filled = fill(config, schema, "heads", json_integer(size->heads)) &&
-                      fill(config, schema, "kv_heads", json_integer(size->kv_heads)) &&
-                      fill(config, schema, "hidden", json_integer(size->hidden)) &&
-                      fill(config, schema, "bias", json_false()) &&
-                      fill(config, schema, "rope_base", json_real(ROPE_BASE));
-        status = filled ? aira__instance_create_json(registry, "primitive", config, &s->primitive, error)
-                        : no_memory(error);
-        if (status && error && filled) aira__fail_in(error, "token `%s` at scale", s->token);
+    } else {
+        status = aira__registry_maker(registry, "primitive", id)
+                     ? configure_source(registry, config, size, s, error)
+                     : configure_plugin(registry, config, id, size, s, error);
+        if (status && error) aira__fail_in(error, "token `%s` at scale", s->token);
     }
     json_decref(config);
     return status;

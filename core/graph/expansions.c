@@ -202,19 +202,65 @@ EXPAND(ssd) {
                     aira__shape_of(4, B, T, H, P));
 }
 
-/* A Toeplitz matrix per channel, taken from the kernel by index. */
+typedef struct complex_pair {
+    aira_tensor *re, *im;
+} complex_pair;
+
+/* exp(sign 2 pi i jk / n) as [rows, columns], j and k the indices. jk is reduced to 0 .. n-1 in integers. */
+static complex_pair roots(aira_graph *g, int64_t rows, int64_t columns, int64_t n, double sign, uint32_t type) {
+    aira_shape column = aira__shape_of(2, rows, (int64_t)1), row = aira__shape_of(2, (int64_t)1, columns);
+    aira_tensor *jk = mul(g, aira__indices(g, &column, 0, AIRA_I32), aira__indices(g, &row, 1, AIRA_I32));
+    int64_t step = n;
+    while (step < rows * columns) step *= 2;
+    for (; step >= n; step /= 2) {
+        aira_tensor *limit = aira__scalar(g, (double)step, AIRA_I32);
+        jk = sub(g, jk, mul(g, limit, aira__binary(g, AIRA_OP_GE, jk, limit)));
+    }
+    aira_tensor *angle = aira__scaled(g, aira__to_type(g, jk, type), sign * 2 * acos(-1) / (double)n);
+    return (complex_pair){aira__unary(g, AIRA_OP_COS, angle), aira__unary(g, AIRA_OP_SIN, angle)};
+}
+
+static complex_pair product(aira_graph *g, complex_pair a, complex_pair b) {
+    return (complex_pair){sub(g, mul(g, a.re, b.re), mul(g, a.im, b.im)),
+                          add(g, mul(g, a.re, b.im), mul(g, a.im, b.re))};
+}
+
+/* a^T b or a b over the last two axes; a.im NULL: a is real */
+static complex_pair matrix_product(aira_graph *g, complex_pair a, complex_pair b, bool turned) {
+    complex_pair y = {aira__multiplied(g, a.re, b.re, turned, false, 0),
+                      aira__multiplied(g, a.re, b.im, turned, false, 0)};
+    if (a.im == NULL) return y;
+    return (complex_pair){sub(g, y.re, aira__multiplied(g, a.im, b.im, turned, false, 0)),
+                          add(g, y.im, aira__multiplied(g, a.im, b.re, turned, false, 0))};
+}
+
+/* Fourier transform of x [.., N1, N2], time t = N2 t1 + t2, as two matrix products: frequency k1 + N1 k2 is [k1, k2].
+ */
+static complex_pair fourier(aira_graph *g, aira_tensor *x, int64_t N1, int64_t N2) {
+    if (x == NULL) return (complex_pair){NULL, NULL};
+    complex_pair y = matrix_product(g, (complex_pair){x, NULL}, roots(g, N1, N1, N1, -1, x->dtype), true);
+    y = product(g, y, roots(g, N2, N1, N1 * N2, -1, x->dtype)); /* [.., t2, k1] */
+    return matrix_product(g, y, roots(g, N2, N2, N2, -1, x->dtype), true);
+}
+
+/* Products of spectra, in O(T^1.5): transforms of length N1 N2 >= 2T - 1 are matrix products of about sqrt(2T). */
 EXPAND(fft_conv) {
     (void)op;
     if (in[0] == NULL || in[1] == NULL) return;
-    int64_t T = in[0]->shape.dims[1], C = in[0]->shape.dims[2], one = 1;
-    aira_shape rows = aira__shape_of(2, T, one), columns = aira__shape_of(2, one, T), flat = aira__shape_of(1, T * T);
-    aira_tensor *lag = sub(g, aira__indices(g, &rows, 0, AIRA_I32), aira__indices(g, &columns, 1, AIRA_I32));
-    aira_shape per_channel = aira__shape_of(2, C, T * T);
-    lag = aira__broadcasted(g, aira__reshaped(g, lag, &flat), &per_channel); /* negative: out of range, 0 */
-    aira_tensor *toeplitz = aira__binary(g, AIRA_OP_GATHER_LAST, in[1], lag);
-    toeplitz = shaped(g, toeplitz, aira__shape_of(3, C, T, T));
-    aira_tensor *u = permuted(g, in[0], 2, 1, 0, 0, 0); /* [C,T,B] */
-    out[0] = permuted(g, aira__multiplied(g, toeplitz, u, false, false, 0), 2, 1, 0, 0, 0);
+    int64_t B = in[0]->shape.dims[0], T = in[0]->shape.dims[1], C = in[0]->shape.dims[2], N1 = 1;
+    while (N1 * N1 < 2 * T - 1) N1 = N1 < 8 ? N1 + 1 : N1 + 8;
+    int64_t N2 = (2 * T - 1 + N1 - 1) / N1;
+    aira_tensor *u = aira__padded(g, in[0], 1, 0, N1 * N2 - T, 0), *k = aira__padded(g, in[1], 1, 0, N1 * N2 - T, 0);
+    u = permuted(g, shaped(g, u, aira__shape_of(4, B, N1, N2, C)), 0, 3, 1, 2, 0);
+    complex_pair U = fourier(g, u, N1, N2), K = fourier(g, shaped(g, k, aira__shape_of(3, C, N1, N2)), N1, N2);
+    if (U.re == NULL || K.re == NULL) return;
+    complex_pair Y = matrix_product(g, product(g, U, K), roots(g, N2, N2, N2, 1, in[0]->dtype), false);
+    Y = product(g, Y, roots(g, N1, N2, N1 * N2, 1, in[0]->dtype)); /* [B, C, k1, t2] */
+    complex_pair back = roots(g, N1, N1, N1, 1, in[0]->dtype);
+    aira_tensor *y = sub(g, aira__multiplied(g, Y.re, back.re, true, false, 0),
+                         aira__multiplied(g, Y.im, back.im, true, false, 0)); /* [B, C, t2, t1] */
+    y = permuted(g, aira__scaled(g, y, 1 / (double)(N1 * N2)), 0, 3, 2, 1, 0);
+    out[0] = aira__sliced(g, shaped(g, y, aira__shape_of(3, B, N1 * N2, C)), 1, 0, T);
 }
 
 /* 1 where row n belongs to group e, as [E,N,1] */

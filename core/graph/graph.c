@@ -173,7 +173,7 @@ char *aira__graph_full_name(aira_graph *graph, const char *name) {
         if (part[0] == 0) continue;
         int n = snprintf(full + used, sizeof full - used, "%s%s", used ? "." : "", part);
         if (n < 0 || used + (size_t)n >= sizeof full) {
-            aira__graph_fail(graph, AIRA_E_FAILED, "the parameter name '%s' is too long", name);
+            aira__graph_fail(graph, AIRA_E_FAILED, "the parameter name '%.60s...' is too long", name);
             return NULL;
         }
         used += (size_t)n;

@@ -3,6 +3,7 @@
 #define AIRA_GRAPH_INTERNAL_H
 
 #include "core/graph/graph.h"
+#include "core/graph/splice.h"
 
 #define AIRA_MAX_SCOPES 16
 #define AIRA_MAX_PLACES 32
@@ -31,8 +32,11 @@ struct aira__graph_context {
     uint32_t n_places;
     aira__reinit reinits[AIRA_MAX_REINITS];
     uint32_t n_reinits;
+    aira__asked *asked; /* see splice.h */
+    aira__drawn *drawn;
+    uint32_t n_asked, n_drawn;
     uint32_t block, backward; /* stamped on new operations */
-    uint32_t cap_ops, cap_tensors, cap_variables, cap_inputs, cap_outputs, cap_blocks, cap_aux;
+    uint32_t cap_ops, cap_tensors, cap_variables, cap_inputs, cap_outputs, cap_blocks, cap_aux, cap_asked, cap_drawn;
 };
 
 /* Arena of the graph: zeroed, freed with it; NULL (and sticky error) when exhausted. */
@@ -40,6 +44,8 @@ void *aira__graph_alloc(aira_graph *, size_t bytes);
 char *aira__graph_copy_text(aira_graph *, const char *text);
 /* Records the first sentence; always returns NULL. */
 aira_tensor *aira__graph_fail(aira_graph *, aira_status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The input that counts draws, made when it is first needed. */
+aira_tensor *aira__graph_draw_number(aira_graph *);
 /* Grows *array (elements of size bytes) to hold one more. */
 bool aira__graph_grow(aira_graph *, void **array, uint32_t *capacity, uint32_t n, size_t size);
 

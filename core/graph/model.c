@@ -121,7 +121,7 @@ aira_graph *aira__model_build(const aira__model_spec *spec, aira_error *error) {
         return NULL;
     }
     int64_t classes = spec->classes ? spec->classes : spec->vocab;
-    aira__graph_set_int(g, "causal", spec->causal);
+    aira__graph_set_int(g, "causal", spec->causal && !(spec->backbone->flags & AIRA_BACKBONE_BIDIRECTIONAL));
     aira__graph_set_int(g, "training", spec->training);
     aira__graph_set_int(g, "depth", spec->n_layers);
     aira__graph_set_int(g, "width", spec->backbone->width(spec->backbone_self));
@@ -156,21 +156,30 @@ aira_graph *aira__model_build(const aira__model_spec *spec, aira_error *error) {
     return finished(g, error);
 }
 
-aira_graph *aira__primitive_build(const aira__layer *layer, int64_t B, int64_t T, int64_t C, uint32_t compute_dtype,
-                                  bool causal, aira_error *error) {
-    aira_graph *g = aira__graph_create(compute_dtype, NULL);
+static void offer(aira_graph *g, const aira__primitive_place *p) {
+    const aira_shape flat = aira__shape_of(2, p->batch, p->length);
+    aira__graph_set_int(g, "causal", p->causal);
+    aira__graph_set_int(g, "training", p->training);
+    aira__graph_set_int(g, "layer", p->layer);
+    aira__graph_set_int(g, "depth", p->depth);
+    aira__graph_set_int(g, "width", p->width);
+    aira__graph_set_int(g, "seq_len", p->length);
+    if (p->vocab) aira__graph_set_int(g, "vocab", p->vocab);
+    if (p->classes) aira__graph_set_int(g, "classes", p->classes);
+    if (p->target_length) aira__graph_set_int(g, "target_len", p->target_length);
+    if (p->masked) aira__graph_set_tensor(g, "mask", aira__graph_input(g, "mask", p->compute_dtype, &flat));
+    if (p->positioned) aira__graph_set_tensor(g, "positions", aira__graph_input(g, "positions", AIRA_I32, &flat));
+}
+
+aira_graph *aira__primitive_build_at(const aira__layer *layer, const aira__primitive_place *place, aira_error *error) {
+    aira_graph *g = aira__graph_create(place->compute_dtype, NULL);
     if (g == NULL) {
         aira__fail(error, AIRA_E_MEMORY, "out of memory while building a primitive");
         return NULL;
     }
-    aira__graph_set_int(g, "causal", causal);
-    aira__graph_set_int(g, "training", 1);
-    aira__graph_set_int(g, "layer", 0);
-    aira__graph_set_int(g, "depth", 1);
-    aira__graph_set_int(g, "width", C);
-    aira__graph_set_int(g, "seq_len", T);
-    aira_shape shape = aira__shape_of(3, B, T, C);
-    aira_tensor *x = aira__graph_input(g, "x", compute_dtype, &shape);
+    aira_shape shape = aira__shape_of(3, place->batch, place->length, place->width);
+    aira_tensor *x = aira__graph_input(g, "x", place->compute_dtype, &shape);
+    offer(g, place);
     aira__block block = {.layer = 0,
                          .norm = AIRA_NORM_NONE,
                          .token = layer->token,
@@ -180,4 +189,16 @@ aira_graph *aira__primitive_build(const aira__layer *layer, int64_t B, int64_t T
     aira__graph_output(g, "y", apply_primitive(g, layer, x));
     g->context->block = 0;
     return finished(g, error);
+}
+
+aira_graph *aira__primitive_build(const aira__layer *layer, int64_t B, int64_t T, int64_t C, uint32_t compute_dtype,
+                                  bool causal, aira_error *error) {
+    const aira__primitive_place place = {.batch = B,
+                                         .length = T,
+                                         .width = C,
+                                         .compute_dtype = compute_dtype,
+                                         .causal = causal,
+                                         .training = true,
+                                         .depth = 1};
+    return aira__primitive_build_at(layer, &place, error);
 }

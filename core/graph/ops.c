@@ -13,18 +13,17 @@ typedef aira_graph graph_t;
 typedef aira_tensor tensor_t;
 
 static int64_t ctx_int(graph_t *g, const char *name, int64_t fallback) {
-    for (uint32_t k = 0; k < g->context->n_places; k++) {
-        const aira__place *p = &g->context->places[k];
-        if (p->tensor == NULL && strcmp(p->name, name) == 0) return p->value;
-    }
-    return fallback;
+    aira__asked answer = {name, false, false, 0};
+    aira__graph_place(g, &answer);
+    aira__graph_remember_asked(g, &answer);
+    return answer.known ? answer.value : fallback;
 }
 
 static tensor_t *ctx_tensor(graph_t *g, const char *name) {
-    for (uint32_t k = 0; k < g->context->n_places; k++)
-        if (g->context->places[k].tensor && strcmp(g->context->places[k].name, name) == 0)
-            return g->context->places[k].tensor;
-    return NULL;
+    aira__asked answer = {name, true, false, 0};
+    tensor_t *tensor = aira__graph_place(g, &answer);
+    aira__graph_remember_asked(g, &answer);
+    return tensor;
 }
 
 static void shape(graph_t *g, const tensor_t *t, aira_shape *out) {
@@ -70,7 +69,7 @@ static tensor_t *iota(graph_t *g, const aira_shape *s, int32_t axis) {
     return aira__graph_emit(g, AIRA_OP_IOTA, NULL, 0, &k, 1, NULL, 0, s, g->compute_dtype);
 }
 
-static tensor_t *draw_number(graph_t *g) {
+aira_tensor *aira__graph_draw_number(graph_t *g) {
     for (uint32_t k = 0; k < g->n_inputs; k++)
         if (strcmp(g->inputs[k].name, "draw") == 0) return g->inputs[k].tensor;
     aira_shape scalar = {.rank = 0};
@@ -85,9 +84,10 @@ static tensor_t *random_values(graph_t *g, const char *name, const aira_shape *s
     char *full = aira__graph_full_name(g, name);
     if (full == NULL) return NULL;
     int64_t i[2] = {normal, (int64_t)aira_key(0, full)};
-    tensor_t *draw = each_step ? draw_number(g) : NULL;
+    tensor_t *draw = each_step ? aira__graph_draw_number(g) : NULL;
     /* drawn in storage precision, so that initial values do not depend on the compute type */
     tensor_t *t = aira__graph_emit(g, AIRA_OP_RANDOM, &draw, draw ? 1 : 0, i, 2, NULL, 0, s, g->storage_dtype);
+    if (t != NULL) aira__graph_remember_drawn(g, t->op, name);
     return each_step ? aira__to_type(g, t, g->compute_dtype) : t;
 }
 

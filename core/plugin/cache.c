@@ -108,7 +108,7 @@ static bool holds(const char *path, const void *bytes, size_t n) {
 }
 
 /* Removes what nobody stored or refreshed for long. A mapped copy stays alive without its name. */
-static void prune(const char *folder) {
+void aira__cache_prune(const char *folder) {
     DIR *directory = opendir(folder);
     if (directory == NULL) return;
     time_t now = time(NULL);
@@ -121,12 +121,16 @@ static void prune(const char *folder) {
     closedir(directory);
 }
 
+aira_status aira__cache_keep(const char *folder, const char *path, const void *bytes, size_t n, aira_error *error) {
+    return put(folder, path, bytes, n, error);
+}
+
 aira_status aira__cache_store(const char *folder, const char *sha256, const void *bytes, size_t n, char copy[PATH_MAX],
                               aira_error *error) {
     if (snprintf(copy, PATH_MAX, "%s/%s.so", folder, sha256) >= PATH_MAX)
         return aira__fail(error, AIRA_E_IO, "the path of the plugin cache is too long: %s", folder);
     if (holds(copy, bytes, n)) return AIRA_OK;
-    prune(folder);
+    aira__cache_prune(folder);
     return put(folder, copy, bytes, n, error);
 }
 

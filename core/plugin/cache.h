@@ -23,6 +23,11 @@ aira_status aira__cache_open(char folder[PATH_MAX], aira_error *);
 aira_status aira__cache_store(const char *folder, const char *sha256, const void *bytes, size_t n, char copy[PATH_MAX],
                               aira_error *);
 
+/* Removes what was not stored for 30 days; aira__cache_store does it as well. */
+void aira__cache_prune(const char *folder);
+/* Any other file of the folder, whole under its name or not there. */
+aira_status aira__cache_keep(const char *folder, const char *path, const void *bytes, size_t n, aira_error *);
+
 typedef struct aira__verdict {
     bool good;
     char reason[1024]; /* "" when good */

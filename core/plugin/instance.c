@@ -90,6 +90,8 @@ aira__instance *aira__instance_create(aira__registry *r, const char *kind, aira_
     }
     aira__node *use = find_use(node, kind, d);
     if (use == NULL) return NULL;
+    const aira__maker *maker = aira__registry_maker(r, kind, use->text);
+    if (maker != NULL) return maker->from_node(node, skip, d);
     const aira_plugin *plugin = aira__registry_find(r, kind, use->text, &error);
     if (plugin == NULL) {
         aira__diagnose(d, use, "%s", error.text);
@@ -130,6 +132,8 @@ aira_status aira__instance_create_json(aira__registry *r, const char *kind, cons
     *out = NULL;
     const char *id = json_string_value(json_object_get(canonical, "use"));
     if (id == NULL) return aira__fail(error, AIRA_E_CONFIG, "a %s without \"use\" in its canonical form", kind);
+    const aira__maker *maker = aira__registry_maker(r, kind, id);
+    if (maker != NULL) return maker->from_json(canonical, out, error);
     const aira_plugin *plugin = aira__registry_find(r, kind, id, error);
     if (plugin == NULL) return AIRA_E_CONFIG;
     const aira_schema *schema;

@@ -37,6 +37,8 @@ struct aira__registry {
     int n_loose;
     char **named; /* paths */
     int n_named;
+    const aira__maker *makers[4];
+    int n_makers;
 };
 
 static void slot_destroy(slot *s) {
@@ -178,6 +180,20 @@ const char *const *aira__registry_named_paths(const aira__registry *r, int *n) {
     return (const char *const *)r->named;
 }
 
+aira_status aira__registry_add_maker(aira__registry *r, const aira__maker *maker, aira_error *error) {
+    if (aira__registry_maker(r, maker->kind, maker->id) != NULL) return AIRA_OK;
+    if (r->n_makers == (int)(sizeof r->makers / sizeof *r->makers))
+        return aira__fail(error, AIRA_E_FAILED, "too many makers of instances, at most %d", r->n_makers);
+    r->makers[r->n_makers++] = maker;
+    return AIRA_OK;
+}
+
+const aira__maker *aira__registry_maker(const aira__registry *r, const char *kind, const char *id) {
+    for (int i = 0; i < r->n_makers; i++)
+        if (strcmp(r->makers[i]->kind, kind) == 0 && strcmp(r->makers[i]->id, id) == 0) return r->makers[i];
+    return NULL;
+}
+
 int aira__registry_count(const aira__registry *r) { return r->n_slots; }
 
 const aira__plugin_entry *aira__registry_entry(const aira__registry *r, int i) {
@@ -228,6 +244,12 @@ static aira_status fail_unknown(const aira__registry *r, const char *kind, const
         if (n < 64) names[n++] = s->entry.id;
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", s->entry.id);
+    }
+    for (int i = 0; i < r->n_makers; i++) {
+        size_t used = strlen(list);
+        if (strcmp(r->makers[i]->kind, kind) != 0 || n == 64) continue;
+        names[n++] = r->makers[i]->id;
+        snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", r->makers[i]->id);
     }
     if (aira__kind_find(kind) == NULL)
         return aira__fail(error, AIRA_E_CONFIG, "there is no kind of plugin '%s'; the kinds are %s", kind,

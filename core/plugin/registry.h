@@ -74,4 +74,16 @@ void aira__instance_destroy(aira__instance *);
 /* The plugin's table by extension id; NULL where it has none. */
 const void *aira__instance_extension(const aira__instance *, const char *id);
 
+/* An id whose instances another part of the host makes, instead of a plugin file: `use: source`. from_node is given a
+   node whose `use` is taken and reports to diagnostics; both make an instance that aira__instance_destroy releases by
+   way of its plugin's destroy. */
+typedef struct aira__maker {
+    const char *kind, *id;
+    aira__instance *(*from_node)(aira__node *, const char *const *skip, aira__diagnostics *);
+    aira_status (*from_json)(const json_t *canonical, aira__instance **, aira_error *);
+} aira__maker;
+/* maker outlives the registry. A second one of the same kind and id is passed over. */
+aira_status aira__registry_add_maker(aira__registry *, const aira__maker *maker, aira_error *);
+const aira__maker *aira__registry_maker(const aira__registry *, const char *kind, const char *id); /* NULL if none */
+
 #endif

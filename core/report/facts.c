@@ -69,13 +69,20 @@ json_t *report_node_fact(const report_data *d, int node) {
     if (node < 0) return json_null();
     const report_node *n = &d->nodes[node];
     report_seeds s = report_seeds_of(d, n->hash);
-    return json_pack("{s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "search",
-                     (json_int_t)d->searches[n->search].id, "node", (json_int_t)n->idx, "architecture",
-                     text_or_null(n->architecture), "hash", n->hash, "standing", text_or_null(n->standing),
-                     "test_of_contender", text_or_null(n->test), "search_score", aira__json_number(n->search_score),
-                     "selection_score", aira__json_number(n->selection_score), "test_score",
-                     aira__json_number(report_test_score(d, n->hash)), "seeds", s.n, "mean", aira__json_number(s.mean),
-                     "deviation", aira__json_number(s.deviation));
+    json_t *fact = json_pack(
+        "{s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "search", (json_int_t)d->searches[n->search].id,
+        "node", (json_int_t)n->idx, "architecture", text_or_null(n->architecture), "hash", n->hash, "standing",
+        text_or_null(n->standing), "test_of_contender", text_or_null(n->test), "search_score",
+        aira__json_number(n->search_score), "selection_score", aira__json_number(n->selection_score), "test_score",
+        aira__json_number(report_test_score(d, n->hash)), "seeds", s.n, "mean", aira__json_number(s.mean), "deviation",
+        aira__json_number(s.deviation));
+    json_t *design = report_design(d, n);
+    if (fact && design) {
+        json_object_set(fact, "source", json_object_get(design, "source"));
+        json_object_set(fact, "options", json_object_get(design, "options"));
+    }
+    json_decref(design);
+    return fact;
 }
 
 json_t *report_calls_json(const report_calls *c) {

@@ -147,6 +147,9 @@ json_t *report_verdict(const report_data *);
 json_t *report_calls_json(const report_calls *);
 double report_test_score(const report_data *, const char *hash); /* the mean of its tests, NAN */
 
+/* texts.c: the canonical candidate of a node that is a source, a new reference; NULL: it is none */
+json_t *report_design(const report_data *, const report_node *);
+
 /* csv.c */
 bool report_nodes_csv(const report_data *, aira__buf *);
 aira_status report_calls_csv(report_data *, aira__buf *, aira_error *);

@@ -204,7 +204,10 @@ void report_verdict_section(aira__buf *b, const report_data *d, const json_t *fa
         return;
     }
     const report_node *n = &d->nodes[winner];
-    text(b, "<p class=\"kicker\">Best architecture</p><p class=\"arch\">");
+    json_t *design = report_design(d, n);
+    text(b, design ? "<p class=\"kicker\">Best mechanism</p><p class=\"arch\">"
+                   : "<p class=\"kicker\">Best architecture</p><p class=\"arch\">");
+    json_decref(design);
     report_escape(b, n->architecture);
     text(b, "</p>");
     if (n->n_layers) report_strip(b, d, n->layers, n->n_layers, NULL);

@@ -10,6 +10,7 @@
 
 #include "core/base/json.h"
 #include "core/report/internal.h"
+#include "core/search/design.h"
 #include "core/search/journal.h"
 
 #define POOL_BYTES (4 << 20)    /* of all pieces and calls in a page */
@@ -107,8 +108,77 @@ static json_t *words_at(pool *p, sqlite3_stmt *s, int column) {
     return json_string(kept ? kept : "");
 }
 
+/* One text of a row, malloc'ed; NULL where there is none. */
+static char *one_value(sqlite3 *db, const char *sql, const char *key, int64_t id) {
+    sqlite3_stmt *s = NULL;
+    char *value = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK) {
+        if (key)
+            sqlite3_bind_text(s, 1, key, -1, SQLITE_TRANSIENT);
+        else
+            sqlite3_bind_int64(s, 1, id);
+        if (sqlite3_step(s) == SQLITE_ROW && sqlite3_column_type(s, 0) == SQLITE_TEXT)
+            value = strdup((const char *)sqlite3_column_text(s, 0));
+    }
+    sqlite3_finalize(s);
+    return value;
+}
+
+json_t *report_design(const report_data *d, const report_node *n) {
+    char *text = *n->hash ? one_value(d->db, "SELECT canonical FROM candidate WHERE kind = 'design' AND hash = ?",
+                                      n->hash, 0)
+                          : NULL;
+    json_t *candidate = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    return candidate;
+}
+
+/* [[name, verdict, text]...] of what was checked in the node's training. */
+static json_t *checks_json(pool *p, const report_node *n) {
+    json_t *list = json_array(), *check;
+    char *text = n->evaluation < 0 ? NULL
+                                   : one_value(p->d->db, "SELECT metrics FROM evaluation WHERE id = ?", NULL,
+                                               p->d->evaluations[n->evaluation].id);
+    json_t *metrics = text ? json_loads(text, 0, NULL) : NULL;
+    size_t i;
+    json_array_foreach(json_object_get(metrics, "checks"), i, check) {
+        static const char *const members[] = {"name", "verdict", "text"};
+        json_t *line = json_array();
+        for (int k = 0; k < 3; k++) {
+            const char *word = aira__json_string(check, members[k], "");
+            json_array_append_new(line, json_integer(place(p, word, strlen(word))));
+        }
+        json_array_append_new(list, line);
+    }
+    json_decref(metrics);
+    free(text);
+    return list;
+}
+
+/* Of a design: its source, what changed against its parent's, its options, its checks. */
+static void add_design(pool *p, const report_node *n, json_t *texts) {
+    json_t *own = report_design(p->d, n), *parent = n->parent < 0 ? NULL : report_design(p->d, &p->d->nodes[n->parent]);
+    const char *source = aira__json_string(own, "source", NULL), *before = aira__json_string(parent, "source", NULL);
+    char *diff = source && before ? aira__diff_make(before, source) : NULL;
+    char *options = json_object_size(json_object_get(own, "options"))
+                        ? json_dumps(json_object_get(own, "options"), JSON_SORT_KEYS | JSON_REAL_PRECISION(6))
+                        : NULL;
+    if (source) {
+        size_t length = strlen(source);
+        json_object_set_new(texts, "source", json_integer(place(p, source, length < TEXT_BYTES ? length : TEXT_BYTES)));
+        json_object_set_new(texts, "checks", checks_json(p, n));
+    }
+    if (diff && *diff && strlen(diff) < TEXT_BYTES)
+        json_object_set_new(texts, "diff", json_integer(place(p, diff, strlen(diff))));
+    if (options) json_object_set_new(texts, "options", json_integer(place(p, options, strlen(options))));
+    free(diff);
+    free(options);
+    json_decref(own);
+    json_decref(parent);
+}
+
 /* {"plan", "analysis", "calls": [[operator, state, model, error, notes, tries, in, cached, out, reasoning, money,
- * seconds, answer, partial, [[role, [pieces]]...]]...]} */
+ * seconds, answer, partial, [[role, [pieces]]...]]...]}, of designs also "source", "diff", "options", "checks" */
 static json_t *node_texts(pool *p, sqlite3_stmt *s, const report_node *n) {
     json_t *calls = json_array();
     sqlite3_reset(s);
@@ -125,8 +195,10 @@ static json_t *node_texts(pool *p, sqlite3_stmt *s, const report_node *n) {
         json_array_append_new(calls, call);
         p->bytes += CALL_BYTES;
     }
-    return json_pack("{s:o, s:o, s:o}", "plan", stored_text(p, n->plan), "analysis", stored_text(p, n->analysis),
-                     "calls", calls);
+    json_t *texts = json_pack("{s:o, s:o, s:o}", "plan", stored_text(p, n->plan), "analysis",
+                              stored_text(p, n->analysis), "calls", calls);
+    add_design(p, n, texts);
+    return texts;
 }
 
 json_t *report_texts(report_data *d, const int *order) {

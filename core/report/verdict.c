@@ -45,10 +45,21 @@ static json_t *reproduce(const report_data *d, const report_node *n) {
     int64_t seed = e ? e->seed : n->seed;
     aira__buf b = {0}, path = {0}, replay = {0};
     aira__buf_printf(&path, "%s/task.yaml", d->run_dir);
+    json_t *design = report_design(d, n), *option;
+    if (design) {
+        aira__buf_text(&b, "aira export ");
+        shell_word(&b, d->run_dir);
+        aira__buf_printf(&b, " %lld:%lld --as source --out mechanism.c && ", (long long)d->searches[n->search].id,
+                         (long long)n->idx);
+    }
     aira__buf_text(&b, "aira evaluate --task ");
     shell_word(&b, path.data ? path.data : "task.yaml");
-    aira__buf_text(&b, " --arch ");
-    shell_word(&b, n->architecture);
+    aira__buf_text(&b, design ? " --source mechanism.c" : " --arch ");
+    if (!design) shell_word(&b, n->architecture);
+    const char *name;
+    json_object_foreach(json_object_get(design, "options"), name, option)
+        aira__buf_printf(&b, " --set %s=%.17g", name, json_number_value(option));
+    json_decref(design);
     aira__buf_printf(&b, " --split %s --seed %lld", selection ? "selection" : "search", (long long)seed);
     device_option(&b, d);
     aira__buf_text(&replay, "aira replay ");

@@ -4,99 +4,34 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/base/buf.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/compose/notation.h"
 #include "core/config/config.h"
-
-/* A copy without reasoning. A <think> that is never closed takes the rest with it; a </think> that was never opened
-   (some servers swallow the first tag) takes everything before it. */
-static char *strip_reasoning(const char *text) {
-    char *copy = malloc(strlen(text) + 1), *to = copy;
-    if (!copy) return NULL;
-    while (*text) {
-        const char *open = strstr(text, "<think>"), *close = strstr(text, "</think>");
-        if (close && (!open || close < open)) {
-            to = copy;
-            text = close + 8;
-            continue;
-        }
-        size_t n = open ? (size_t)(open - text) : strlen(text);
-        memcpy(to, text, n);
-        to += n;
-        if (!open || !close) break;
-        text = close + 8;
-    }
-    *to = 0;
-    return copy;
-}
-
-/* A fence at the beginning of a line: its character and length, or 0. */
-static size_t fence_at(const char *line, char *mark) {
-    size_t blanks = strspn(line, " ");
-    char c = line[blanks];
-    if (blanks > 3 || (c != '`' && c != '~')) return 0;
-    size_t n = strspn(line + blanks, c == '`' ? "`" : "~");
-    *mark = c;
-    return n >= 3 ? n : 0;
-}
-
-static const char *next_line(const char *line) {
-    const char *end = strchr(line, '\n');
-    return end ? end + 1 : line + strlen(line);
-}
+#include "core/search/design.h"
+#include "core/search/fence.h"
 
 char *aira__answer_prose(const char *text) {
-    char *clean = strip_reasoning(text), mark = 0;
+    char *clean = aira__strip_reasoning(text);
     if (!clean) return NULL;
-    char *line = clean, *from = clean + strspn(clean, " \t\r\n");
-    while (*line && !fence_at(line, &mark)) line = (char *)(uintptr_t)next_line(line);
-    *line = 0;
-    size_t n = line > from ? (size_t)(line - from) : 0;
+    const char *from = clean + strspn(clean, " \t\r\n"), *end = aira__fence_find(clean);
+    size_t n = end > from ? (size_t)(end - from) : 0;
     while (n && strchr(" \t\r\n", from[n - 1])) n--;
     memmove(clean, from, n);
     clean[n] = 0;
     return clean;
 }
 
-/* True for an info string whose first word is yaml or yml. */
-static bool is_yaml(const char *fence, char mark) {
-    const char *word = fence + strspn(fence, " ");
-    while (*word == mark) word++;
-    word += strspn(word, " \t");
-    size_t n = strcspn(word, " \t\r\n{,");
-    return (n == 4 && !strncasecmp(word, "yaml", 4)) || (n == 3 && !strncasecmp(word, "yml", 3));
-}
-
 /* The next fenced yaml block at or after *p, malloc'ed, or NULL at the end. *p moves behind it. */
 static char *next_block(const char **p, bool *unclosed) {
-    const char *line = *p;
-    while (*line) {
-        char mark = 0;
-        size_t length = fence_at(line, &mark);
-        if (!length) {
-            line = next_line(line);
-            continue;
-        }
-        bool yaml = is_yaml(line, mark);
-        const char *body = next_line(line), *end = body;
-        char other = 0;
-        while (*end) { /* a closing fence is at least as long, of the same character, and alone */
-            size_t n = fence_at(end, &other);
-            size_t blanks = strspn(end, " ");
-            if (n >= length && other == mark && strspn(end + blanks + n, " \t\r") == strcspn(end + blanks + n, "\n"))
-                break;
-            end = next_line(end);
-        }
-        *unclosed = *unclosed || (yaml && *end == 0);
-        *p = *end ? next_line(end) : end;
-        if (yaml) return strndup(body, (size_t)(end - body));
-        line = *p;
+    aira__fence fence;
+    while (aira__fence_next(p, &fence)) {
+        if (strcmp(fence.tag, "yaml") && strcmp(fence.tag, "yml")) continue;
+        *unclosed = *unclosed || !fence.closed;
+        return strndup(fence.body, fence.size);
     }
-    *p = line;
     return NULL;
 }
 
@@ -180,7 +115,7 @@ static aira_status find_layers(const char *text, char **layers, aira_error *erro
 
 aira_status aira__answer_parse(const char *text, const char *const *tokens, int n_tokens, int n_layers,
                                uint16_t *layers, aira_error *error) {
-    char *clean = strip_reasoning(text), *notation = NULL;
+    char *clean = aira__strip_reasoning(text), *notation = NULL;
     uint16_t *read = malloc(AIRA__NOTATION_MAX * sizeof *read);
     aira_status status = AIRA_E_MEMORY;
     int n = 0;
@@ -219,6 +154,21 @@ aira_status aira__candidate_make(const uint16_t *layers, int n_layers, const cha
     if (!out->text || !out->architecture) return aira__fail(error, AIRA_E_MEMORY, "out of memory");
     aira__sha256_hex(out->text, strlen(out->text), out->hash);
     return AIRA_OK;
+}
+
+aira_status aira__candidate_design(const char *source, const json_t *options, aira__candidate *out, aira_error *error) {
+    char name[49] = "";
+    *out = (aira__candidate){0};
+    json_t *text = json_string(source); /* NULL: no UTF-8, which answers always are */
+    out->canonical = text ? json_pack("{s:s, s:O, s:o}", "kind", "design", "options", options, "source", text) : NULL;
+    out->text = out->canonical ? aira__json_canonical(out->canonical) : NULL;
+    if (!out->text) return aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    aira__sha256_hex(out->text, strlen(out->text), out->hash);
+    aira__mechanism_name(source, name);
+    aira__buf title = {0};
+    aira__buf_printf(&title, "%s-%.8s", name, out->hash);
+    out->architecture = aira__buf_take(&title);
+    return out->architecture ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
 }
 
 void aira__candidate_release(aira__candidate *candidate) {

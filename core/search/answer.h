@@ -22,13 +22,15 @@ char *aira__answer_prose(const char *text);
 
 /* The identity of a candidate. Released with aira__candidate_release, also after an error. */
 typedef struct aira__candidate {
-    json_t *canonical;  /* {"kind": "compose", "layers": [tokens]} */
+    json_t *canonical;  /* {"kind": "compose", "layers": [tokens]}, {"kind": "design", "options": {}, "source"} */
     char *text;         /* canonical as text */
-    char *architecture; /* run-length notation */
+    char *architecture; /* run-length notation; of a design its name: "gated_conv-1a2b3c4d" */
     char hash[65];      /* SHA-256 of text */
 } aira__candidate;
 aira_status aira__candidate_make(const uint16_t *layers, int n_layers, const char *const *tokens, aira__candidate *,
                                  aira_error *);
+/* source: normalised (design.h). options: complete, an object. */
+aira_status aira__candidate_design(const char *source, const json_t *options, aira__candidate *, aira_error *);
 void aira__candidate_release(aira__candidate *);
 
 #endif

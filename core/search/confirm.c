@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/search/candidate.h"
 #include "core/search/run_internal.h"
 
 aira_status aira__search_want(aira__run *run, aira__search *s, uint32_t idx, uint32_t k, const aira__candidate *c,
@@ -29,8 +30,7 @@ aira_status aira__search_confirm(aira__run *run, aira__search *s, bool *ready, a
     if (!aira__standing_contends(&s->tree)) return AIRA_OK;
     uint32_t idx = s->tree.committed;
     aira__candidate candidate = {0};
-    aira_status status = aira__candidate_make(s->tree.nodes[idx].layers, run->asking.n_layers, run->tokens, &candidate,
-                                              error);
+    aira_status status = aira__candidate_load(run->journal, s->tree.nodes[idx].hash, &candidate, error);
     for (uint32_t k = 1; status == AIRA_OK && k < s->tree.seeds; k++)
         status = aira__search_want(run, s, idx, k, &candidate, error);
     aira__candidate_release(&candidate);

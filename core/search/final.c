@@ -19,7 +19,9 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/compose/notation.h"
+#include "core/search/candidate.h"
 #include "core/search/run_internal.h"
+#include "core/search/trust.h"
 
 #define WAIT_MICROSECONDS 10000
 
@@ -80,12 +82,13 @@ static aira_status add_node(const aira__search *s, int64_t idx, const char *role
 
 static aira_status add_baseline(aira__run *run, const char *name, json_t *entries, aira_error *error) {
     const char *architecture = aira__json_string(json_object_get(run->study, "baselines"), name, "");
-    int n_layers = run->asking.n_layers, n = 0;
+    int n_layers = run->asking.n_layers, n = 0, n_tokens = 0;
     uint16_t *layers = calloc((size_t)n_layers + 1, sizeof *layers);
+    const char **tokens = aira__baseline_tokens(run->study, &n_tokens);
     aira__candidate c = {0};
-    if (!layers) return no_memory(error);
-    aira_status status = aira__notation_parse(architecture, run->tokens, run->n_tokens, layers, n_layers, &n, error);
-    if (status == AIRA_OK) status = aira__candidate_make(layers, n, run->tokens, &c, error);
+    aira_status status = layers && tokens ? AIRA_OK : no_memory(error);
+    if (status == AIRA_OK) status = aira__notation_parse(architecture, tokens, n_tokens, layers, n_layers, &n, error);
+    if (status == AIRA_OK) status = aira__candidate_make(layers, n, tokens, &c, error);
     if (status == AIRA_OK)
         status = aira__journal_add_candidate(run->journal, c.hash, "compose", c.architecture, c.text, error);
     if (status == AIRA_OK)
@@ -94,6 +97,7 @@ static aira_status add_baseline(aira__run *run, const char *name, json_t *entrie
                                   c.hash, "architecture", c.architecture, "search", "node", "searched"),
                         error);
     aira__candidate_release(&c);
+    free(tokens);
     free(layers);
     return status;
 }
@@ -218,14 +222,11 @@ static aira_status open_test(aira__run *run, const json_t *config, json_t **plan
 
 static aira_status want_all(aira__run *run, const json_t *plan, aira_error *error) {
     const json_t *entries = json_object_get(plan, "entries"), *seeds = json_object_get(plan, "seeds");
-    int n_layers = run->asking.n_layers, n = 0;
-    uint16_t *layers = calloc((size_t)n_layers + 1, sizeof *layers);
-    aira_status status = layers ? AIRA_OK : no_memory(error);
+    aira_status status = AIRA_OK;
     for (size_t i = 0; status == AIRA_OK && i < json_array_size(entries); i++) {
-        const char *architecture = aira__json_string(json_array_get(entries, i), "architecture", "");
         aira__candidate c = {0};
-        status = aira__notation_parse(architecture, run->tokens, run->n_tokens, layers, n_layers, &n, error);
-        if (status == AIRA_OK) status = aira__candidate_make(layers, n, run->tokens, &c, error);
+        status = aira__candidate_load(run->journal, aira__json_string(json_array_get(entries, i), "hash", ""), &c,
+                                      error);
         for (size_t k = 0; status == AIRA_OK && k < json_array_size(seeds); k++) {
             aira__want want = {.hash = c.hash,
                                .canonical = c.canonical,
@@ -236,7 +237,6 @@ static aira_status want_all(aira__run *run, const json_t *plan, aira_error *erro
         }
         aira__candidate_release(&c);
     }
-    free(layers);
     return status;
 }
 

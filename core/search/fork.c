@@ -85,7 +85,7 @@ static aira_status apply(aira__registry *registry, const aira__fork_options *o, 
     aira__document *document = aira__document_load(path, o->overrides, o->n_overrides, d);
     aira__node *root = document ? aira__document_root(document) : NULL;
     if (root) {
-        json_t *read = aira__study_searches(registry, aira__map_get(root, "searches"), d);
+        json_t *read = aira__study_searches(registry, study, aira__map_get(root, "searches"), d);
         aira__budget limits;
         aira__budget_read(aira__map_get(root, "budget"), &limits, d);
         aira__map_finish(root, accepted, d);

@@ -72,6 +72,9 @@ aira_status aira__journal_search_state(aira__journal *, int64_t id, const char *
 aira_status aira__journal_add_candidate(aira__journal *, const char *hash, const char *kind, const char *architecture,
                                         const char *canonical, aira_error *);
 
+/* Its canonical text; malloc'ed, NULL where absent or on error (then error is set). */
+char *aira__journal_get_candidate(aira__journal *, const char *hash, aira_error *);
+
 typedef struct aira__journal_node {
     int64_t search, idx;
     const char *operator_name;

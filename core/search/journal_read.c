@@ -40,6 +40,13 @@ char *aira__journal_get_text(aira__journal *j, const char *hash, aira_error *err
     return one_text(j, s, error);
 }
 
+char *aira__journal_get_candidate(aira__journal *j, const char *hash, aira_error *error) {
+    sqlite3_stmt *s = NULL;
+    if (aira__journal_bind(j, &s, error, "SELECT canonical FROM candidate WHERE hash = ?", "s", hash) != AIRA_OK)
+        return NULL;
+    return one_text(j, s, error);
+}
+
 static int64_t integer_or(sqlite3_stmt *s, int column, int64_t fallback) {
     return sqlite3_column_type(s, column) == SQLITE_NULL ? fallback : sqlite3_column_int64(s, column);
 }

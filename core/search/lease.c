@@ -35,11 +35,18 @@ static json_t *evaluations_json(const aira__queue *q, const int *items, int n) {
         const char *const *splits = item->purpose == AIRA__FOR_FINAL ? final : searched;
         char id[100];
         name_of(item, id);
-        json_t *one = json_pack("{s:s, s:O, s:[], s:O, s:I, s:s, s:I, s:[s, s]}", "id", id, "layers",
-                                json_object_get(item->canonical, "layers"), "options", "task",
+        json_t *layers = json_object_get(item->canonical, "layers"),
+               *source = json_object_get(item->canonical, "source");
+        json_t *options = json_object_get(item->canonical, "options");
+        json_t *one = json_pack("{s:s, s:o, s:O, s:I, s:s, s:I, s:[s, s]}", "id", id, "options",
+                                options ? json_incref(options) : json_array(), "task",
                                 json_object_get(q->o.study, "task"), "seed", (json_int_t)item->seed, "purpose",
                                 aira__purpose_name(item->purpose), "search", (json_int_t)item->search, "splits",
                                 splits[0], splits[1]);
+        if (one && json_object_set(one, source ? "source" : "layers", source ? source : layers)) {
+            json_decref(one);
+            one = NULL;
+        }
         if (!one || json_array_append_new(list, one)) {
             json_decref(list);
             return NULL;
@@ -121,6 +128,8 @@ static char *metrics_text(const json_t *result) {
     json_array_foreach(proxies, i, proxy) json_object_del(proxy, "curve");
     json_t *whole = json_pack("{s:O, s:O}", "metrics", metrics ? metrics : json_null(), "proxies",
                               proxies ? proxies : json_null());
+    json_t *checks = json_object_get(result, "checks"); /* of a design */
+    if (whole && checks) json_object_set(whole, "checks", checks);
     char *text = whole ? json_dumps(whole, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
     json_decref(whole);
     json_decref(proxies);

@@ -23,7 +23,7 @@ static void add_rows(aira__buf *out, const aira_dataset_info *info) {
 }
 
 static void add_metric(aira__buf *out, const aira_dataset_info *info) {
-    bool higher = info->metric == AIRA_METRIC_ACCURACY;
+    bool higher = !aira__metric_is_loss(info->metric);
     aira__buf_printf(out, " Metric: %s, %s is better", aira__metric_name(info->metric), higher ? "higher" : "lower");
     if (isfinite(info->worst)) aira__buf_printf(out, "; guessing gives %.4g", info->worst);
     if (isfinite(info->best)) aira__buf_printf(out, "; the best possible is %.4g", info->best);

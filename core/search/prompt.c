@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "core/base/json.h"
+#include "core/search/literature.h"
+#include "core/search/prompt_design.h"
 #include "core/search/question.h"
 #include "core/search/template.h"
 
@@ -21,35 +23,57 @@ const char *const aira__prompt_variables[] = {"alphabet",
                                               "data",
                                               "direction",
                                               "example",
+                                              "example_source",
+                                              "fixed",
+                                              "header",
+                                              "kind",
                                               "layers",
+                                              "literature",
                                               "memory",
                                               "memory_omitted",
+                                              "memory_sources",
                                               "metric",
                                               "node",
                                               "node_architecture",
+                                              "node_cause",
+                                              "node_checks",
                                               "node_curve",
                                               "node_note",
+                                              "node_options",
                                               "node_output",
                                               "node_plan",
                                               "node_score",
+                                              "node_source",
                                               "nodes",
+                                              "operations",
                                               "operator",
+                                              "options",
                                               "other_parent_analysis",
                                               "other_parent_architecture",
+                                              "other_parent_cause",
+                                              "other_parent_checks",
                                               "other_parent_curve",
                                               "other_parent_note",
+                                              "other_parent_options",
                                               "other_parent_output",
                                               "other_parent_plan",
                                               "other_parent_score",
+                                              "other_parent_source",
                                               "parent_analysis",
                                               "parent_architecture",
+                                              "parent_cause",
+                                              "parent_checks",
                                               "parent_curve",
                                               "parent_note",
+                                              "parent_options",
                                               "parent_output",
                                               "parent_plan",
                                               "parent_score",
+                                              "parent_source",
+                                              "pattern",
                                               "proxies",
                                               "reason",
+                                              "source_max",
                                               "task",
                                               "tokens",
                                               NULL};
@@ -114,12 +138,19 @@ static json_t *example_json(const aira__asking *asking) {
     return value;
 }
 
-static json_t *common_json(const aira__asking *asking) {
+static json_t *compose_json(const aira__asking *asking) {
     return json_pack("{s:s, s:O, s:i, s:o, s:o, s:o, s:s, s:s, s:s, s:s}", "task",
                      aira__json_string(asking->task, "task", ""), "tokens", asking->tokens, "layers", asking->n_layers,
                      "alphabet", alphabet_json(asking), "proxies", proxies_json(asking), "example",
                      example_json(asking), "direction", asking->higher_is_better ? "higher" : "lower", "metric",
                      asking->metric, "data", asking->data, "reason", "");
+}
+
+static json_t *common_json(const aira__asking *asking) {
+    json_t *values = compose_json(asking);
+    if (aira__prompt_add_design(asking, values)) return values;
+    json_decref(values);
+    return NULL;
 }
 
 aira_status aira__asking_open(const json_t *study, const json_t *search, const aira__tree *tree, aira__memory *memory,
@@ -138,6 +169,12 @@ aira_status aira__asking_open(const json_t *study, const json_t *search, const a
                           .journal = journal,
                           .memory_tokens = aira__json_int(search, "memory_tokens", AIRA__MEMORY_TOKENS),
                           .complexity = json_is_true(json_object_get(search, "complexity"))};
+    const json_t *candidate = json_object_get(out->task, "candidate");
+    const char *notes = aira__json_string(search, "literature", NULL);
+    out->design = !strcmp(aira__json_string(candidate, "kind", "compose"), "design");
+    out->declared = json_object_get(candidate, "configurable");
+    out->literature = notes ? json_object_get(json_object_get(study, "literature"), notes) : NULL;
+    out->literature_tokens = aira__json_int(search, "literature_tokens", AIRA__LITERATURE_TOKENS);
     static const char *const fallback[] = {"simple", "simple", "ancestral", "none"}; /* journals of version 1 */
     for (uint32_t code = 0; code < 4; code++) {
         int kind = aira__memory_find(aira__json_string(kinds, aira__operator_name(code), fallback[code]));
@@ -183,7 +220,7 @@ static char *curve_text(const char *json) {
 }
 
 typedef struct evaluated {
-    char *curve, *output;
+    char *curve, *output, *checks, *cause;
     double score;
     bool ok;
 } evaluated;
@@ -192,11 +229,15 @@ static aira_status take_evaluation(void *context, const aira__journal_evaluation
     evaluated *e = context;
     free(e->curve);
     free(e->output);
+    free(e->checks);
+    free(e->cause);
+    e->checks = aira__prompt_checks(row->metrics);
+    e->cause = strdup(row->cause ? row->cause : "");
     e->curve = curve_text(row->curve);
     e->output = aira__shorten(row->error ? row->error : "", AIRA__OUTPUT_HEAD, AIRA__OUTPUT_TAIL);
     e->score = row->search_score;
     e->ok = !strcmp(row->status, "ok");
-    return e->curve && e->output ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    return e->curve && e->output && e->checks && e->cause ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");
 }
 
 static aira_status look_up(const aira__asking *asking, const char *hash, evaluated *out, aira_error *error) {
@@ -229,8 +270,13 @@ static aira_status set_node(const aira__asking *asking, json_t *values, const ch
     }
     ok = set(values, prefix, "curve", text_or_null(e.curve)) && ok;
     ok = set(values, prefix, "output", text_or_null(e.output)) && ok;
+    ok = set(values, prefix, "checks", text_or_null(e.checks)) && ok;
+    ok = set(values, prefix, "cause", text_or_null(e.cause)) && ok;
     free(e.curve);
     free(e.output);
+    free(e.checks);
+    free(e.cause);
+    if (status == AIRA_OK) status = aira__prompt_set_source(asking, values, prefix, hash, error);
     return status == AIRA_OK && !ok ? aira__fail(error, AIRA_E_MEMORY, "out of memory") : status;
 }
 
@@ -272,6 +318,10 @@ json_t *aira__prompt_values(const aira__asking *asking, uint32_t idx, uint32_t v
          !json_object_set_new(values, "analysing", json_boolean(result != NULL)) &&
          !json_object_set_new(values, "complexity",
                               asking->complexity ? json_string(complexity_of(asking, idx)) : json_null());
+    json_t *sources = ok ? aira__prompt_sources(asking, asking->kinds[node->operator_code & 3], memory, error) : NULL;
+    ok = ok && sources && !json_object_set(values, "memory_sources", sources) &&
+         !json_object_set_new(values, "literature", aira__prompt_literature(asking, node, view));
+    json_decref(sources);
     json_decref(memory);
     json_decref(nodes);
     aira_status status = ok ? AIRA_OK : aira__fail(error, AIRA_E_MEMORY, "out of memory");

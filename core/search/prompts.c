@@ -50,18 +50,22 @@ static aira_status try_operator(const aira__asking *asking, aira__tree *tree, ui
     return status;
 }
 
-static aira_status try_prompts(const json_t *prompts, aira_error *error) {
+static aira_status try_prompts(const json_t *prompts, bool design, aira_error *error) {
     aira__tree tree;
     aira__memory memory;
     aira__asking asking = {0};
     aira__tree_init(&tree, 1, 1, true);
     aira__memory_init(&memory, &tree);
-    json_t *study = json_pack("{s:O, s:[s, s], s:i, s:b, s:s, s:{s:s, s:{s:{s:s}}, s:[{s:{s:s}}]}}", "prompts", prompts,
-                              "tokens", "mA", "M", "layers", 2, "higher_is_better", 1, "data", "an overview", "task",
-                              "task", "example", "tokens", "mA", "use", "attention", "proxies", "dataset", "use",
-                              "mad");
-    json_t *search = json_pack("{s:b, s:{s:s, s:s, s:s, s:s}}", "complexity", 1, "memory", "draft", "simple", "improve",
-                               "simple", "debug", "ancestral", "crossover", "sibling");
+    json_t *study = json_pack(
+        "{s:O, s:[s, s], s:i, s:b, s:s, s:{s:s, s:{s:s, s:[s], s:{s:{s:s, s:i, s:i, s:i}}}, s:{s:{s:s}}, "
+        "s:[{s:{s:s}}]}, "
+        "s:{s:[{s:s, s:s, s:s}]}}",
+        "prompts", prompts, "tokens", "mA", "M", "layers", 2, "higher_is_better", 1, "data", "an overview", "task",
+        "task", "example", "candidate", "kind", design ? "design" : "compose", "pattern", "X", "configurable", "width",
+        "sets", "backbone.width", "default", 64, "from", 32, "to", 128, "tokens", "mA", "use", "attention", "proxies",
+        "dataset", "use", "mad", "literature", "notes", "topic", "attention", "title", "A note", "text", "Its text.");
+    json_t *search = json_pack("{s:b, s:s, s:{s:s, s:s, s:s, s:s}}", "complexity", 1, "literature", "notes", "memory",
+                               "draft", "simple", "improve", "simple", "debug", "ancestral", "crossover", "sibling");
     aira_status status = study && search ? example_tree(&tree, &memory, error) : no_memory(error);
     if (status == AIRA_OK) status = aira__asking_open(study, search, &tree, &memory, NULL, &asking, error);
     for (uint32_t code = 0; status == AIRA_OK && code <= AIRA_OPERATOR_CROSSOVER; code++)
@@ -74,12 +78,14 @@ static aira_status try_prompts(const json_t *prompts, aira_error *error) {
     return status;
 }
 
-aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error *error) {
-    static const char *const names[] = {"system", "draft", "improve", "debug", "crossover", "analyse", "retry"};
+aira_status aira__prompts_load(const char *folder, bool design, json_t **prompts, aira_error *error) {
+    static const char *const names[] = {"system",    "draft",   "improve", "debug",
+                                        "crossover", "analyse", "retry",   "example"};
     aira_status status = (*prompts = json_object()) ? AIRA_OK : no_memory(error);
-    for (size_t i = 0; status == AIRA_OK && i < sizeof names / sizeof names[0]; i++) {
+    size_t n = sizeof names / sizeof names[0] - (design ? 0 : 1); /* the last is no template */
+    for (size_t i = 0; status == AIRA_OK && i < n; i++) {
         char file[32], *text = NULL;
-        snprintf(file, sizeof file, "%s.md", names[i]);
+        snprintf(file, sizeof file, "%s.%s", names[i], i == 7 ? "c" : "md");
         char *path = aira__path_join(folder, file);
         status = path ? aira__file_read(path, (size_t)1 << 20, &text, NULL, error) : no_memory(error);
         if (status == AIRA_OK && json_object_set_new(*prompts, names[i], json_string(text)))
@@ -87,7 +93,7 @@ aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error 
         free(path);
         free(text);
     }
-    if (status == AIRA_OK) status = try_prompts(*prompts, error);
+    if (status == AIRA_OK) status = try_prompts(*prompts, design, error);
     if (status == AIRA_OK) return AIRA_OK;
     if (error) error->status = AIRA_E_CONFIG;
     (void)aira__fail_in(error, "prompts in %s", folder);
@@ -96,10 +102,11 @@ aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error 
     return AIRA_E_CONFIG;
 }
 
-char *aira__prompts_folder(aira_error *error) {
+char *aira__prompts_folder(bool design, aira_error *error) {
     char program[4096];
     if (aira__program_dir(program, sizeof program, error) != AIRA_OK) return NULL;
-    char *path = aira__path_join(program, "../share/aira/configs/prompts");
+    char *path = aira__path_join(program,
+                                 design ? "../share/aira/configs/prompts/design" : "../share/aira/configs/prompts");
     if (!path) {
         (void)aira__fail(error, AIRA_E_MEMORY, "out of memory");
     } else if (!aira__is_dir(path)) {

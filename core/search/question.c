@@ -10,6 +10,7 @@
 #include "aira/rng.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/search/candidate.h"
 #include "core/search/template.h"
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
@@ -26,6 +27,8 @@ void aira__request_release(aira__request *r) {
     free(r->nodes);
     free(r->tokens);
     free(r->state);
+    free(r->parent_source);
+    free(r->other_source);
     *r = (aira__request){0};
 }
 
@@ -39,26 +42,51 @@ static void add_json(aira__buf *out, json_t *value) {
     json_decref(value);
 }
 
-static void add_node(const aira__asking *asking, aira__buf *out, const char *key, int64_t idx, uint32_t view) {
+/* *source: of its candidate, NULL where it has none. */
+static aira_status add_node(const aira__asking *asking, aira__buf *out, const char *key, int64_t idx, uint32_t view,
+                            char **source, aira_error *error) {
+    json_t *options = NULL;
+    free(*source);
+    *source = NULL;
     aira__buf_printf(out, ",\"%s\":", key);
-    if (idx < 0)
+    if (idx < 0) {
         aira__buf_text(out, "null");
-    else
-        add_json(out, aira__memory_entry(asking->memory, (uint32_t)idx, view));
+        return AIRA_OK;
+    }
+    json_t *entry = aira__memory_entry(asking->memory, (uint32_t)idx, view);
+    aira_status status = aira__candidate_source(asking, asking->tree->nodes[idx].hash, source, &options, error);
+    if (*source && entry) { /* the memory's entry is shared */
+        json_t *own = json_copy(entry);
+        json_decref(entry);
+        entry = own && !json_object_set_new(own, "source", json_string(*source)) &&
+                        !json_object_set(own, "options", options)
+                    ? own
+                    : NULL;
+    }
+    json_decref(options);
+    add_json(out, entry);
+    return status;
 }
 
 /* Canonical JSON, written out: sorted keys, and most of it is lent by the memory. result: for analyse, or NULL. */
-static char *state_text(const aira__asking *asking, const aira__request *r, int64_t attempt, const json_t *result) {
+static char *state_text(const aira__asking *asking, aira__request *r, int64_t attempt, const json_t *result,
+                        aira_error *error) {
     const aira__tree_node *node = &asking->tree->nodes[r->idx];
     aira__buf out = {0};
-    aira__buf_printf(&out,
-                     "{\"attempt\":%" PRId64 ",\"higher_is_better\":%s,\"layers\":%d,\"node\":%u,\"nodes\":", attempt,
-                     asking->higher_is_better ? "true" : "false", asking->n_layers, r->idx);
+    aira__buf_printf(&out, "{\"attempt\":%" PRId64, attempt);
+    if (asking->design) {
+        aira__buf_text(&out, ",\"configurable\":");
+        add_json(&out, asking->declared ? json_incref((json_t *)(uintptr_t)asking->declared) : json_object());
+    }
+    aira__buf_printf(&out, ",\"higher_is_better\":%s%s,\"layers\":%d,\"node\":%u,\"nodes\":",
+                     asking->higher_is_better ? "true" : "false", asking->design ? ",\"kind\":\"design\"" : "",
+                     asking->n_layers, r->idx);
     if (!aira__memory_nodes(asking->memory, r->idx, r->view, asking->memory_tokens, NULL, &out)) out.failed = true;
     aira__buf_printf(&out, ",\"nodes_total\":%u,\"operator\":\"%s\"", r->idx,
                      r->analyse ? AIRA__OPERATOR_ANALYSE : aira__operator_name(node->operator_code));
-    add_node(asking, &out, "other_parent", node->other_parent, r->view);
-    add_node(asking, &out, "parent", node->parent, r->view);
+    if (add_node(asking, &out, "other_parent", node->other_parent, r->view, &r->other_source, error) != AIRA_OK ||
+        add_node(asking, &out, "parent", node->parent, r->view, &r->parent_source, error) != AIRA_OK)
+        out.failed = true;
     if (result) {
         aira__buf_text(&out, ",\"result\":");
         add_json(&out, json_incref((json_t *)(uintptr_t)result));
@@ -162,8 +190,10 @@ static aira_status finish(const aira__asking *asking, aira__request *r, int64_t 
     const aira__tree_node *node = &asking->tree->nodes[r->idx];
     const char *operator_name = r->analyse ? AIRA__OPERATOR_ANALYSE : aira__operator_name(node->operator_code);
     uint64_t seed = aira__request_seed(asking->tree->seed, r->idx, attempt);
+    aira_error lost = {AIRA_OK, ""};
     free(r->state);
-    r->state = state_text(asking, r, attempt, result);
+    r->state = state_text(asking, r, attempt, result, &lost);
+    if (lost.status != AIRA_OK) return aira__fail(error, lost.status, "%s", lost.text);
     if (!r->state || !fill_nodes(asking, r) || !fill_lists(asking, r)) return no_memory(error);
     char *messages = messages_text(r->messages), text[96];
     if (!messages) return no_memory(error);
@@ -193,7 +223,10 @@ static aira_status finish(const aira__asking *asking, aira__request *r, int64_t 
                                       .nodes = r->nodes,
                                       .node = r->idx,
                                       .attempt = attempt,
-                                      .request_hash = r->hash};
+                                      .request_hash = r->hash,
+                                      .kind = asking->design ? "design" : "compose",
+                                      .parent_source = r->parent_source,
+                                      .other_parent_source = r->other_source};
     return AIRA_OK;
 }
 

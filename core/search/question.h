@@ -25,9 +25,12 @@
 
 /* What all questions of a search share. */
 typedef struct aira__asking {
-    const json_t *prompts; /* {"system", "draft", ...: template text} */
-    const json_t *task;    /* canonical task */
-    const json_t *tokens;  /* list of tokens in the task's order */
+    const json_t *prompts;               /* {"system", "draft", ...: template text} */
+    bool design;                         /* candidates are sources; then: */
+    const json_t *declared, *literature; /* the task's configurable options; notes (literature.h); NULL: none */
+    int64_t literature_tokens;
+    const json_t *task;   /* canonical task */
+    const json_t *tokens; /* list of tokens in the task's order */
     int n_layers;
     bool higher_is_better;
     const char *metric, *data, *task_hash; /* data: the overview of core/search/overview.h */
@@ -49,11 +52,12 @@ aira_status aira__asking_open(const json_t *study, const json_t *search, const a
 void aira__asking_release(aira__asking *);
 
 /* Templates from a folder: system, draft, improve, debug, crossover, analyse, retry, each a .md file and required.
-   Every one is rendered once with an example, so that an undefined variable is found before anything runs. New
-   reference. */
-aira_status aira__prompts_load(const char *folder, json_t **prompts, aira_error *);
-/* Where the shipped templates are: share/aira/configs/prompts beside bin/. malloc'ed; NULL with an error. */
-char *aira__prompts_folder(aira_error *);
+   For designs also example.c, a complete mechanism to show. Every template is rendered once with an example, so that an
+   undefined variable is found before anything runs. New reference. */
+aira_status aira__prompts_load(const char *folder, bool design, json_t **prompts, aira_error *);
+/* Where the shipped templates are: share/aira/configs/prompts beside bin/, of designs its folder design. malloc'ed;
+   NULL with an error. */
+char *aira__prompts_folder(bool design, aira_error *);
 
 /* A question as agents take it, from a zeroed struct on. It may be made again and again: then it keeps what the last
    one can lend to the next. request.nodes borrows its strings from the tree. Release also after an error. */
@@ -65,7 +69,7 @@ typedef struct aira__request {
     aira_seen_node *nodes;
     uint32_t nodes_capacity, nodes_known; /* the first nodes_known are committed and filled in */
     const char **tokens;
-    char *state;
+    char *state, *parent_source, *other_source; /* the sources NULL: there is none */
     char hash[65];
     bool analyse;
 } aira__request;

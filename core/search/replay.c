@@ -12,6 +12,7 @@
 #include "core/base/json.h"
 #include "core/search/answer.h"
 #include "core/search/budget.h"
+#include "core/search/candidate.h"
 #include "core/search/journal.h"
 #include "core/search/question.h"
 #include "core/search/standing.h"
@@ -143,19 +144,14 @@ static void check_call(replay *r, uint32_t idx, const aira__request *request, co
     json_decref(v1);
 }
 
-/* The architecture of an answer: the candidate's hash, or the reason why there is none. */
-static aira_status read_answer(replay *r, const char *text, char hash[65], aira_error *reason, aira_error *error) {
-    uint16_t *layers = calloc((size_t)r->asking.n_layers + 1, sizeof *layers);
+/* The candidate of an answer: its hash, or the reason why there is none. */
+static aira_status read_answer(const replay *r, uint32_t idx, const char *text, char hash[65], aira_error *reason,
+                               aira_error *error) {
     aira__candidate candidate = {0};
-    aira_status status = layers ? AIRA_OK : no_memory(error);
-    if (status == AIRA_OK &&
-        aira__answer_parse(text, r->tokens, r->n_tokens, r->asking.n_layers, layers, reason) == AIRA_OK) {
-        status = aira__candidate_make(layers, r->asking.n_layers, r->tokens, &candidate, error);
-        if (status == AIRA_OK) memcpy(hash, candidate.hash, 65);
-        aira__candidate_release(&candidate);
-    }
-    free(layers);
-    return status;
+    aira_status status = aira__candidate_read(&r->asking, idx, text, &candidate, reason, error);
+    if (status == AIRA_OK) memcpy(hash, candidate.hash, 65);
+    aira__candidate_release(&candidate);
+    return reason->status == AIRA_E_FAILED ? AIRA_OK : status;
 }
 
 static aira_status keep_prose(replay *r, uint32_t idx, const char *text, bool analysis, aira_error *error) {
@@ -182,7 +178,7 @@ static aira_status repeat_calls(replay *r, const aira__tree *tree, uint32_t idx,
         aira_error reason = {0};
         free(text);
         text = answered && c->answer[0] ? aira__journal_get_text(r->journal, c->answer, error) : NULL;
-        if (text) status = read_answer(r, text, hash, &reason, error);
+        if (text) status = read_answer(r, idx, text, hash, &reason, error);
         if (status == AIRA_OK && !hash[0])
             status = aira__request_again(&r->asking, text, text ? reason.text : NULL, &request, error);
     }
@@ -401,7 +397,8 @@ static aira_status replay_search(replay *r, const json_t *config, aira_error *er
         status = aira__instance_create_json(r->registry, "scaffold", json_object_get(config, "scaffold"), &scaffold,
                                             error);
     if (status == AIRA_OK)
-        status = aira__tree_shape(&tree, (uint32_t)r->asking.n_layers, r->tokens, (uint32_t)r->n_tokens, error);
+        status = aira__tree_shape(&tree, r->asking.design ? 0 : (uint32_t)r->asking.n_layers, r->tokens,
+                                  (uint32_t)r->n_tokens, error);
     if (status == AIRA_OK) status = take_over(r, &tree, error);
     if (status == AIRA_OK) status = repeat_tree(r, &tree, scaffold, &own, error);
     aira__instance_destroy(scaffold);

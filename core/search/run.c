@@ -170,8 +170,8 @@ static aira_status open_search(aira__run *run, int i, aira_error *error) {
     s->slots = calloc(s->tree.parallel, sizeof *s->slots);
     if (!s->label || !s->slots) return no_memory(error);
     const json_t *agent = json_object_get(config, "agent"); /* null where the scaffold proposes */
-    aira_status status = aira__tree_shape(&s->tree, (uint32_t)run->asking.n_layers, run->tokens,
-                                          (uint32_t)run->n_tokens, error);
+    aira_status status = aira__tree_shape(&s->tree, run->asking.design ? 0 : (uint32_t)run->asking.n_layers,
+                                          run->tokens, (uint32_t)run->n_tokens, error);
     if (status == AIRA_OK)
         status = aira__instance_create_json(registry, "scaffold", json_object_get(config, "scaffold"), &s->scaffold,
                                             error);

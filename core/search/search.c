@@ -16,6 +16,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/compose/notation.h"
+#include "core/search/candidate.h"
 #include "core/search/run_internal.h"
 
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
@@ -101,15 +102,19 @@ static aira_status ask(aira__run *run, aira__slot *slot, aira_error *error) {
     return status;
 }
 
-/* The slot's candidate is made of these layers and wanted from the queue. */
-static aira_status want_candidate(aira__run *run, aira__slot *slot, const uint16_t *layers, aira_error *error) {
-    aira__candidate *c = &slot->candidate;
-    aira_status status = aira__candidate_make(layers, run->asking.n_layers, run->tokens, c, error);
-    if (status == AIRA_OK)
-        status = aira__journal_add_candidate(run->journal, c->hash, "compose", c->architecture, c->text, error);
+/* The slot's candidate goes to the journal and is wanted from the queue. */
+static aira_status want_candidate(aira__run *run, aira__slot *slot, aira_error *error) {
+    const aira__candidate *c = &slot->candidate;
+    aira_status status = aira__journal_add_candidate(run->journal, c->hash, aira__candidate_kind(c), c->architecture,
+                                                     c->text, error);
     if (status == AIRA_OK) status = aira__search_want(run, slot->search, slot->idx, 0, c, error);
     slot->phase = AIRA__SLOT_EVALUATING;
     return status;
+}
+
+static aira_status want_layers(aira__run *run, aira__slot *slot, const uint16_t *layers, aira_error *error) {
+    aira_status status = aira__candidate_make(layers, run->asking.n_layers, run->tokens, &slot->candidate, error);
+    return status == AIRA_OK ? want_candidate(run, slot, error) : status;
 }
 
 /* A new node: rows first, then the question goes out. */
@@ -123,7 +128,7 @@ static aira_status start_node(aira__run *run, aira__search *s, const aira_action
     aira_status status = proposed ? aira__tree_propose(&s->tree, slot->idx, action->layers, error)
                                   : aira__request_first(&s->asking, slot->idx, slot->view, &slot->request, error);
     aira__ledger_add_node(&run->ledger, s->id);
-    if (status == AIRA_OK && proposed) status = want_candidate(run, slot, action->layers, error);
+    if (status == AIRA_OK && proposed) status = want_layers(run, slot, action->layers, error);
     aira__journal_node row = {.search = s->id,
                               .idx = idx,
                               .operator_name = aira__operator_name(action->operator_code),
@@ -174,21 +179,13 @@ static aira_status answer_refused(aira__run *run, aira__slot *slot, const char *
 }
 
 static aira_status use_answer(aira__run *run, aira__slot *slot, const char *answer, aira_error *error) {
-    int n = run->asking.n_layers;
-    uint16_t *layers = calloc((size_t)n, sizeof *layers);
-    aira_error reason = {0};
-    if (!layers) return no_memory(error);
-    aira_status status = aira__answer_parse(answer, run->tokens, run->n_tokens, n, layers, &reason);
-    if (status == AIRA_E_MEMORY) {
-        status = no_memory(error);
-    } else if (status != AIRA_OK) {
-        status = answer_refused(run, slot, answer, reason.text, error);
-    } else {
-        status = keep_plan(run, slot, answer, error);
-        if (status == AIRA_OK) status = want_candidate(run, slot, layers, error);
-    }
-    free(layers);
-    return status;
+    aira_error reason;
+    aira__candidate_release(&slot->candidate);
+    aira_status status = aira__candidate_read(&slot->search->asking, slot->idx, answer, &slot->candidate, &reason,
+                                              error);
+    if (reason.status == AIRA_E_FAILED) return answer_refused(run, slot, answer, reason.text, error);
+    if (status == AIRA_OK) status = keep_plan(run, slot, answer, error);
+    return status == AIRA_OK ? want_candidate(run, slot, error) : status;
 }
 
 /* Nobody can be asked until a person has repaired something: the question stays open, and resuming asks it again. */
@@ -451,7 +448,7 @@ static aira_status continue_node(const restoring *r, uint32_t idx, aira_error *e
     slot->restored = true;
     if (s->tree.nodes[idx].layers) {
         slot->view = view < 0 ? s->tree.committed : (uint32_t)view;
-        return want_candidate(r->run, slot, s->tree.nodes[idx].layers, error);
+        return want_layers(r->run, slot, s->tree.nodes[idx].layers, error);
     }
     aira_status status = aira__journal_calls_of(r->run->journal, s->id, idx, restore_call, &call, error);
     if (status == AIRA_OK && call.attempt < 0)

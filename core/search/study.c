@@ -10,6 +10,7 @@
 #include "core/compose/extrapolate.h"
 #include "core/search/backend.h"
 #include "core/search/budget.h"
+#include "core/search/literature.h"
 #include "core/search/overview.h"
 #include "core/search/price.h"
 #include "core/search/question.h"
@@ -49,8 +50,9 @@ static json_t *default_plugin(reader *r, const char *kind, const char *id) {
 static void read_task_result(reader *r, aira__node *place, const aira__task *task) {
     if (task->layers < 1)
         aira__diagnose(r->d, place, "the task of a search must say how many layers a candidate has: candidate.layers");
-    json_t *tokens = json_array();
-    for (int i = 0; i < task->n_tokens; i++) json_array_append_new(tokens, json_string(task->token_names[i]));
+    json_t *tokens = json_array(); /* that agents choose from: none where they write sources */
+    for (int i = 0; i < task->n_tokens && !task->design; i++)
+        json_array_append_new(tokens, json_string(task->token_names[i]));
     put(r, r->study, "tokens", tokens);
     put(r, r->study, "layers", json_integer(task->layers));
     put(r, r->study, "higher_is_better", json_boolean(task->higher_is_better));
@@ -88,6 +90,27 @@ static void read_task(reader *r, aira__node *node, const char *const *overrides,
     }
     if (task) read_task_result(r, node, task);
     aira__task_destroy(task);
+}
+
+static bool is_design(const reader *r) {
+    const json_t *candidate = json_object_get(json_object_get(r->study, "task"), "candidate");
+    return !strcmp(aira__json_string(candidate, "kind", "compose"), "design");
+}
+
+/* The folder of notes that a search shows: read once, into study.literature. */
+static void read_literature(reader *r, aira__node *node, json_t *search) {
+    aira_error error = {AIRA_OK, ""};
+    char *path = node ? aira__node_path(node, r->d) : NULL;
+    json_t *all = json_object_get(r->study, "literature"), *notes = NULL;
+    if (!path) return;
+    if (!all) {
+        put(r, r->study, "literature", json_object());
+        all = json_object_get(r->study, "literature");
+    }
+    if (!json_object_get(all, path) && aira__literature_load(path, &notes, &error) == AIRA_OK) put(r, all, path, notes);
+    if (error.status != AIRA_OK) aira__diagnose(r->d, node, "%s", error.text);
+    put(r, search, "literature", json_string(path));
+    free(path);
 }
 
 /* As read_plugin. *proposes: its searches have no agent. */
@@ -144,6 +167,14 @@ static void read_asking(reader *r, aira__node *node, json_t *search, bool propos
     put(r, search, "memory_tokens",
         json_integer(aira__node_int(aira__map_get(node, "memory_tokens"), AIRA__MEMORY_TOKENS, AIRA__MEMORY_TOKENS_MIN,
                                     AIRA__MEMORY_TOKENS_MAX, r->d)));
+    aira__node *notes = aira__map_get(node, "literature"), *most = aira__map_get(node, "literature_tokens");
+    read_literature(r, notes, search);
+    if (most && !notes)
+        aira__diagnose(r->d, most, "literature_tokens limits notes, and there are none: add literature");
+    if (notes)
+        put(r, search, "literature_tokens",
+            json_integer(
+                aira__node_int(most, AIRA__LITERATURE_TOKENS, AIRA__MEMORY_TOKENS_MIN, AIRA__MEMORY_TOKENS_MAX, r->d)));
     json_t *canonical = analyst ? read_plugin(r, "agent", analyst, NULL) : NULL;
     aira__backend_check_key(canonical, analyst, r->check_data, r->d);
     if (wanted && analyst)
@@ -155,8 +186,20 @@ static void read_asking(reader *r, aira__node *node, json_t *search, bool propos
 }
 
 static void read_search(reader *r, aira__node *node) {
-    static const char *const accepted[] = {"agent",  "scaffold",   "seeds",         "parallel", "label",   "budget",
-                                           "memory", "complexity", "memory_tokens", "analyse",  "analyst", NULL};
+    static const char *const accepted[] = {"agent",
+                                           "scaffold",
+                                           "seeds",
+                                           "parallel",
+                                           "label",
+                                           "budget",
+                                           "memory",
+                                           "complexity",
+                                           "memory_tokens",
+                                           "analyse",
+                                           "analyst",
+                                           "literature",
+                                           "literature_tokens",
+                                           NULL};
     if (node->kind != AIRA_NODE_MAP) {
         aira__diagnose(r->d, node, "a search is a mapping: {agent: {use: ...}, scaffold: {use: ...}, seeds: [1]}");
         return;
@@ -168,7 +211,12 @@ static void read_search(reader *r, aira__node *node) {
     aira__backend_check_key(agent, agent_node, r->check_data, r->d);
     json_t *scaffold = scaffold_node ? read_scaffold(r, scaffold_node, &proposes) : NULL;
     const char *scaffold_name = aira__json_string(scaffold, "use", "?");
-    if (agent_node && proposes)
+    if (proposes && is_design(r))
+        aira__diagnose(r->d, scaffold_node,
+                       "scaffold %s proposes architectures, and the candidates of this task are sources: take one that "
+                       "asks an agent, such as greedy",
+                       scaffold_name);
+    else if (agent_node && proposes)
         aira__diagnose(r->d, agent_node,
                        "scaffold %s proposes architectures by itself and asks no agent: take `agent` out",
                        scaffold_name);
@@ -204,10 +252,15 @@ static void read_searches(reader *r, aira__node *node) {
     for (int i = 0; i < node->n_items; i++) read_search(r, node->items[i]);
 }
 
-json_t *aira__study_searches(aira__registry *registry, aira__node *list, aira__diagnostics *d) {
+json_t *aira__study_searches(aira__registry *registry, json_t *study, aira__node *list, aira__diagnostics *d) {
+    static const char *const known[] = {"task", "literature"};
     reader r = {.registry = registry, .d = d, .study = json_object()};
+    for (int i = 0; i < 2; i++) /* shared: a folder that the study has read is not read again, a new one is added */
+        if (json_object_get(study, known[i])) put(&r, r.study, known[i], json_incref(json_object_get(study, known[i])));
     read_searches(&r, list);
-    json_t *searches = json_incref(json_object_get(r.study, "searches"));
+    json_t *searches = json_incref(json_object_get(r.study, "searches")),
+           *notes = json_object_get(r.study, "literature");
+    if (notes && json_object_set(study, "literature", notes)) aira__diagnose(d, NULL, "out of memory");
     json_decref(r.study);
     return searches;
 }
@@ -218,8 +271,9 @@ static void check_distinct(reader *r, aira__node *place) {
     for (size_t i = 0; i < json_array_size(searches); i++)
         for (size_t k = 0; k < i; k++) {
             const json_t *a = json_array_get(searches, i), *b = json_array_get(searches, k);
-            static const char *const keys[] = {"agent",      "scaffold",      "seed",    "parallel", "memory",
-                                               "complexity", "memory_tokens", "analyse", "analyst"};
+            static const char *const keys[] = {
+                "agent",         "scaffold", "seed",    "parallel",   "memory",           "complexity",
+                "memory_tokens", "analyse",  "analyst", "literature", "literature_tokens"};
             bool same = true;
             for (size_t m = 0; m < sizeof keys / sizeof keys[0]; m++)
                 same = same && json_equal(json_object_get(a, keys[m]), json_object_get(b, keys[m]));
@@ -241,7 +295,7 @@ static bool ends_alone(reader *r, const json_t *canonical, uint32_t most) {
     aira_status status = aira__instance_create_json(r->registry, "scaffold", canonical, &scaffold, NULL);
     aira__tree_init(&tree, 1, 1, true);
     if (status == AIRA_OK)
-        status = aira__tree_shape(&tree, (uint32_t)aira__json_int(r->study, "layers", 0), NULL,
+        status = aira__tree_shape(&tree, is_design(r) ? 0 : (uint32_t)aira__json_int(r->study, "layers", 0), NULL,
                                   (uint32_t)json_array_size(json_object_get(r->study, "tokens")), NULL);
     while (status == AIRA_OK && step.kind != AIRA__STEP_STOP && tree.n < most) {
         char hash[32];
@@ -323,6 +377,8 @@ static void read_aggregate(reader *r, aira__node *node) {
     static const char *const skip[] = {"agents", NULL};
     put(r, r->study, "aggregate", json_array());
     if (!node) return;
+    if (is_design(r))
+        aira__diagnose(r->d, node, "aggregate merges architectures; the candidates of this task are sources");
     if (node->kind != AIRA_NODE_LIST) {
         aira__diagnose(r->d, node, "aggregate is a list: [{use: n0}, {use: n1}]");
         aira__node_mark_used(node);
@@ -379,16 +435,28 @@ static void read_extrapolate(reader *r, aira__node *node, aira__node *aggregate)
     put(r, r->study, "extrapolate", json_pack("{s:o, s:o}", "to", to, "by", by));
 }
 
+static bool names_literature(const json_t *prompts) {
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)prompts, name,
+                        text) if (strstr(json_string_value(text), "each literature")) return true;
+    return false;
+}
+
 static void read_prompts(reader *r, aira__node *node, const char *shipped) {
     json_t *prompts = NULL;
     aira_error error = {0};
-    char *path = node ? aira__node_path(node, r->d) : shipped ? strdup(shipped) : aira__prompts_folder(&error);
+    char *path = node      ? aira__node_path(node, r->d)
+                 : shipped ? strdup(shipped)
+                           : aira__prompts_folder(is_design(r), &error);
     if (node && !path) return;
-    if (!path || aira__prompts_load(path, &prompts, &error) != AIRA_OK)
+    if (!path || aira__prompts_load(path, is_design(r), &prompts, &error) != AIRA_OK)
         aira__diagnose(r->d, node, "%s", error.text);
     else
         put(r, r->study, "prompts", prompts);
     free(path);
+    if (json_object_size(json_object_get(r->study, "literature")) > 0 && !names_literature(prompts))
+        aira__diagnose(r->d, node, "a search has `literature`, and none of the prompt templates shows it");
 }
 
 static void read_study(reader *r, aira__node *root, const char *const *task_overrides, int n_task_overrides,

@@ -15,14 +15,15 @@
  *     prices: prices.yaml                           # what models cost (core/search/price.h); none where absent
  *     confirm: {seeds: 3, alpha: 0.05}              # as baselines and final: trust.h
  *     prompts: prompts                              # folder of templates; the shipped ones where absent
+ *                                                   # literature, literature_tokens: literature.h
  *
  * Reading a study yields one canonical JSON object with every default filled in, which is all that a run knows: it goes
  * to the journal and a resumed run reads nothing else. Its members:
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
  *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget, memory, memory_tokens,
  *   complexity, analyse, analyst}] (one per seed; agent null where the scaffold proposes), data (overview for prompts),
- *   budget, device, executor, batch, at_once, aggregate [{use, ..., agents}],
- *   extrapolate {to, by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
+ *   budget, device, executor, batch, at_once, aggregate [{use, ..., agents}], extrapolate {to, by}, literature {folder:
+ *   notes}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H
@@ -37,7 +38,7 @@
    reference, or NULL with every error in diagnostics. */
 json_t *aira__study_load(aira__registry *, const char *path, const char *const *overrides, int n_overrides,
                          const char *prompts_folder, bool check_data, aira__diagnostics *);
-/* The list `searches:` alone, as in the canonical study; a new reference. */
-json_t *aira__study_searches(aira__registry *, aira__node *list, aira__diagnostics *);
+/* The list `searches:` alone, for a canonical study, which gets the literature that it names; a new reference. */
+json_t *aira__study_searches(aira__registry *, json_t *study, aira__node *list, aira__diagnostics *);
 
 #endif

@@ -42,16 +42,28 @@ static void read_confirm(aira__node *node, json_t *study, aira__diagnostics *d) 
         d);
 }
 
+const char **aira__baseline_tokens(const json_t *study, int *n) {
+    const json_t *task = json_object_get(study, "task"), *tokens = json_object_get(study, "tokens");
+    bool design = !strcmp(aira__json_string(json_object_get(task, "candidate"), "kind", "compose"), "design");
+    json_t *made_of = json_object_get(task, "tokens"), *ignored;
+    const char **names = calloc(json_array_size(tokens) + json_object_size(made_of) + 1, sizeof *names), *name;
+    *n = 0;
+    for (size_t i = 0; names && i < json_array_size(tokens); i++)
+        names[(*n)++] = json_string_value(json_array_get(tokens, i));
+    if (names && design) {
+        json_object_foreach(made_of, name, ignored) names[(*n)++] = name;
+    }
+    return names;
+}
+
 /* The run-length form of an architecture of this task, malloc'ed; NULL with a diagnostic. */
 static char *read_architecture(aira__node *node, const json_t *study, aira__diagnostics *d) {
-    const json_t *tokens = json_object_get(study, "tokens");
-    int n_tokens = (int)json_array_size(tokens), n_layers = (int)aira__json_int(study, "layers", 0), n = 0;
-    const char **names = calloc((size_t)n_tokens + 1, sizeof *names);
+    int n_tokens = 0, n_layers = (int)aira__json_int(study, "layers", 0), n = 0;
+    const char **names = aira__baseline_tokens(study, &n_tokens);
     uint16_t *layers = calloc((size_t)n_layers + 1, sizeof *layers);
     const char *text = aira__node_string(node, "", d);
     aira_error error = {0};
     char *form = NULL;
-    for (int i = 0; names && i < n_tokens; i++) names[i] = json_string_value(json_array_get(tokens, (size_t)i));
     if (!names || !layers)
         aira__diagnose(d, node, "out of memory");
     else if (n_layers && aira__notation_parse(text, names, n_tokens, layers, n_layers, &n, &error) != AIRA_OK)

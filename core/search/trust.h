@@ -2,7 +2,7 @@
  * kept.
  *
  *     confirm: {seeds: 3, alpha: 0.05}       # contenders; seeds: 1 turns it off
- *     baselines: {llama: "2mA 2M"}           # architectures of the task, trained beside the winner
+ *     baselines: {llama: "2mA 2M"}           # architectures of the task's tokens, trained beside the winner
  *     final: {seeds: 3, of: winner}          # or submissions; baselines: [llama]; seeds: 0 turns it off
  */
 #ifndef AIRA_SEARCH_TRUST_H
@@ -15,6 +15,10 @@
 /* Puts the members confirm {seeds, alpha, searches}, baselines {name: run-length}, final {seeds, of, baselines [names]}
    into the canonical study, which must know its tokens and layers. All baselines where `final` names none. */
 void aira__trust_read(aira__node *root, json_t *study, aira__diagnostics *);
+
+/* What baselines of a canonical study are made of: its tokens; where candidates are sources, the task's, which stand in
+   the mechanism's place. malloc'ed, its strings are the study's; NULL when out of memory. */
+const char **aira__baseline_tokens(const json_t *study, int *n);
 
 /* Says which budgets of a canonical study can be seen to be impossible before anything is spent. */
 void aira__trust_check_budgets(aira__node *place, const json_t *study, aira__diagnostics *);

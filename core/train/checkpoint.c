@@ -52,6 +52,25 @@ static aira_status fetch(aira__training *t, const aira__variable *v, bool as_f32
     return status;
 }
 
+bool aira__training_parameter(aira__training *t, const char *name, double *values, int64_t n) {
+    const aira_graph *graph = step_graph(t);
+    for (uint32_t k = 0; k < graph->n_variables; k++) {
+        const aira__variable *v = graph->variables[k];
+        if (v->kind != AIRA_VARIABLE_PARAM || strcmp(v->name, name) != 0) continue;
+        aira__safetensor entry;
+        if (aira__shape_elements(&v->shape) != n) return false;
+        bool read = fetch(t, v, true, &entry, NULL) == AIRA_OK;
+        for (int64_t e = 0; e < n && read; e++) {
+            float value;
+            memcpy(&value, (const char *)entry.data + e * 4, sizeof value);
+            values[e] = (double)value;
+        }
+        free((void *)(uintptr_t)entry.data);
+        return read;
+    }
+    return false;
+}
+
 static aira_status save(aira__training *t, const char *path, bool weights_only, const char *const *keys,
                         const char *const *values, int n_keys, aira_error *error) {
     const aira_graph *graph = step_graph(t);

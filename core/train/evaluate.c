@@ -14,6 +14,7 @@ typedef struct evaluating {
     const aira__evaluate_options *options;
     aira__evaluation *out;
     aira__layer *layers;
+    int n_layers;
     aira__sha256_ctx data;
     int proxy;
     double start, deadline;
@@ -73,7 +74,16 @@ static aira_status run_training(evaluating *e, aira__training *training, aira__p
     double start = aira__now();
     result->parameters = aira__training_parameters(training);
     result->flops_per_step = aira__training_flops_per_step(training);
+    const char *cause = NULL;
+    int64_t most = o->task->limit_parameters;
+    if (most > 0 && result->parameters > most) {
+        e->out->cause = "limit";
+        return aira__fail(error, AIRA_E_FAILED, "the model has %lld parameters, the task allows %lld",
+                          (long long)result->parameters, (long long)most);
+    }
     aira_status status = aira__training_run(training, 0, &hooks, &result->curve, &nan, error);
+    if (status == AIRA_OK && o->trained != NULL)
+        status = o->trained(o->trained_context, training, e->proxy, &cause, error);
     for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS && status == AIRA_OK; split++) {
         if (o->splits[split]) status = aira__training_evaluate(training, split, &result->scores[split], error);
     }
@@ -88,7 +98,7 @@ static aira_status run_training(evaluating *e, aira__training *training, aira__p
     result->steps = aira__training_next_step(training);
     result->flops = result->flops_per_step * (double)result->steps;
     result->seconds = aira__now() - start;
-    e->out->cause = status == AIRA_OK ? NULL : cause_of(status, nan);
+    e->out->cause = status == AIRA_OK ? NULL : cause != NULL ? cause : cause_of(status, nan);
     return status;
 }
 
@@ -104,7 +114,7 @@ static aira_status run_proxy(evaluating *e, int k, aira_error *error) {
                                       .backbone = backbone->plugin->table,
                                       .backbone_self = backbone->self,
                                       .layers = e->layers,
-                                      .n_layers = (uint32_t)o->n_layers,
+                                      .n_layers = (uint32_t)e->n_layers,
                                       .dataset = proxy->dataset,
                                       .info = &proxy->info,
                                       .recipe = &proxy->recipe,
@@ -149,7 +159,9 @@ static aira_status start(evaluating *e, aira_error *error) {
     const aira__evaluate_options *o = e->options;
     const aira__task *task = o->task;
     e->out->proxies = calloc((size_t)task->n_proxies, sizeof *e->out->proxies);
-    e->layers = aira__task_layers(task, o->layers, o->n_layers);
+    e->layers = o->mechanism != NULL ? aira__task_design_layers(task, o->mechanism)
+                                     : aira__task_layers(task, o->layers, o->n_layers);
+    e->n_layers = o->mechanism != NULL ? task->layers : o->n_layers;
     if (e->out->proxies == NULL || e->layers == NULL) {
         return aira__fail(error, AIRA_E_MEMORY, "out of memory for an evaluation");
     }
@@ -158,8 +170,8 @@ static aira_status start(evaluating *e, aira_error *error) {
         e->out->proxies[k].name = task->proxies[k].name;
         for (uint32_t s = 0; s < AIRA_N_SPLITS; s++) e->out->proxies[k].scores[s].score = NAN;
     }
-    if (task->layers > 0 && o->n_layers != task->layers) {
-        return aira__fail(error, AIRA_E_CONFIG, "the architecture has %d layers, task %s wants %d", o->n_layers,
+    if (task->layers > 0 && e->n_layers != task->layers) {
+        return aira__fail(error, AIRA_E_CONFIG, "the architecture has %d layers, task %s wants %d", e->n_layers,
                           task->name, task->layers);
     }
     return AIRA_OK;

@@ -21,7 +21,9 @@ typedef struct aira__proxy_result {
 
 typedef struct aira__evaluation {
     aira_status status; /* AIRA_OK: every proxy ran to its end */
-    const char *cause;  /* "nan", "memory", "build", "data", "timeout"; NULL where ok */
+    const char *cause; /* "nan", "memory", "build", "data", "timeout", "limit"; of designs also what design.h says; NULL
+                          where ok */
+    char failed_check[48]; /* what cause points to where a check failed: "check:causality" */
     char error[2048];
     double score[AIRA_N_SPLITS]; /* weighted means, NAN where not wanted or failed */
     aira__proxy_result *proxies; /* n_proxies of the task; curves are kept whatever happened */
@@ -35,6 +37,10 @@ typedef struct aira__evaluate_options {
     const aira__task *task;
     const uint16_t *layers; /* token indices */
     int n_layers;
+    const aira__layer *mechanism; /* of a design, instead of layers; they have the task's number */
+    /* Called with every trained model before it is scored; a failure is the evaluation's, with *cause. May be NULL. */
+    aira_status (*trained)(void *trained_context, aira__training *, int proxy, const char **cause, aira_error *);
+    void *trained_context;
     uint64_t seed;
     bool splits[AIRA_N_SPLITS]; /* wanted at the end; [AIRA_SPLIT_TRAIN] is ignored */
     const aira_device *device;

@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/train/task.h"
 #include "core/train/training_internal.h"
 
 #define CURVE_POINTS 200   /* about, where the recipe does not say */
@@ -38,7 +39,7 @@ json_t *aira__curve_json(const aira__curve *curve) {
 static bool good_enough(const aira__training *t, double score) {
     double wanted = t->options.recipe->early_stop;
     if (wanted <= 0 || isnan(score)) return false;
-    return t->options.info->metric == AIRA_METRIC_ACCURACY ? score >= wanted : score <= wanted;
+    return aira__metric_is_loss(t->options.info->metric) ? score <= wanted : score >= wanted;
 }
 
 /* Share of the time of a recipe bounded in seconds. */

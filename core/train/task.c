@@ -7,19 +7,22 @@
 #include <string.h>
 
 #include "core/base/json.h"
+#include "core/train/task_design.h"
 
 #define MAX_LAYERS 4096
 
 static const char *const task_keys[] = {"task", "candidate", "tokens", "proxies", "limits", "scale", NULL};
 static const char *const candidate_keys[] = {"kind", "layers", "backbone", NULL};
+static const char *const design_keys[] = {"kind", "layers", "backbone", "pattern", "configurable", NULL};
 static const char *const proxy_keys[] = {"name", "dataset", "recipe", "backbone", "weight", NULL};
-static const char *const limit_keys[] = {"seconds", "memory", NULL};
+static const char *const limit_keys[] = {"seconds", "memory", "parameters", NULL};
 
 const char *aira__metric_name(uint32_t metric) {
-    return metric == AIRA_METRIC_ACCURACY        ? "accuracy"
-           : metric == AIRA_METRIC_LOSS          ? "loss"
-           : metric == AIRA_METRIC_BITS_PER_BYTE ? "bits_per_byte"
-                                                 : "?";
+    return metric == AIRA_METRIC_ACCURACY          ? "accuracy"
+           : metric == AIRA_METRIC_LOSS            ? "loss"
+           : metric == AIRA_METRIC_BITS_PER_BYTE   ? "bits_per_byte"
+           : metric == AIRA_METRIC_ACCURACY_POOLED ? "accuracy_pooled"
+                                                   : "?";
 }
 
 aira_status aira__dataset_describe(aira__registry *registry, const aira__instance *dataset, aira_dataset_info *info,
@@ -110,21 +113,28 @@ static void read_candidate(aira__registry *registry, aira__node *map, const aira
     }
     aira__node *kind = aira__map_get(map, "kind");
     const char *name = aira__node_string(kind, "compose", d);
-    if (strcmp(name, "compose") != 0) aira__diagnose(d, kind, "unknown kind of candidate '%s'; there is compose", name);
+    task->design = strcmp(name, "design") == 0;
+    if (!task->design && strcmp(name, "compose") != 0)
+        aira__diagnose(d, kind, "unknown kind of candidate '%s'; there are compose (architectures) and design (source)",
+                       name);
     task->layers = (int)aira__node_int(aira__map_get(map, "layers"), 0, 0, MAX_LAYERS, d);
+    if (task->design) aira__design_read(map, &task->pattern, &task->configurable, d);
+    if (task->design && task->layers < 1)
+        aira__diagnose(d, map, "a design needs `layers`, the depth of the model that the mechanism is tried in");
     aira__node *backbone = aira__map_get(map, "backbone");
     if (backbone == NULL) {
         aira__diagnose(d, map, "a candidate needs a backbone, e.g. backbone: {use: mad_lm}");
     } else {
         task->backbone = aira__instance_create(registry, "backbone", backbone, NULL, d);
     }
-    aira__map_finish(map, candidate_keys, d);
+    aira__map_finish(map, task->design ? design_keys : candidate_keys, d);
 }
 
 static void read_limits(aira__node *map, aira__task *task, aira__diagnostics *d) {
     if (map == NULL) return;
     task->limit_seconds = aira__node_duration(aira__map_get(map, "seconds"), 0, d);
     task->limit_memory = aira__node_bytes(aira__map_get(map, "memory"), 0, d);
+    task->limit_parameters = aira__node_count(aira__map_get(map, "parameters"), 0, d);
     aira__map_finish(map, limit_keys, d);
 }
 
@@ -144,28 +154,52 @@ static json_t *canonical_json(const aira__task *task) {
             return NULL;
         }
     }
-    return json_pack("{s:s, s:{s:s, s:i, s:O}, s:o, s:o, s:{s:f, s:I}}", "task", task->name, "candidate", "kind",
-                     "compose", "layers", task->layers, "backbone", task->backbone->canonical, "tokens",
-                     aira__tokens_json(task->tokens, task->n_tokens), "proxies", proxies, "limits", "seconds",
-                     task->limit_seconds, "memory", (json_int_t)task->limit_memory);
+    json_t *json = json_pack("{s:s, s:{s:s, s:i, s:O}, s:o, s:o, s:{s:f, s:I}}", "task", task->name, "candidate",
+                             "kind", task->design ? "design" : "compose", "layers", task->layers, "backbone",
+                             task->backbone->canonical, "tokens", aira__tokens_json(task->tokens, task->n_tokens),
+                             "proxies", proxies, "limits", "seconds", task->limit_seconds, "memory",
+                             (json_int_t)task->limit_memory);
+    json_t *candidate = json_object_get(json, "candidate"), *limits = json_object_get(json, "limits");
+    bool failed = json == NULL;
+    if (task->design && !failed) failed = json_object_set(candidate, "pattern", task->pattern) != 0;
+    if (task->limit_parameters > 0 && !failed) /* absent where unused: older tasks keep their hash */
+        failed = json_object_set_new(limits, "parameters", json_integer(task->limit_parameters)) != 0;
+    if (!failed) return json;
+    json_decref(json);
+    return NULL;
 }
 
-static bool is_loss(uint32_t metric) { return metric == AIRA_METRIC_LOSS || metric == AIRA_METRIC_BITS_PER_BYTE; }
+bool aira__metric_is_loss(uint32_t metric) { return metric == AIRA_METRIC_LOSS || metric == AIRA_METRIC_BITS_PER_BYTE; }
 
 /* Direction, names of tokens, canonical form, hash. */
+/* The pattern's tokens, and the options against what they set. */
+static aira_status finish_design(aira__task *task, aira_error *error) {
+    json_t *complete = NULL;
+    aira_status status = aira__design_pattern(task->pattern, task, &task->pattern_layers, &task->n_pattern, error);
+    if (status == AIRA_OK) status = aira__design_options(task->canonical, task->configurable, &complete, error);
+    if (status == AIRA_OK && json_object_size(complete) > 0 &&
+        json_object_set(json_object_get(task->canonical, "candidate"), "configurable", complete) != 0)
+        status = aira__fail(error, AIRA_E_MEMORY, "out of memory while reading task %s", task->name);
+    if (complete != NULL) {
+        json_decref(task->configurable);
+        task->configurable = complete;
+    }
+    return status;
+}
+
 static aira_status finish(aira__task *task, aira_error *error) {
     uint32_t first = 0;
     for (int k = 0; k < task->n_proxies; k++) {
         uint32_t metric = task->proxies[k].info.metric;
         if (metric == 0) continue;
         if (first == 0) first = metric;
-        if (is_loss(first) != is_loss(metric)) {
+        if (aira__metric_is_loss(first) != aira__metric_is_loss(metric)) {
             return aira__fail(error, AIRA_E_CONFIG,
                               "task %s mixes proxies scored by %s and by %s; a mean of them has no meaning", task->name,
                               aira__metric_name(first), aira__metric_name(metric));
         }
     }
-    task->higher_is_better = !is_loss(first);
+    task->higher_is_better = !aira__metric_is_loss(first);
     task->metric = aira__metric_name(first == 0 ? AIRA_METRIC_ACCURACY : first);
     task->token_names = calloc((size_t)task->n_tokens + 1, sizeof *task->token_names);
     task->canonical = canonical_json(task);
@@ -173,6 +207,8 @@ static aira_status finish(aira__task *task, aira_error *error) {
         return aira__fail(error, AIRA_E_MEMORY, "out of memory while reading task %s", task->name);
     }
     for (int k = 0; k < task->n_tokens; k++) task->token_names[k] = task->tokens[k].token;
+    aira_status status = task->design ? finish_design(task, error) : AIRA_OK;
+    if (status != AIRA_OK) return status;
     return aira__json_hash(task->canonical, task->hash, error);
 }
 
@@ -180,9 +216,8 @@ static aira_status finish(aira__task *task, aira_error *error) {
 static double guess_of(const aira_dataset_info *info) {
     if (info->metric == 0) return NAN;
     if (!isnan(info->worst)) return info->worst;
-    return info->metric == AIRA_METRIC_ACCURACY ? 1.0 / (double)info->classes
-           : info->metric == AIRA_METRIC_LOSS   ? log((double)info->classes)
-                                                : 8;
+    if (!aira__metric_is_loss(info->metric)) return 1.0 / (double)info->classes;
+    return info->metric == AIRA_METRIC_LOSS ? log((double)info->classes) : 8;
 }
 
 static void complete_scale(aira__task *task, const aira__node *place, aira__diagnostics *d) {
@@ -208,7 +243,7 @@ aira__task *aira__task_load(aira__registry *registry, aira__node *root, bool che
     task->name = strdup(aira__node_string(aira__map_get(root, "task"), "task", d));
     read_candidate(registry, aira__map_get(root, "candidate"), root, task, d);
     aira__node *tokens = aira__map_get(root, "tokens");
-    aira__tokens_read(registry, tokens != NULL ? tokens : NULL, &task->tokens, &task->n_tokens, d);
+    if (tokens != NULL || !task->design) aira__tokens_read(registry, tokens, &task->tokens, &task->n_tokens, d);
     read_proxies(registry, aira__map_get(root, "proxies"), root, check_data, task, d);
     read_limits(aira__map_get(root, "limits"), task, d);
     aira__node *scale = aira__map_get(root, "scale");
@@ -261,6 +296,10 @@ static aira_status fill_from_json(aira__registry *registry, const json_t *json, 
     task->layers = (int)aira__json_int(candidate, "layers", 0);
     task->limit_seconds = aira__json_real(limits, "seconds", 0);
     task->limit_memory = aira__json_int(limits, "memory", 0);
+    task->limit_parameters = aira__json_int(limits, "parameters", 0);
+    task->design = strcmp(aira__json_string(candidate, "kind", ""), "design") == 0;
+    task->pattern = json_incref(json_object_get(candidate, "pattern"));
+    task->configurable = json_incref(json_object_get(candidate, "configurable"));
     task->proxies = calloc(json_array_size(proxies) + 1, sizeof *task->proxies);
     if (task->name == NULL || task->proxies == NULL)
         return aira__fail(error, AIRA_E_MEMORY, "out of memory for a task");
@@ -305,6 +344,9 @@ void aira__task_destroy(aira__task *task) {
     aira__tokens_release(task->tokens, task->n_tokens);
     aira__instance_destroy(task->backbone);
     json_decref(task->canonical);
+    json_decref(task->pattern);
+    json_decref(task->configurable);
+    free(task->pattern_layers);
     free(task->token_names);
     free(task->proxies);
     free(task->name);
@@ -324,6 +366,22 @@ aira__layer *aira__task_layers(const aira__task *task, const uint16_t *layers, i
         const aira__task_token *t = &task->tokens[layers[k]];
         out[k] = (aira__layer){t->token, t->primitive->plugin->id, t->config, t->primitive->plugin->table,
                                t->primitive->self};
+    }
+    return out;
+}
+
+aira__layer *aira__task_design_layers(const aira__task *task, const aira__layer *mechanism) {
+    aira__layer *out = calloc((size_t)task->layers + 1, sizeof *out);
+    for (int k = 0; out != NULL && k < task->layers; k++) {
+        int token = task->pattern_layers[k % task->n_pattern];
+        uint16_t index = (uint16_t)token;
+        aira__layer *one = token >= 0 ? aira__task_layers(task, &index, 1) : NULL;
+        if (token >= 0 && one == NULL) {
+            free(out);
+            return NULL;
+        }
+        out[k] = token >= 0 ? *one : *mechanism;
+        free(one);
     }
     return out;
 }

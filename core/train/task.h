@@ -8,8 +8,10 @@
  *     proxies:
  *       - {dataset: {use: mad, task: memorization}, recipe: {steps: 100, batch: 32}, weight: 1}
  *       - {dataset: {use: mad, task: compression}, recipe: {steps: 100}, backbone: {use: mad_autoencoder}}
- *     limits: {seconds: 10m, memory: 8GiB}
+ *     limits: {seconds: 10m, memory: 8GiB, parameters: 2M}
  *     scale: {worst: 0.1, best: 0.999, optimum: 1}     # see score_scale.h
+ *
+ * A candidate is an architecture (compose) or the source of a mechanism (design, task_design.h).
  *
  * A proxy is one training; the score of a candidate is the weighted mean of its proxies' scores. All proxies of a task
  * have one direction: accuracies, or losses.
@@ -41,7 +43,10 @@ typedef struct aira__task_token {
 
 typedef struct aira__task {
     char *name;
-    int layers; /* of a candidate; 0: any number */
+    bool design;                    /* candidates are sources; then: */
+    json_t *pattern, *configurable; /* as in the canonical form */
+    int *pattern_layers, n_pattern; /* token indices, -1: the mechanism; cycled over the layers */
+    int layers;                     /* of a candidate; 0: any number */
     aira__instance *backbone;
     aira__task_token *tokens; /* in the order of the file */
     int n_tokens;
@@ -49,10 +54,11 @@ typedef struct aira__task {
     aira__proxy *proxies;
     int n_proxies;
     bool higher_is_better;
-    const char *metric;      /* "accuracy", "loss", "bits_per_byte"; of the first proxy */
-    double limit_seconds;    /* per evaluation; 0: none */
-    int64_t limit_memory;    /* bytes; 0: none */
-    aira__score_scale scale; /* no part of the canonical task; all NAN where loaded from it */
+    const char *metric;       /* aira__metric_name of the first proxy */
+    double limit_seconds;     /* per evaluation; 0: none */
+    int64_t limit_memory;     /* bytes; 0: none */
+    int64_t limit_parameters; /* of a model; 0: none */
+    aira__score_scale scale;  /* no part of the canonical task; all NAN where loaded from it */
     json_t *canonical;
     char hash[65];
 } aira__task;
@@ -79,11 +85,14 @@ void aira__tokens_release(aira__task_token *, int n);
 
 /* Asks a data set what it holds. The sentence names the data set. */
 aira_status aira__dataset_describe(aira__registry *, const aira__instance *, aira_dataset_info *, aira_error *);
-const char *aira__metric_name(uint32_t metric); /* "accuracy", "loss", "bits_per_byte" */
+const char *aira__metric_name(uint32_t metric); /* "accuracy", "accuracy_pooled", "loss", "bits_per_byte"; "?" */
+bool aira__metric_is_loss(uint32_t metric);     /* lower is better */
 
 /* Index of a token, -1 if the task has none of that name. */
 int aira__task_token_find(const aira__task *, const char *token);
 /* The layers of a candidate as the model builder wants them: n entries, malloc'ed; strings belong to the task. */
 aira__layer *aira__task_layers(const aira__task *, const uint16_t *layers, int n);
+/* Of a design: task->layers entries, the mechanism in its places. */
+aira__layer *aira__task_design_layers(const aira__task *, const aira__layer *mechanism);
 
 #endif

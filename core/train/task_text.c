@@ -89,8 +89,13 @@ char *aira__task_text(const json_t *canonical) {
     aira__buf_text(&b, "task: ");
     flow(&b, json_object_get(canonical, "task"));
     aira__buf_text(&b, "\n");
-    block(&b, "candidate", json_object_get(canonical, "candidate"));
-    block(&b, "tokens", json_object_get(canonical, "tokens"));
+    json_t *candidate = json_deep_copy(json_object_get(canonical, "candidate")), *option;
+    const char *name;
+    json_object_foreach(json_object_get(candidate, "configurable"), name, option) json_object_del(option, "default");
+    block(&b, "candidate", candidate);
+    json_decref(candidate);
+    if (json_object_size(json_object_get(canonical, "tokens")) > 0)
+        block(&b, "tokens", json_object_get(canonical, "tokens"));
     aira__buf_text(&b, "proxies:\n");
     json_array_foreach(json_object_get(canonical, "proxies"), i, proxy) { proxy_text(&b, proxy); }
     block(&b, "limits", json_object_get(canonical, "limits"));

@@ -12,6 +12,13 @@ static const char *const of_token[] = {"at_scale", NULL};
 static json_t *read_at_scale(aira__registry *registry, aira__node *node, aira__diagnostics *d) {
     aira__instance *checked = aira__instance_create(registry, "primitive", node, NULL, d);
     if (checked == NULL) return NULL;
+    if (json_object_get(checked->canonical, "text") != NULL) { /* a source: the text is meant, wherever its file goes */
+        json_t *source = json_copy(checked->canonical);
+        aira__node *config = aira__map_get(node, "config");
+        json_object_set_new(source, "config", config != NULL ? aira__node_to_json(config) : json_object());
+        aira__instance_destroy(checked);
+        return source;
+    }
     json_t *written = node->kind == AIRA_NODE_MAP ? aira__node_to_json(node) : json_pack("{s:s}", "use", node->text);
     aira__instance_destroy(checked);
     if (written == NULL) aira__diagnose(d, node, "out of memory while reading a token");
@@ -25,6 +32,8 @@ static bool fill(aira__task_token *token, const char *name, aira__instance *prim
     token->at_scale = at_scale;
     json_t *config = primitive != NULL ? json_copy(primitive->canonical) : NULL;
     if (config != NULL) json_object_del(config, "use");
+    if (config != NULL && json_object_get(config, "sha256") != NULL)
+        json_object_del(config, "text"); /* named by hash */
     token->config = aira__json_canonical(config);
     json_decref(config);
     return token->token != NULL && token->config != NULL;

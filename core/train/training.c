@@ -228,18 +228,10 @@ static void count_batch(aira__training *t, int64_t rows, tally *sum) {
     }
 }
 
-/* One batch of the split from row `first`; a short one is filled up with rows that do not count. */
-static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t first, int64_t rows, tally *sum,
-                                  aira_error *error) {
-    const aira_dataset_info *info = t->options.info;
-    uint64_t answers = (uint64_t)(t->eval_batch * info->target_length);
-    for (int64_t k = 0; k < rows; k++) t->indices[k] = (uint64_t)(first + k);
-    aira_status status = aira__training_read_rows(t, split, 0, (uint32_t)rows, error);
-    if (status != AIRA_OK) return status;
-    for (int64_t k = rows * info->input_length; k < t->eval_batch * info->input_length; k++) t->inputs[k] = 0;
-    for (int64_t k = rows * info->target_length; k < (int64_t)answers; k++) t->targets[k] = AIRA_IGNORE;
+aira_status aira__training_forward(aira__training *t, aira_error *error) {
+    uint64_t answers = (uint64_t)(t->eval_batch * t->options.info->target_length);
     aira__session_queue(t->session);
-    status = aira__training_set_batch(t, AIRA__GRAPH_EVALUATION, 0, t->eval_batch, error);
+    aira_status status = aira__training_set_batch(t, AIRA__GRAPH_EVALUATION, 0, t->eval_batch, error);
     if (status == AIRA_OK) status = aira__training_set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
     if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
     if (status == AIRA_OK) {
@@ -251,7 +243,20 @@ static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t fir
                                           answers * sizeof *t->nll, error);
     }
     aira_status finished = aira__session_finish(t->session, status == AIRA_OK ? error : NULL);
-    if (status == AIRA_OK) status = finished;
+    return status == AIRA_OK ? finished : status;
+}
+
+/* One batch of the split from row `first`; a short one is filled up with rows that do not count. */
+static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t first, int64_t rows, tally *sum,
+                                  aira_error *error) {
+    const aira_dataset_info *info = t->options.info;
+    uint64_t answers = (uint64_t)(t->eval_batch * info->target_length);
+    for (int64_t k = 0; k < rows; k++) t->indices[k] = (uint64_t)(first + k);
+    aira_status status = aira__training_read_rows(t, split, 0, (uint32_t)rows, error);
+    if (status != AIRA_OK) return status;
+    for (int64_t k = rows * info->input_length; k < t->eval_batch * info->input_length; k++) t->inputs[k] = 0;
+    for (int64_t k = rows * info->target_length; k < (int64_t)answers; k++) t->targets[k] = AIRA_IGNORE;
+    status = aira__training_forward(t, error);
     if (status == AIRA_OK) count_batch(t, rows, sum);
     return status;
 }
@@ -275,9 +280,11 @@ aira_status aira__training_evaluate(aira__training *t, uint32_t split, aira__sco
                              .bits_per_byte = sum.bytes > 0 ? sum.counted_nats / (M_LN2 * (double)sum.bytes) : NAN,
                              .rows = rows,
                              .targets = sum.answers};
-    scores->score = t->options.info->metric == AIRA_METRIC_ACCURACY ? scores->accuracy
-                    : t->options.info->metric == AIRA_METRIC_LOSS   ? scores->loss
-                                                                    : scores->bits_per_byte;
+    uint32_t metric = t->options.info->metric;
+    scores->score = metric == AIRA_METRIC_ACCURACY          ? scores->accuracy
+                    : metric == AIRA_METRIC_ACCURACY_POOLED ? scores->accuracy_pooled
+                    : metric == AIRA_METRIC_LOSS            ? scores->loss
+                                                            : scores->bits_per_byte;
     if (split == AIRA_SPLIT_SEARCH) {
         t->search = *scores;
         t->search_step = t->next;

@@ -87,6 +87,15 @@ aira_status aira__training_steps(aira__training *, int n, double progress, aira_
                                  bool *nan, aira_error *);
 aira_status aira__training_evaluate(aira__training *, uint32_t split, aira__scores *, aira_error *);
 
+/* A parameter's present values by its name in the model ("layers.3.X.qkv.weight"), as n doubles; false: there is none
+   of that name and size. */
+bool aira__training_parameter(aira__training *, const char *name, double *values, int64_t n);
+
+/* The scoring graph itself, with the present weights, on rows of the search split: one row is replaced by another, and
+   nothing may change for the others. *leak: it did, *row is one that moved. One row alone, or a split that is smaller
+   than a batch of two: *leak false. */
+aira_status aira__training_probe(aira__training *, bool *leak, int64_t *row, aira_error *);
+
 /* Names and order of weights as docs/contract.md 3; written atomically. keys/values: further metadata. */
 aira_status aira__training_save_weights(aira__training *, const char *path, const char *const *keys,
                                         const char *const *values, int n, aira_error *);

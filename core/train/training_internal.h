@@ -36,5 +36,7 @@ aira_status aira__training_set_batch(aira__training *, uint32_t graph, int64_t f
 aira_status aira__training_set_draw(aira__training *, uint32_t graph, int64_t draw, aira_error *);
 /* Are loss and gradient norm of this step read? The first, every so many, before an evaluation, the last. */
 bool aira__training_is_measured(const aira__training *, int64_t step);
+/* training.c: the scoring graph on the eval_batch rows of the batch buffers: prediction and nll. */
+aira_status aira__training_forward(aira__training *, aira_error *);
 
 #endif

@@ -22,6 +22,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/sandbox/foreign.h"
 #include "core/train/worker_internal.h"
 
 #define MOST_AT_ONCE 256
@@ -40,6 +41,7 @@ static aira_status open_registry(aira__worker *w, aira_error *error) {
         if (path != NULL) paths[options.n_paths++] = path;
     }
     aira_status status = aira__registry_create(&options, &w->registry, error);
+    if (status == AIRA_OK) status = aira__foreign_offer(w->registry, error);
     free(paths);
     return status;
 }

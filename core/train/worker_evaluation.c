@@ -2,7 +2,7 @@
  *
  * Beside others an evaluation may lack memory that it has alone, and an error of the device may be a neighbour's. So
  * one that fails there for want of memory or in the device is done once more alone, and what it comes to then counts.
- * The same holds for recipes that are bounded in seconds: they always run alone.
+ * Recipes that are bounded in seconds always run alone, and so do designs.
  */
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/train/design.h"
 #include "core/train/worker_internal.h"
 
 #define PART_SECONDS 1.0
@@ -112,8 +113,8 @@ static json_t *scores_json(const aira__evaluation *e, const json_t *splits) {
    limit so many times as long. */
 static double parts_of_device(const aira__lane *lane) { return lane->beside ? lane->worker->at_once : 1; }
 
-static json_t *result_json(const aira__lane *lane, const aira__evaluation *e, const aira__task *task,
-                           const json_t *splits) {
+static json_t *plain_result(const aira__lane *lane, const aira__evaluation *e, const aira__task *task,
+                            const json_t *splits) {
     uint32_t shown = split_named(json_string_value(json_array_get(splits, 0)));
     if (shown == AIRA_N_SPLITS) shown = AIRA_SPLIT_SEARCH;
     bool good = e->status == AIRA_OK;
@@ -127,6 +128,14 @@ static json_t *result_json(const aira__lane *lane, const aira__evaluation *e, co
                      e->seconds / parts_of_device(lane), "steps", json_integer(e->steps), "hashes", "program",
                      lane->worker->program, "task", task != NULL ? json_string(task->hash) : json_null(), "data",
                      e->data_hash, "plugins", plugin_hashes(lane, task));
+}
+
+/* checks: of a design; NULL: none. */
+static json_t *result_json(const aira__lane *lane, const aira__evaluation *e, const aira__task *task,
+                           const json_t *splits, json_t *checks) {
+    json_t *result = plain_result(lane, e, task, splits);
+    if (result != NULL && checks != NULL) json_object_set(result, "checks", checks);
+    return result;
 }
 
 /* --- one evaluation --- */
@@ -148,11 +157,22 @@ static aira_status read_layers(const aira__task *task, const json_t *names, uint
     return AIRA_OK;
 }
 
-static void run_evaluation(aira__lane *lane, const json_t *request, const aira__task *task, aira__evaluation *result) {
+static void run_evaluation(aira__lane *lane, const json_t *request, const aira__task *task, aira__evaluation *result,
+                           json_t **checks) {
     aira_error error = {AIRA_OK, ""};
     uint16_t *layers = NULL;
+    const char *source = aira__json_string(request, "source", NULL);
     int n = 0;
-    if (read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
+    bool baseline = source == NULL && json_array_size(json_object_get(request, "layers")) > 0; /* tokens in its place */
+    if (task->design ? source == NULL && !baseline : source != NULL) {
+        result->status = AIRA_E_CORRUPT;
+        result->cause = "build";
+        snprintf(result->error, sizeof result->error, "task %s asks for %s", task->name,
+                 task->design ? "the source of a mechanism, and the evaluation has none"
+                              : "an architecture, not a source");
+        return;
+    }
+    if (source == NULL && read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
         result->status = error.status;
         result->cause = "build";
         snprintf(result->error, sizeof result->error, "%s", error.text);
@@ -176,7 +196,11 @@ static void run_evaluation(aira__lane *lane, const json_t *request, const aira__
         uint32_t split = split_named(json_string_value(name));
         if (split < AIRA_N_SPLITS) options.splits[split] = true;
     }
-    aira__evaluate(&options, result, &error);
+    if (source != NULL)
+        aira__design_evaluate(lane->worker->registry, &options, source, json_object_get(request, "options"), result,
+                              checks, &error);
+    else
+        aira__evaluate(&options, result, &error);
     free(layers);
 }
 
@@ -219,7 +243,9 @@ static aira_status task_of(aira__worker *w, const json_t *json, const aira__task
     return status;
 }
 
-static bool is_timed(const aira__task *task) {
+/* Designs, which bring a plugin of their own into the registry, and recipes bounded in seconds. */
+static bool runs_alone(const aira__task *task) {
+    if (task->design) return true;
     for (int k = 0; k < task->n_proxies; k++) {
         if (task->proxies[k].recipe.seconds > 0) return true;
     }
@@ -265,7 +291,7 @@ static aira_status check_device(const aira__lane *lane, aira_error *error) {
 }
 
 /* Fills the result; true if the evaluation is to be done again, alone. */
-static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *result) {
+static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *result, json_t **checks) {
     aira_error why = {AIRA_OK, ""};
     if (check_splits(request, &why) != AIRA_OK) {
         refuse(result, &why, "data");
@@ -275,14 +301,15 @@ static bool evaluate(aira__lane *lane, const json_t *request, aira__evaluation *
         refuse(result, &why, why.status == AIRA_E_MEMORY ? "memory" : why.status == AIRA_E_IO ? "data" : "build");
         return false;
     }
-    if (lane->beside && is_timed(lane->task)) return true;
-    run_evaluation(lane, request, lane->task, result);
+    if (lane->beside && runs_alone(lane->task)) return true;
+    run_evaluation(lane, request, lane->task, result, checks);
     return lane->beside && may_be_the_device(result);
 }
 
 aira_status aira__lane_work(aira__lane *lane, const json_t *request, bool *again, aira_error *error) {
     aira__evaluation result = {.status = AIRA_OK};
     bool done = false;
+    json_t *checks = NULL;
     *again = false;
     lane->id = aira__json_string(request, "id", "");
     lane->task = NULL;
@@ -290,12 +317,13 @@ aira_status aira__lane_work(aira__lane *lane, const json_t *request, bool *again
     aira_status status = has_result(lane, &done, error);
     if (status != AIRA_OK || done) return status;
     for (uint32_t s = 0; s < AIRA_N_SPLITS; s++) result.score[s] = NAN;
-    *again = evaluate(lane, request, &result);
+    *again = evaluate(lane, request, &result, &checks);
     if (may_be_the_device(&result)) status = check_device(lane, error);
     if (!*again && status == AIRA_OK) {
-        json_t *json = result_json(lane, &result, lane->task, json_object_get(request, "splits"));
+        json_t *json = result_json(lane, &result, lane->task, json_object_get(request, "splits"), checks);
         status = write_json(lane, ".json", json, error);
     }
     aira__evaluation_release(&result);
+    json_decref(checks);
     return status;
 }

@@ -42,6 +42,8 @@ typedef struct aira_agent_request {
     int64_t node;                /* idx of the node being asked for */
     int64_t attempt;             /* 0, then 1.. when an answer did not parse */
     const char *request_hash;    /* SHA-256 hex of the canonical request */
+    const char *kind;            /* of what is asked for: "compose" (an architecture) or "design" (a C source) */
+    const char *parent_source, *other_parent_source; /* design: sources of the parents, NULL where there is none */
 } aira_agent_request;
 
 /* What an answer took, void tries included. Numbers that the back end did not tell are -1 (unknown), never 0. */

@@ -49,8 +49,11 @@ typedef struct aira_model_out {
     aira_tensor *loss;   /* F32 scalar; NULL where targets is NULL */
 } aira_model_out;
 
+/* Flags of the table. BIDIRECTIONAL: every position may see every other; ctx_int("causal") is 0 for the blocks. */
+#define AIRA_BACKBONE_BIDIRECTIONAL 1u
+
 typedef struct aira_backbone {
-    uint32_t size, flags;
+    uint32_t size, flags; /* AIRA_BACKBONE_x */
     /* [any thread], pure */
     aira_status (*build)(void *self, const aira_ops *ops, aira_graph *graph, const aira_blocks *blocks,
                          const aira_model_in *in, aira_model_out *out);

@@ -21,7 +21,8 @@
     1u                      /* mad-lab: macro over classes per batch of 128, mean over batches; pooled beside it \
                              */
 #define AIRA_METRIC_LOSS 2u /* mean nats per target; lower is better */
-#define AIRA_METRIC_BITS_PER_BYTE 3u /* sum nats / (ln 2 * sum bytes of targets); lower is better */
+#define AIRA_METRIC_BITS_PER_BYTE 3u   /* sum nats / (ln 2 * sum bytes of targets); lower is better */
+#define AIRA_METRIC_ACCURACY_POOLED 4u /* right answers over all answers, in batches of any size */
 
 typedef struct aira_dataset_info {
     uint32_t size, metric;

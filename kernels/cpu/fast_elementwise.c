@@ -1,4 +1,4 @@
-/* fast_elementwise.c - elementwise ops on vectors; what is rare (sin, cos, pow) is left to the plain loops. */
+/* fast_elementwise.c - elementwise ops on vectors; what is rare (pow, roots) is left to the plain loops. */
 #include "aira/op_table.h"
 #include "elementwise.h"
 #include "fast_kernels.h"
@@ -47,6 +47,10 @@ void FAST(cpu_elementwise)(uint32_t op, int64_t mode, bool truncate, int64_t n, 
         LOOP(vselect(x < 0.0f, vset(0.0f), x));
     case AIRA_OP_SOFTPLUS:
         LOOP(vsoftplus(x));
+    case AIRA_OP_SIN:
+        LOOP(vcircle(x, 0));
+    case AIRA_OP_COS:
+        LOOP(vcircle(x, 1));
     case AIRA_OP_ABS:
         LOOP(vabs(x));
     case AIRA_OP_ADD:

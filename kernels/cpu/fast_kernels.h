@@ -34,7 +34,9 @@ void FAST(cpu_to_bf16)(uint16_t *to, const float *from, int64_t n);
     X(CONV1D_CAUSAL, fast_conv1d)                          \
     X(CONV1D_CAUSAL_BACKWARD, fast_conv1d_backward)        \
     X(SELECTIVE_SCAN, fast_scan)                           \
-    X(SELECTIVE_SCAN_BACKWARD, fast_scan_backward)
+    X(SELECTIVE_SCAN_BACKWARD, fast_scan_backward)         \
+    X(FFT_CONV, fast_fft_conv)                             \
+    X(FFT_CONV_BACKWARD, fast_fft_conv_backward)
 
 #define FAST_DECLARE(op, function) void FAST(function)(const cpu_call *call);
 FAST_TABLE(FAST_DECLARE)
@@ -54,6 +56,40 @@ static inline float *fast_out(const cpu_view *view, int64_t start, float *spare)
 }
 static inline void fast_give(const cpu_view *view, int64_t start, int64_t n, const float *from) {
     if (view->dtype == AIRA_BF16) FAST(cpu_to_bf16)((uint16_t *)(void *)view->data + start, from, n);
+}
+
+/* VL floats, or the first n < VL of them (the others are 0). */
+static inline vf fast_at(const float *x, int64_t n) { return n >= VL ? vload(x) : vload_part(x, n); }
+static inline void fast_put(float *x, int64_t n, vf value) {
+    if (n >= VL) {
+        vstore(x, value);
+    } else {
+        vstore_part(x, value, n);
+    }
+}
+/* The same of a tensor, from element `start`. */
+static inline vf fast_lanes(const cpu_view *view, int64_t start, int64_t n) {
+    if (view->dtype == AIRA_F32) return fast_at((const float *)(const void *)view->data + start, n);
+    const uint16_t *from = (const uint16_t *)(const void *)view->data + start;
+    uint16_t part[VL] = {0};
+    if (n >= VL) return vload_bf16(from);
+    memcpy(part, from, (size_t)n * sizeof *part);
+    return vload_bf16(part);
+}
+static inline void fast_give_lanes(const cpu_view *view, int64_t start, int64_t n, vf value) {
+    if (view->dtype == AIRA_F32) {
+        fast_put((float *)(void *)view->data + start, n, value);
+        return;
+    }
+    uint16_t part[VL], *to = (uint16_t *)(void *)view->data + start;
+    vstore_bf16(n >= VL ? to : part, value);
+    if (n < VL) memcpy(to, part, (size_t)n * sizeof *part);
+}
+/* A whole tensor as floats; NULL: out of memory. */
+static inline const float *fast_whole(cpu_worker *worker, const cpu_view *view) {
+    if (view->dtype == AIRA_F32) return (const float *)(const void *)view->data;
+    float *spare = cpu_alloc(worker, (size_t)(view->n + 1) * sizeof *spare);
+    return spare ? fast_in(view, 0, view->n, spare) : NULL;
 }
 
 #endif

@@ -11,22 +11,6 @@
 #define CHUNK 32
 #define GROUP 4 /* vectors of channels per task */
 
-static inline vf at(const float *x, int64_t n) { return n >= VL ? vload(x) : vload_part(x, n); }
-static inline void put(float *x, int64_t n, vf value) {
-    if (n >= VL) {
-        vstore(x, value);
-    } else {
-        vstore_part(x, value, n);
-    }
-}
-
-/* Operand k whole, as floats; NULL: out of memory. */
-static const float *whole(cpu_worker *worker, const cpu_view *view) {
-    if (view->dtype == AIRA_F32) return (const float *)(const void *)view->data;
-    float *spare = cpu_alloc(worker, (size_t)(view->n + 1) * sizeof *spare);
-    return spare ? fast_in(view, 0, view->n, spare) : NULL;
-}
-
 /* out[e] = sum over parts p of from[p][n] in order. */
 static void add_parts(const cpu_view *out, int64_t start, float *from, int64_t parts, int64_t n) {
     for (int64_t p = 1; p < parts; p++) {
@@ -47,7 +31,7 @@ typedef struct conv_job {
 } conv_job;
 
 static const float *turned_weights(const cpu_call *call, int64_t c_n, int64_t taps) {
-    const float *w = whole(call->worker, &call->in[1]);
+    const float *w = fast_whole(call->worker, &call->in[1]);
     float *turned = cpu_alloc(call->worker, (size_t)(c_n * taps + 1) * sizeof *turned);
     for (int64_t c = 0; w && turned && c < c_n; c++) {
         for (int64_t k = 0; k < taps; k++) turned[k * c_n + c] = w[c * taps + k];
@@ -69,12 +53,13 @@ static void conv_task(void *opaque, int64_t task, cpu_worker *worker) {
         for (int64_t t = t0; t < t1; t++) {
             float *to = fast_out(y, base + t * c_n, line);
             for (int64_t c = 0; c < c_n; c += VL) {
-                vf sum = at(job->bias + c, c_n - c);
+                vf sum = fast_at(job->bias + c, c_n - c);
                 for (int64_t k = 0; k < job->taps; k++) {
                     int64_t s = t - (job->taps - 1) + k;
-                    if (s >= 0) sum += at(job->w + k * c_n + c, c_n - c) * at(rows + (s - first) * c_n + c, c_n - c);
+                    if (s >= 0)
+                        sum += fast_at(job->w + k * c_n + c, c_n - c) * fast_at(rows + (s - first) * c_n + c, c_n - c);
                 }
-                put(to + c, c_n - c, sum);
+                fast_put(to + c, c_n - c, sum);
             }
             fast_give(y, base + t * c_n, c_n, to);
         }
@@ -86,7 +71,7 @@ void FAST(fast_conv1d)(const cpu_call *call) {
     const aira_shape *x = &call->in[0].shape;
     conv_job job = {.call = call, .t_n = x->dims[1], .c_n = x->dims[2], .taps = call->in[1].shape.dims[1]};
     job.w = turned_weights(call, job.c_n, job.taps);
-    job.bias = whole(call->worker, &call->in[2]);
+    job.bias = fast_whole(call->worker, &call->in[2]);
     job.pieces = (job.t_n + CONV_ROWS - 1) / CONV_ROWS;
     if (job.w && job.bias) cpu_parallel(call->worker, x->dims[0] * job.pieces, conv_task, &job);
 }
@@ -106,15 +91,15 @@ static void conv_backward_task(void *opaque, int64_t b, cpu_worker *worker) {
             float *to = fast_out(out, b * n + t * c_n, spare + 2 * n);
             for (int64_t c = 0; c < c_n; c += VL) {
                 int64_t m = c_n - c;
-                vf sum = vset(0.0f), gt = at(g + t * c_n + c, m);
+                vf sum = vset(0.0f), gt = fast_at(g + t * c_n + c, m);
                 for (int64_t k = 0; k < job->taps; k++) {
                     int64_t later = t + reach - k, earlier = t - reach + k;
                     float *dw = sums + k * c_n + c;
-                    if (later < job->t_n) sum += at(job->w + k * c_n + c, m) * at(g + later * c_n + c, m);
-                    if (earlier >= 0) put(dw, m, at(dw, m) + gt * at(x + earlier * c_n + c, m));
+                    if (later < job->t_n) sum += fast_at(job->w + k * c_n + c, m) * fast_at(g + later * c_n + c, m);
+                    if (earlier >= 0) fast_put(dw, m, fast_at(dw, m) + gt * fast_at(x + earlier * c_n + c, m));
                 }
-                put(to + c, m, sum);
-                put(sums + job->taps * c_n + c, m, at(sums + job->taps * c_n + c, m) + gt);
+                fast_put(to + c, m, sum);
+                fast_put(sums + job->taps * c_n + c, m, fast_at(sums + job->taps * c_n + c, m) + gt);
             }
             fast_give(out, b * n + t * c_n, c_n, to);
         }
@@ -150,26 +135,6 @@ typedef struct scan_job {
     float *dA, *dD, *dB, *dC; /* [batch][C,N], [batch][C]; [batch][groups][T,N] */
 } scan_job;
 
-/* Element (b, t, c ..) of u, delta or g as a vector. */
-static vf channels(const cpu_view *view, int64_t start, int64_t n) {
-    if (view->dtype == AIRA_F32) return at((const float *)(const void *)view->data + start, n);
-    const uint16_t *from = (const uint16_t *)(const void *)view->data + start;
-    uint16_t part[VL] = {0};
-    if (n >= VL) return vload_bf16(from);
-    memcpy(part, from, (size_t)n * sizeof *part);
-    return vload_bf16(part);
-}
-
-static void give_channels(const cpu_view *view, int64_t start, int64_t n, vf value) {
-    if (view->dtype == AIRA_F32) {
-        put((float *)(void *)view->data + start, n, value);
-        return;
-    }
-    uint16_t part[VL], *to = (uint16_t *)(void *)view->data + start;
-    vstore_bf16(n >= VL ? to : part, value);
-    if (n < VL) memcpy(to, part, (size_t)n * sizeof *part);
-}
-
 /* A of VL channels as [N][VL]. */
 static void turn_A(const scan_job *job, int64_t c, float *to) {
     for (int64_t n = 0; n < job->n_n; n++) {
@@ -182,28 +147,28 @@ static bool scan_prepare(const cpu_call *call, scan_job *job) {
     *job = (scan_job){.call = call, .batch = u->dims[0], .t_n = u->dims[1], .c_n = u->dims[2]};
     job->n_n = call->in[2].shape.dims[1];
     job->groups = (job->c_n + GROUP * VL - 1) / (GROUP * VL);
-    job->A = whole(call->worker, &call->in[2]);
-    job->B = whole(call->worker, &call->in[3]);
-    job->C = whole(call->worker, &call->in[4]);
-    job->D = whole(call->worker, &call->in[5]);
+    job->A = fast_whole(call->worker, &call->in[2]);
+    job->B = fast_whole(call->worker, &call->in[3]);
+    job->C = fast_whole(call->worker, &call->in[4]);
+    job->D = fast_whole(call->worker, &call->in[5]);
     return job->A && job->B && job->C && job->D;
 }
 
 static void scan_channels(const scan_job *job, int64_t b, int64_t c, const float *A, float *h) {
     const cpu_view *u = &job->call->in[0], *delta = &job->call->in[1];
     int64_t n_n = job->n_n, m = job->c_n - c;
-    vf D = at(job->D + c, m);
+    vf D = fast_at(job->D + c, m);
     memset(h, 0, (size_t)(n_n * VL) * sizeof *h);
     for (int64_t t = 0; t < job->t_n; t++) {
         int64_t row = b * job->t_n + t, start = row * job->c_n + c;
         const float *B = job->B + row * n_n, *C = job->C + row * n_n;
-        vf x = channels(u, start, m), d = channels(delta, start, m), dx = d * x, y = D * x;
+        vf x = fast_lanes(u, start, m), d = fast_lanes(delta, start, m), dx = d * x, y = D * x;
         for (int64_t n = 0; n < n_n; n++) {
             vf state = vexp(d * vload(A + n * VL)) * vload(h + n * VL) + dx * vset(B[n]);
             vstore(h + n * VL, state);
             y += state * vset(C[n]);
         }
-        give_channels(&job->call->out[0], start, m, y);
+        fast_give_lanes(&job->call->out[0], start, m, y);
     }
 }
 
@@ -236,7 +201,7 @@ static void scan_again(const scan_job *job, const scan_scratch *s, int64_t b, in
     int64_t n_n = job->n_n, m = job->c_n - c, states = n_n * VL;
     for (int64_t t = t0; t < t1; t++) {
         int64_t row = b * job->t_n + t, start = row * job->c_n + c;
-        vf x = channels(&job->call->in[0], start, m), d = channels(&job->call->in[1], start, m), dx = d * x;
+        vf x = fast_lanes(&job->call->in[0], start, m), d = fast_lanes(&job->call->in[1], start, m), dx = d * x;
         float *h = s->h + (t - t0) * states, *decay = s->decay + (t - t0) * states;
         for (int64_t n = 0; n < n_n; n++) {
             vf a = vexp(d * vload(s->A + n * VL));
@@ -250,8 +215,8 @@ static void scan_again(const scan_job *job, const scan_scratch *s, int64_t b, in
 static vf scan_back(const scan_job *job, const scan_scratch *s, int64_t b, int64_t c, int64_t t, int64_t t0) {
     int64_t n_n = job->n_n, m = job->c_n - c, states = n_n * VL, row = b * job->t_n + t, start = row * job->c_n + c;
     const float *before = s->h + (t - t0) * states, *after = before + states, *decay = s->decay + (t - t0) * states;
-    vf x = channels(&job->call->in[0], start, m), d = channels(&job->call->in[1], start, m);
-    vf g = channels(&job->call->in[6], start, m), pull = vset(0.0f), dd = vset(0.0f);
+    vf x = fast_lanes(&job->call->in[0], start, m), d = fast_lanes(&job->call->in[1], start, m);
+    vf g = fast_lanes(&job->call->in[6], start, m), pull = vset(0.0f), dd = vset(0.0f);
     float *dB = s->dB + t * states, *dC = s->dC + t * states;
     for (int64_t n = 0; n < n_n; n++) {
         vf B = vset(job->B[row * n_n + n]), a = vload(decay + n * VL), A = vload(s->A + n * VL);
@@ -263,8 +228,8 @@ static vf scan_back(const scan_job *job, const scan_scratch *s, int64_t b, int64
         dd += kept * A;
         vstore(s->dh + n * VL, dh * a);
     }
-    give_channels(&job->call->out[0], start, m, pull * d + g * at(job->D + c, m));
-    give_channels(&job->call->out[1], start, m, dd + pull * x);
+    fast_give_lanes(&job->call->out[0], start, m, pull * d + g * fast_at(job->D + c, m));
+    fast_give_lanes(&job->call->out[1], start, m, dd + pull * x);
     return g * x;
 }
 
@@ -287,7 +252,7 @@ static void scan_channels_backward(const scan_job *job, const scan_scratch *s, i
         scan_again(job, s, b, c, k * CHUNK, end);
         for (int64_t t = end - 1; t >= k * CHUNK; t--) dD += scan_back(job, s, b, c, t, k * CHUNK);
     }
-    put(job->dD + b * job->c_n + c, m, dD);
+    fast_put(job->dD + b * job->c_n + c, m, dD);
     for (int64_t l = 0; l < VL && l < m; l++) {
         for (int64_t n = 0; n < job->n_n; n++) job->dA[(b * job->c_n + c + l) * job->n_n + n] = s->dA[n * VL + l];
     }

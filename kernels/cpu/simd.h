@@ -183,6 +183,53 @@ static inline vf verf(vf z) {
     return vselect(vabs(z) >= 3.92f, one, z * p / q);
 }
 
+/* a - b c, rounded once */
+static inline vf vfnma(vf a, vf b, vf c) {
+#ifdef __AVX512F__
+    return (vf)_mm512_fnmadd_ps((__m512)b, (__m512)c, (__m512)a);
+#else
+    return (vf)_mm256_fnmadd_ps((__m256)b, (__m256)c, (__m256)a);
+#endif
+}
+static inline int vany(vi mask) {
+#ifdef __AVX512F__
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#else
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#endif
+}
+
+/* y, but what the library says in the lanes where x is beyond 2^17 or no number. */
+static inline vf vcircle_far(vf x, vf y, int32_t quarter) {
+    float from[VL], to[VL];
+    vstore(from, x);
+    vstore(to, y);
+    for (int k = 0; k < VL; k++) {
+        if (!(__builtin_fabsf(from[k]) < 131072.0f))
+            to[k] = quarter ? __builtin_cosf(from[k]) : __builtin_sinf(from[k]);
+    }
+    return vload(to);
+}
+
+/* sin (quarter 0) or cos (quarter 1) of x = k pi/2 + r: r + r^3 P(r^2) or 1 - r^2/2 + r^4 Q(r^2) with |r| <= pi/4,
+   interpolated at Chebyshev's points (1.2e-8 before rounding). pi/2 is taken away in two parts, each rounded once, so
+   that r is right to fp32's last bits; beyond 2^17 it would not be, and NaN needs no care: there the library answers.
+ */
+static inline vf vcircle(vf x, int32_t quarter) {
+    vf n = x * 0.636619772f + 12582912.0f; /* rounds to an integer in the low bits */
+    vi k = (vi)n + quarter;
+    n -= 12582912.0f;
+    vf r = vfnma(vfnma(x, n, vset(1.57079637f)), n, vset(-4.37113901e-8f)), s = r * r;
+    vf p = vset(-0.000195876393f), q = vset(2.45476897e-05f);
+    p = p * s + 0.0083327471f;
+    p = p * s - 0.166666647f;
+    q = q * s - 0.00138883019f;
+    q = q * s + 0.0416666647f;
+    vf y = vselect((k & 1) != 0, 1.0f - 0.5f * s + s * s * q, r + r * s * p);
+    y = (vf)((vi)y ^ ((k & 2) << 30));
+    return vany(~(vabs(x) < 131072.0f)) ? vcircle_far(x, y, quarter) : y;
+}
+
 /* Normal distribution: the share below x. */
 static inline vf vnormal_below(vf x) { return 0.5f + 0.5f * verf(x * 0.70710678f); }
 

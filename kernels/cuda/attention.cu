@@ -4,9 +4,9 @@
  * memory: the softmax is summed while keys pass by, and the backward pass computes them afresh from lse. A row that
  * sees no key gives 0 and lse -infinity.
  *
- * Two texts. `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others pass by in
- * shared memory; for the small heads of search models, where exponentials are the limit. `wide`: one block per row, any
- * head size and element type. Both add in an order that only the shape decides.
+ * Large bf16 heads go to cuDNN or flash.cu, small ones to small_attention.cu. For all else there are two texts here.
+ * `rows`: one thread keeps one query (or, for dk and dv, one key) in registers and the others pass by in shared memory.
+ * `wide`: one block per row, any head size and element type. Both add in an order that only the shape decides.
  */
 #include "cudnn_attention.h"
 #include "element.cuh"
@@ -349,6 +349,7 @@ static const char *attention(const gpu_call *call) {
     elements o = of(call->out[0]), lse = of(call->out[1]);
     if (call->out[0].n == 0) return NULL;
     if (gpu_small_attention_takes(call)) return gpu_small_attention(call);
+    if (gpu_flash_takes(call)) return gpu_flash(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     dim3 rows((unsigned)((a.t_n + ROWS - 1) / ROWS), (unsigned)a.heads, (unsigned)a.batch);
     dim3 wide((unsigned)a.t_n, (unsigned)a.heads, (unsigned)a.batch);
@@ -393,6 +394,7 @@ static const char *attention_backward(const gpu_call *call) {
     int64_t n = (int64_t)a.batch * a.heads * a.t_n;
     if (n == 0) return NULL;
     if (gpu_small_attention_takes(call)) return gpu_small_attention_backward(call);
+    if (gpu_flash_takes(call)) return gpu_flash_backward(call);
     if (a.e_n > MOST * WIDE || a.d_n > MOST * WIDE) return TOO_WIDE;
     if (gpu_is_wide(call)) {
         delta_kernel<double>

@@ -5,7 +5,8 @@
  *
  * Backward, the gradient of the queries is a sum over blocks of keys. Where results need not repeat, kernels add into
  * an fp32 accumulator as they finish, in no fixed order; else cuDNN keeps dS (bf16, B H T T) in its workspace and
- * multiplies it by K afterwards, which is slower and needs the memory, but always gives the same bits.
+ * multiplies it by K afterwards, which is slower and needs the memory, but always gives the same bits; large batches
+ * go in slices for that.
  */
 #include "cudnn_attention.h"
 
@@ -19,13 +20,14 @@
 
 enum { Q = 1, K, V, O, LSE, G_O, DQ, DK, DV, SCALE, HIDDEN, KEEP, DELTA, SUM };
 
-#define LEAST_T 256 /* below, a plan costs more than it saves */
+#define LEAST_T 512 /* below, making a plan costs more than it saves: flash.cu */
 #define LEAST_HEAD 64
-#define MOST_HEAD 128
-#define MOST_SPACE (8ull << 30) /* bytes of workspace, beyond which a plan is refused */
+#define MOST_HEAD 256
+#define MOST_SPACE (8ll << 30)  /* bytes of workspace, beyond which a plan is refused */
+#define MOST_SCORES (2ll << 30) /* bytes of dS; a batch that needs more goes in slices */
 
 typedef struct sizes {
-    int64_t batch, t, heads, groups, d;
+    int64_t batch, t, heads, groups, d; /* batch: of one slice */
     int32_t backward, causal, deterministic, reserved;
 } sizes;
 
@@ -243,7 +245,7 @@ static void make_plan(gpu_cudnn *c, kept_plan *p) {
              (long long)p->key.t, (long long)p->key.heads, (long long)p->key.d);
     if (status) {
         tell(c, what, c->calls.sentence(status));
-    } else if (plan_bytes(p) + own_bytes(&p->key) > MOST_SPACE) {
+    } else if (plan_bytes(p) + own_bytes(&p->key) > (size_t)MOST_SPACE) {
         tell(c, what, "its workspace would be too large");
         cudnn_plan_free(&c->calls, &p->plan);
     }
@@ -253,6 +255,13 @@ static void make_plan(gpu_cudnn *c, kept_plan *p) {
 
 static bool is_plain(const gpu_view *view, uint32_t dtype) {
     return view->dtype == dtype && (uintptr_t)view->data % 16 == 0;
+}
+
+/* Sequences at a time: the largest divisor of the batch whose dS stays within its limit, at least 1. */
+static int64_t slice_of(int64_t batch, const sizes *z) {
+    int64_t each = z->backward && z->deterministic ? 2 * z->heads * z->t * z->t : 0, slice = batch;
+    while (slice > 1 && (batch % slice || slice * each > MOST_SCORES)) slice--;
+    return slice;
 }
 
 /* False: not for cuDNN. */
@@ -265,7 +274,6 @@ static bool sizes_of(const gpu_call *call, sizes *z) {
         const gpu_view *view = n < call->n_in ? &call->in[n] : &call->out[n - call->n_in];
         if (!is_plain(view, n == 4 /* lse, both ways */ ? AIRA_F32 : AIRA_BF16)) return false;
     }
-    z->batch = q->dims[0];
     z->t = q->dims[1];
     z->heads = q->dims[2];
     z->groups = k->dims[2];
@@ -273,6 +281,7 @@ static bool sizes_of(const gpu_call *call, sizes *z) {
     z->backward = backward;
     z->causal = call->step->i[0] != 0;
     z->deterministic = call->cudnn->deterministic != 0;
+    z->batch = slice_of(q->dims[0], z);
     return z->batch > 0 && z->t == k->dims[1] && z->d == v->dims[3] && z->t >= LEAST_T && z->d >= LEAST_HEAD &&
            z->d <= MOST_HEAD && z->d % 8 == 0;
 }
@@ -296,6 +305,37 @@ int gpu_cudnn_prepare(const gpu_call *call, size_t *bytes) {
     return 1;
 }
 
+/* Where sequence b of a tensor begins. */
+static void *part(const gpu_view *view, int64_t b) {
+    return view->data + (size_t)(b * (view->n / view->shape.dims[0])) * gpu_bytes_of(view->dtype);
+}
+
+/* Puts the sequences from b on, as many as the plan takes, on the handle's stream. */
+static int run_slice(const gpu_call *call, const kept_plan *p, int64_t b) {
+    const cudnn_calls *calls = &call->cudnn->calls;
+    const sizes *z = &p->key;
+    const gpu_view *in = call->in, *out = call->out;
+    float scale = (float)call->step->f[0], keep = 1;
+    float hidden = calls->version() >= 91000 ? -INFINITY : -FLT_MAX;
+    char *own = (char *)call->workspace + plan_bytes(p);
+    int64_t ids[14] = {Q, K, V, O, LSE, SCALE};
+    void *at[14] = {part(&in[0], b), part(&in[1], b), part(&in[2], b), NULL, NULL, &scale};
+    uint32_t n = 6;
+    at[3] = part(z->backward ? &in[3] : &out[0], b);
+    at[4] = part(z->backward ? &in[4] : &out[1], b);
+    if (z->causal) ids[n] = HIDDEN, at[n++] = &hidden;
+    if (z->backward) {
+        const int64_t more[] = {G_O, DQ, DK, DV, KEEP, DELTA, SUM};
+        void *addresses[] = {part(&in[5], b),     part(&out[0], b), part(&out[1], b), part(&out[2], b), &keep, own,
+                             own + delta_bytes(z)};
+        uint32_t n_more = z->deterministic ? 6 : 7; /* without an accumulator */
+        memcpy(ids + n, more, n_more * sizeof *ids);
+        memcpy(at + n, addresses, n_more * sizeof *at);
+        n += n_more;
+    }
+    return cudnn_plan_run(calls, call->cudnn->handle, &p->plan, n, ids, at, call->workspace);
+}
+
 int gpu_cudnn_run(const gpu_call *call, const char **why) {
     sizes z;
     *why = NULL;
@@ -303,32 +343,8 @@ int gpu_cudnn_run(const gpu_call *call, const char **why) {
     gpu_cudnn *c = call->cudnn;
     const kept_plan *p = kept(c, &z);
     if (!p || !p->plan.descriptor) return 0;
-    float scale = (float)call->step->f[0], keep = 1;
-    float hidden = c->calls.version() >= 91000 ? -INFINITY : -FLT_MAX;
-    char *w = call->workspace;
-    int64_t ids[14] = {Q, K, V, O, LSE, SCALE};
-    void *at[14] = {call->in[0].data, call->in[1].data, call->in[2].data};
-    uint32_t n = 6;
-    at[3] = z.backward ? call->in[3].data : call->out[0].data;
-    at[4] = z.backward ? call->in[4].data : call->out[1].data;
-    at[5] = &scale;
-    if (z.causal) ids[n] = HIDDEN, at[n++] = &hidden;
-    if (z.backward) {
-        const int64_t more[] = {G_O, DQ, DK, DV, KEEP, DELTA, SUM};
-        void *const addresses[] = {call->in[5].data,
-                                   call->out[0].data,
-                                   call->out[1].data,
-                                   call->out[2].data,
-                                   &keep,
-                                   w + plan_bytes(p),
-                                   w + plan_bytes(p) + delta_bytes(&z)};
-        uint32_t n_more = z.deterministic ? 6 : 7; /* without an accumulator */
-        memcpy(ids + n, more, n_more * sizeof *ids);
-        memcpy(at + n, addresses, n_more * sizeof *at);
-        n += n_more;
-    }
     int status = c->calls.set_stream(c->handle, call->stream);
-    if (!status) status = cudnn_plan_run(&c->calls, c->handle, &p->plan, n, ids, at, w);
+    for (int64_t b = 0; b < call->in[0].shape.dims[0] && !status; b += z.batch) status = run_slice(call, p, b);
     if (status) *why = c->calls.sentence(status);
     return 1;
 }

@@ -33,6 +33,11 @@ bool gpu_small_attention_takes(const gpu_call *call);
 const char *gpu_small_attention(const gpu_call *call);
 const char *gpu_small_attention_backward(const gpu_call *call);
 
+/* flash.cu: bf16 heads of 64, 96 or 128, any lengths and groups, no mask. Backward: a workspace of B H T floats. */
+bool gpu_flash_takes(const gpu_call *call);
+const char *gpu_flash(const gpu_call *call);
+const char *gpu_flash_backward(const gpu_call *call);
+
 /* sums.cu: SUM over the leading axes of fp32 or bf16 tensors with 128 rows or more, columns a multiple of 4. */
 bool gpu_columns_takes(const gpu_call *call);
 const char *gpu_columns(const gpu_call *call);

@@ -31,7 +31,7 @@ static const aira_field fields[] = {
     AIRA_F_CHOICE(cuda_config, chains, chain_names, 0,
                   "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
     AIRA_F_CHOICE(cuda_config, attention, attention_names, 0,
-                  "attention with bf16 heads of 64 to 128: by cuDNN where there is one, or by own kernels"),
+                  "attention with bf16 heads of 64 to 256: by cuDNN where there is one, or by own kernels"),
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
     AIRA_F_STR(

@@ -43,6 +43,15 @@ const gpu_kernel *gpu_kernel_of(uint32_t op) {
     return NULL;
 }
 
+/* Two complex numbers for every time lie in the shared memory of one block (fft.cu), rounded up to a power of two. */
+static bool transform_fits(int64_t times, bool wide) {
+    int64_t bytes = wide ? 32 : 16;
+    int gpu = 0, most = 0;
+    while (bytes < 2 * times * (wide ? 16 : 8)) bytes *= 2;
+    if (cudaGetDevice(&gpu) != cudaSuccess) return false;
+    return cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu) == cudaSuccess && bytes <= most;
+}
+
 int gpu_kernel_holds(uint32_t op, const aira_plan_tensor *tensors) {
     const aira_plan_tensor *second = (const void *)((const char *)tensors + tensors->size);
     const aira_plan_tensor *third = (const void *)((const char *)second + tensors->size);

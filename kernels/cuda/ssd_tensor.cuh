@@ -13,11 +13,8 @@
 #ifndef AIRA_GPU_SSD_TENSOR_CUH
 #define AIRA_GPU_SSD_TENSOR_CUH
 
-#include "fetch.cuh"
 #include "mma.cuh"
 #include "ssd.cuh"
-
-typedef __nv_bfloat16 half16;
 
 #define Q 128       /* times of a chunk */
 #define THREADS 256 /* 8 warps, one for each strip */

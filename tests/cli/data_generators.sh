@@ -76,7 +76,16 @@ for part in train val; do # 100,000 zeros as an llm.c shard
 done
 "$aira" data --dataset '{use: mad, task: in-context-recall}' --split train --out mad/train >/dev/null
 "$aira" data --dataset '{use: mad, task: in-context-recall}' --split test --out mad/test >/dev/null
-for id in mad text tokens array; do
+for n in 1 2 3; do
+    for class in neg pos; do
+        for part in train test; do mkdir -p reviews/$part/$class && for k in $(seq 40); do echo "$n $k" >reviews/$part/$class/$n$k.txt; done; done
+    done
+done
+mkdir -p pairs
+for part in train eval test; do
+    for k in $(seq 20); do printf '%d.0\t%s\tb\ta text\tanother\n' $((k % 2)) "$k"; done >pairs/new_aan_pairs.$part.tsv
+done
+for id in mad text tokens array listops labelled_text text_pairs; do
     "$aira" data --dataset "$(cat "$source/plugins/datasets/$id/example.yaml")" --split search --n 3 --out example >/dev/null ||
         fail "plugins/datasets/$id/example.yaml"
     "$aira" check "dataset/$id" --config "$(grep -v '^#' "$source/plugins/datasets/$id/example.yaml")" >check.txt ||

@@ -138,3 +138,28 @@ grep -q '"architecture":"mA M","score":0\.' "$work/e1" || fail "evaluate --json:
 expect 2 "wants 2" "$aira" evaluate --arch "2mA M" --task "$work/task.yaml"
 expect 2 "search, selection or test" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" --split train
 expect 1 "allowed" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" limits.memory=100KiB
+
+# --score: what the model at the end scores, also of a resumed training that takes no step; the same as `evaluate`
+cat >"$work/classifier.yaml" <<'YAML'
+model: small
+architecture: "mA"
+tokens: {mA: {use: attention, heads: 2}}
+backbone: {use: lra_classifier, width: 16}
+dataset: {use: listops, min_length: 4, max_length: 24, max_depth: 3, train_rows: 40, test_rows: 50}
+recipe: {optimizer: {use: adamw}, batch: 20, steps: 6, eval_every: 100}
+YAML
+cat >"$work/classifier-task.yaml" <<'YAML'
+task: small
+candidate: {kind: compose, layers: 1, backbone: {use: lra_classifier, width: 16}}
+tokens: {mA: {use: attention, heads: 2}}
+proxies:
+  - dataset: {use: listops, min_length: 4, max_length: 24, max_depth: 3, train_rows: 40, test_rows: 50}
+    recipe: {optimizer: {use: adamw}, batch: 20, steps: 6, eval_every: 100}
+YAML
+"$aira" train "$work/classifier.yaml" --quiet --json --score test --checkpoint "$work/k" >"$work/s1"
+"$aira" train "$work/classifier.yaml" --quiet --json --score test --resume "$work/k" --steps 0 >"$work/s2"
+"$aira" evaluate --arch mA --task "$work/classifier-task.yaml" --split test --quiet --json >"$work/s3"
+scored=$(grep -o '"score":0\.[0-9]*' "$work/s1") || fail "train --score: $(cat "$work/s1")"
+grep -q '"metric":"accuracy_pooled"' "$work/s1" || fail "train --score: $(cat "$work/s1")"
+grep -q "$scored," "$work/s2" && grep -q "$scored," "$work/s3" || fail "scores differ: $(cat "$work/s1" "$work/s2" "$work/s3")"
+expect 2 "search, selection or test" "$aira" train "$work/classifier.yaml" --score train

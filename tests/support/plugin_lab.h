@@ -1,7 +1,7 @@
 /* tests/support/plugin_lab.h - for tests beside primitives, backbones and optimizers: a registry, the CPU, instances
  * from YAML, and a primitive run in fp64 in a place of the test's choice.
  *
- * defines: plugin_lab, lab_open, lab_close, lab_make, lab_place, lab_run, lab_refusal
+ * defines: plugin_lab, lab_open, lab_close, lab_make, lab_place, lab_run, lab_run_with, lab_refusal
  */
 #ifndef TESTS_SUPPORT_PLUGIN_LAB_H
 #define TESTS_SUPPORT_PLUGIN_LAB_H
@@ -54,8 +54,10 @@ typedef struct lab_place {
     const double *mask, *positions; /* B*T each, or NULL */
 } lab_place;
 
-/* y of the primitive for x, parameters redrawn under seed 5; the caller frees. */
-static inline double *lab_run(const plugin_lab *l, const char *yaml, const lab_place *p, const double *x) {
+/* y of the primitive for x, parameters redrawn under seed 5; the caller frees. names: NULL, or parameters (NULL ends)
+   whose values are wanted in values[k], which the caller frees. */
+static inline double *lab_run_with(const plugin_lab *l, const char *yaml, const lab_place *p, const double *x,
+                                   const char *const *names, double **values) {
     aira__instance *instance = lab_make(l, "primitive", yaml);
     const aira_primitive *table = instance->plugin->table;
     const aira_shape places = {{p->B, p->T}, 2, 0}, shape = {{p->B, p->T, p->C}, 3, 0};
@@ -70,6 +72,12 @@ static inline double *lab_run(const plugin_lab *l, const char *yaml, const lab_p
     aira__graph_output(g, "y", table->build(instance->self, aira__graph_ops(), g, in));
     aira_status status = aira__trial_create(&l->lab, g, 1, &trial, &error);
     if (!status) status = aira__trial_redraw(trial, 5, false, &error);
+    for (int k = 0; !status && names && names[k]; k++) {
+        const aira__variable *v = aira__graph_find_variable(trial->graph, names[k]);
+        cr_assert(v, "no parameter %s", names[k]);
+        values[k] = aira__doubles(aira__shape_elements(&v->shape), &error);
+        status = aira__trial_get_variable(trial, v, values[k], &error);
+    }
     if (!status && p->mask) status = aira__trial_set_input(trial, "mask", p->mask, &error);
     if (!status && p->positions) status = aira__trial_set_input(trial, "positions", p->positions, &error);
     if (!status) status = aira__trial_set_input(trial, "x", x, &error);
@@ -80,6 +88,10 @@ static inline double *lab_run(const plugin_lab *l, const char *yaml, const lab_p
     aira__trial_destroy(trial);
     aira__instance_destroy(instance);
     return y;
+}
+
+static inline double *lab_run(const plugin_lab *l, const char *yaml, const lab_place *p, const double *x) {
+    return lab_run_with(l, yaml, p, x, NULL, NULL);
 }
 
 /* Normal values, and the same with position t of every sequence replaced; the caller frees. */

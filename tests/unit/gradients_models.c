@@ -33,12 +33,22 @@ static const primitive_case primitives[] = {
     {"{use: linear_attention, heads: 4}", false, true, false},
     {"{use: linear_attention, heads: 2, feature: relu, eps: 0.5, bias: true}", false, false, false},
     {"{use: linear_attention, heads: 4}", true, true, false},
+    {"{use: s4d, state: 3}", false, false, false},
+    {"{use: s4d, state: 3}", true, true, false},
+    {"{use: gla, heads: 2}", false, true, false},
+    {"{use: gla, heads: 4, temperature: 2, key_ratio: 1}", true, true, false},
 };
 
-static const char *const backbones[] = {
-    "{use: mad_lm, width: 16}",          "{use: mad_lm, width: 16, norm: layer}",
-    "{use: mad_autoencoder, width: 16}", "{use: mad_autoencoder, width: 16, norm: layer}",
-    "{use: llama, width: 16}",           "{use: llama, width: 16, tied: false}"};
+static const char *const backbones[] = {"{use: mad_lm, width: 16}",
+                                        "{use: mad_lm, width: 16, norm: layer}",
+                                        "{use: mad_autoencoder, width: 16}",
+                                        "{use: mad_autoencoder, width: 16, norm: layer}",
+                                        "{use: llama, width: 16}",
+                                        "{use: llama, width: 16, tied: false}",
+                                        "{use: lra_classifier, width: 16, mlp: 20, head: 8}",
+                                        "{use: lra_classifier, width: 16, pool: cls, positions: learned}",
+                                        "{use: lra_retrieval, width: 16}",
+                                        "{use: lra_retrieval, width: 16, features: concat, pool: cls, norm: rms}"};
 
 enum { B = 2, T = 6, C = 16, VOCAB = 7 };
 

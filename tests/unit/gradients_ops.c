@@ -96,6 +96,8 @@ static const op_case cases[] = {
     ELEMENTWISE(SELECTIVE_SCAN, "f2,5,3 f2,5,3 f3,4 f2,5,4 f2,5,4 f3"),
     ELEMENTWISE(SSD, "f2,5,4,3 f2,5,4 f4 f2,5,2,3 f2,5,2,3 f4"),
     ELEMENTWISE(FFT_CONV, "f2,6,3 f3,6"),
+    ELEMENTWISE(FFT_CONV, "f2,1,2 f2,1"),
+    ELEMENTWISE(FFT_CONV, "f1,19,2 f2,19"),
     {AIRA_OP_GROUPED_MATMUL, "f7,3 f3,3,4 i3", .n_i = 1, .i = {0}, .range = 3},
     {AIRA_OP_GROUPED_MATMUL, "f7,3 f3,4,3 i3", .n_i = 1, .i = {1}, .range = 3},
     {AIRA_OP_CROSS_ENTROPY, "f3,4,5 i3,4", .range = 7},

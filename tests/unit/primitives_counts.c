@@ -36,6 +36,8 @@ Test(primitives, parameters) {
         {"{use: mamba2, head_dim: 128, state: 128}", 2048, 25781600, 0},
         {"{use: linear_attention}", 128, 65536, 0},
         {"{use: linear_attention, bias: true}", 128, 66048, 0},
+        {"{use: s4d}", 128, 128 + 4 * 128 * 32 + 128 + 256 * 128 + 256, 0},
+        {"{use: gla}", 128, 4 * 128 * 128 + 4 * 128 + 4 + 32, 0},
     };
     aira__registry *registry;
     aira_error error = {0};

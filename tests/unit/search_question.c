@@ -28,9 +28,9 @@ static void add(scene *s, uint32_t code, int64_t parent, const aira__outcome *ou
 static void make_scene(scene *s, const char *search) {
     aira_error error = {0};
     *s = (scene){0};
-    char *folder = aira__prompts_folder(&error);
+    char *folder = aira__prompts_folder(false, &error);
     cr_assert(folder, "%s", error.text);
-    cr_assert_eq(aira__prompts_load(folder, &s->prompts, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(aira__prompts_load(folder, false, &s->prompts, &error), AIRA_OK, "%s", error.text);
     free(folder);
     s->study = json_pack("{s:O, s:[s, s], s:i, s:b, s:s, s:{s:s, s:{s:{s:s}, s:{s:s}}, s:[{s:{s:s, s:s}}]}}", "prompts",
                          s->prompts, "tokens", "mA", "M", "layers", 2, "higher_is_better", 1, "data", "THE DATA",

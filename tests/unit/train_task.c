@@ -95,7 +95,7 @@ Test(train_task, mistakes_are_named) {
     test_engine e = test_engine_open("{\"use\": \"cpu\"}");
     const char *const cases[][3] = {{"layers: 2", "layer: 2", "'layers'"},
                                     {"use: attention, heads", "use: atention, heads", "attention"},
-                                    {"kind: compose", "kind: design", "unknown kind"},
+                                    {"kind: compose", "kind: desing", "unknown kind"},
                                     {"  M: {", "  2M: {", "not a token"},
                                     {"weight: 3", "weight: 0", "above 0"},
                                     {"task: compression", "task: compressing", "compression"},

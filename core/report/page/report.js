@@ -220,6 +220,16 @@
     c[14].forEach(function (m) { box.appendChild(folded('prompt: ' + m[0], m[1].map(pooled).join(''), false)); });
     return box;
   }
+  // What was checked, what changed against the parent, the source.
+  function design(t) {
+    var box = element('div'), failed = t.checks.filter(function (c) { return pooled(c[1]) === 'fail'; });
+    if (t.options != null) box.appendChild(element('p', 'Options: ' + pooled(t.options)));
+    if (t.checks.length) box.appendChild(folded('checks: ' + (failed.length ? failed.map(function (c) { return pooled(c[0]); }).join(', ') + ' failed' :
+      t.checks.length + ' passed'), t.checks.map(function (c) { return c.map(pooled).join('  '); }).join('\n'), failed.length > 0));
+    if (t.diff != null) box.appendChild(folded('changes against its parent', pooled(t.diff), true));
+    box.appendChild(folded('source', pooled(t.source), t.diff == null));
+    return box;
+  }
   function texts(i) {
     var box = element('div'), t = DATA.texts.nodes[i];
     if (!t) {
@@ -227,6 +237,7 @@
         'each kind of failure; those of this one are in journal.db (tables call and text).', 'dim'));
       return box;
     }
+    if (t.source != null) box.appendChild(design(t));
     if (t.analysis != null) box.appendChild(folded('analysis', pooled(t.analysis), true));
     t.calls.forEach(function (c, k) { box.appendChild(call(c, k)); });
     return box;
@@ -295,7 +306,7 @@
     panel.appendChild(element('h3', 'Search ' + DATA.searches[s][0] + ', node ' + N.idx[i] + ': ' + DATA.operators[N.operator[i]] +
       ', ' + status + (N.same[i] >= 0 ? ' (duplicate)' : '') + (DATA.causes[N.cause[i]] ? ', cause ' + DATA.causes[N.cause[i]] : '') +
       (i === DATA.won ? ' — submitted' : '')));
-    panel.appendChild(element('p', architectureOf(i) || 'no architecture: the answer did not parse', 'arch'));
+    panel.appendChild(element('p', architectureOf(i) || 'no candidate: the answer did not parse', 'arch'));
     if (N.layers[i]) panel.appendChild(strip(layersOf(i)));
     if (N.parent[i] >= 0) row.appendChild(button('parent ' + N.idx[N.parent[i]], N.parent[i]));
     if (N.other[i] >= 0) row.appendChild(button('other parent ' + N.idx[N.other[i]], N.other[i]));

@@ -1,0 +1,11 @@
+# The headers that prompts show, as bytes in the host library: include/aira/{graph,primitive,abi}.h into <build>/sdk_text.c.
+set(text "/* Made by cmake/airaSdkText.cmake from include/aira. */\n#include \"core/search/sdk.h\"\n\n")
+foreach(name abi graph primitive)
+  set(header ${CMAKE_SOURCE_DIR}/include/aira/${name}.h)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${header})
+  file(READ ${header} bytes HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+  string(APPEND text "const char aira__header_${name}[] = {${bytes}0};\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/sdk_text.c CONTENT "${text}" @ONLY)
+target_sources(aira_core PRIVATE ${CMAKE_BINARY_DIR}/sdk_text.c)

@@ -1,0 +1,15 @@
+// expect: exit
+// tries: becomes root
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) { return setuid(0) == 0 || setgid(0) == 0 || setresuid(0, 0, 0) == 0 ? 42 : 1; }

@@ -1,0 +1,20 @@
+// expect: ok
+// tries: writes errors without end
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) {
+    static char block[1 << 16];
+    for (int k = 0; k < 500; k++)
+        if (write(2, block, sizeof block) < 0) return 1;
+    return 0;
+}

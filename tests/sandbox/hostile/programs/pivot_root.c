@@ -1,0 +1,15 @@
+// expect: refused
+// tries: changes the root of everybody
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) { return syscall(__NR_pivot_root, "/tmp", "/tmp") >= 0 ? 42 : 1; }

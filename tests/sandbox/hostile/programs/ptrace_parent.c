@@ -1,0 +1,16 @@
+// expect: refused
+// tries: traces its parent
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) { return ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) >= 0 ? 42 : 1; }

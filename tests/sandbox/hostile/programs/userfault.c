@@ -1,0 +1,15 @@
+// expect: refused
+// tries: stops the kernel at a page
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) { return syscall(__NR_userfaultfd, 0) >= 0 ? 42 : 1; }

@@ -1,0 +1,7 @@
+// says: error
+// tries: is another language
+#include <aira/primitive.h>
+
+import torch
+
+    class Mechanism(torch.nn.Module) :pass
