@@ -83,6 +83,7 @@ static int run(aira__cli *cli, const aira__task *task, const evaluate_options *o
                                       .seed = o->seed,
                                       .device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(cli->registry),
                                       .seconds = task->limit_seconds,
                                       .progress = show,
@@ -120,7 +121,7 @@ int aira__cmd_evaluate(aira__cli *cli, int argc, char **argv) {
         {"task", "FILE", "task to train and score on", AIRA__CLI_TEXT, &o.task, true},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
         {"split", "S", "search (default), selection or test", AIRA__CLI_TEXT, &o.split, false},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "--arch A --task FILE [key=value...]",
                                  .summary = "Trains one architecture on a task and prints its score.",

@@ -124,7 +124,7 @@ int aira__cmd_forward(aira__cli *cli, int argc, char **argv) {
         {"weights", "W", "weights of the model (safetensors)", AIRA__CLI_TEXT, &o.weights, true},
         {"tokens", "T.npy", "token ids, integers [batch, length]", AIRA__CLI_TEXT, &o.tokens, true},
         {"out", "L.npy", "where the logits go, float32 [batch, length, vocabulary]", AIRA__CLI_TEXT, &o.out, true},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "MODEL.yaml --weights W --tokens T.npy --out L.npy [key=value...]",
                                  .summary = "Writes a model's logits for given tokens.",

@@ -170,6 +170,7 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     char *identity = identity_of(model);
     aira__training_options options = {.device = device->plugin->table,
                                       .device_self = device->self,
+                                      .queue = aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE),
                                       .host = aira__registry_host(cli->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,
@@ -276,7 +277,7 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
         {"peak", "TFLOPS", "of the device, for MFU (default: the data sheet's, by name)", AIRA__CLI_REAL, &o.peak,
          false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
-        {"device", "D", "device plugin (default cpu)", AIRA__CLI_TEXT, &o.device, false},
+        {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};
     const aira__cli_spec spec = {.arguments = "MODEL.yaml [key=value...]",
                                  .summary = "Trains a model at any scale.",

@@ -16,21 +16,44 @@ static bool has_threads(aira__registry *registry, const char *id) {
     return false;
 }
 
-aira__instance *aira__cli_device(aira__cli *cli, const char *name, int64_t threads, aira_error *error) {
-    aira__registry *registry = aira__cli_registry(cli, error);
-    if (registry == NULL) return NULL;
-    json_t *keys = json_pack("{s:s}", "use", name != NULL ? name : "cpu");
+/* What a name or a mapping such as "{use: cuda, gpu: 1}" configures; NULL with a sentence. */
+static aira__instance *from_mapping(aira__registry *registry, const char *text, aira_error *error) {
+    aira__diagnostics *d = aira__diagnostics_create();
+    aira__document *document = d != NULL ? aira__document_parse(text, "--device", d) : NULL;
+    aira__instance *device = document != NULL && aira__diagnostics_count(d) == 0
+                                 ? aira__instance_create(registry, "device", aira__document_root(document), NULL, d)
+                                 : NULL;
+    const char *why = d != NULL ? aira__diagnostics_text(d) : "out of memory";
+    int n = (int)strlen(why);
+    while (n > 0 && why[n - 1] == '\n') n--;
+    if (device == NULL) aira__fail(error, AIRA_E_CONFIG, "%.*s", n, why);
+    aira__document_destroy(document);
+    aira__diagnostics_destroy(d);
+    return device;
+}
+
+static aira__instance *from_name(aira__registry *registry, const char *name, int64_t threads, aira_error *error) {
+    json_t *keys = json_pack("{s:s}", "use", name);
+    aira__instance *device = NULL;
     /* 0, one per core, is what the command line means where nothing was said: of no use to a GPU */
-    bool told = threads > 0 || (threads == 0 && has_threads(registry, name != NULL ? name : "cpu"));
+    bool told = threads > 0 || (threads == 0 && has_threads(registry, name));
     if (keys == NULL || (told && json_object_set_new(keys, "threads", json_integer(threads)) != 0)) {
         json_decref(keys);
         aira__fail(error, AIRA_E_MEMORY, "out of memory for a device");
         return NULL;
     }
-    aira__instance *device = NULL;
-    aira_status status = aira__instance_create_json(registry, "device", keys, &device, error);
+    (void)aira__instance_create_json(registry, "device", keys, &device, error); /* NULL when it failed */
     json_decref(keys);
-    if (status != AIRA_OK) return NULL;
+    return device;
+}
+
+aira__instance *aira__cli_device(aira__cli *cli, const char *name, int64_t threads, aira_error *error) {
+    aira__registry *registry = aira__cli_registry(cli, error);
+    if (registry == NULL) return NULL;
+    bool mapping = name != NULL && name[0] == '{';
+    aira__instance *device = mapping ? from_mapping(registry, name, error)
+                                     : from_name(registry, name != NULL ? name : "cpu", threads, error);
+    if (device == NULL) return NULL;
     const aira_device *table = device->plugin->table;
     const char *why = table->unavailable != NULL ? table->unavailable() : NULL;
     if (why == NULL) return device;

@@ -20,6 +20,9 @@ struct aira__session {
     const aira_device *device;
     void *self;
     const aira_host *host;
+    const aira_device_queue *queue; /* NULL: the device has none */
+    bool queued;                    /* between aira__session_queue and aira__session_finish */
+    bool touched;                   /* variables may be other than zero */
     uint32_t copies, n;
     uint64_t seed;
     program *programs;
@@ -184,6 +187,7 @@ aira_status aira__session_create(const aira_device *device, void *self, const ai
     s->host = host;
     s->copies = options->copies > 1 ? options->copies : 1;
     s->seed = options->seed;
+    s->queue = options->queue;
     s->programs = calloc(n + 1, sizeof *s->programs);
     aira_status status = s->programs == NULL ? aira__plan_memory(error) : AIRA_OK;
     if (status == AIRA_OK) status = collect_variables(graphs, n, s->copies, &s->variables, error);
@@ -219,8 +223,12 @@ static aira_status move(aira__session *s, void *buffer, uint64_t offset, const v
                         const char *name, aira_error *error) {
     clear_failure(s);
     if (bytes == 0) return AIRA_OK;
-    aira_status status = from != NULL ? s->device->upload(s->self, buffer, offset, from, bytes)
-                                      : s->device->download(s->self, buffer, offset, to, bytes);
+    aira_status status;
+    if (from != NULL) {
+        status = (s->queued ? s->queue->upload : s->device->upload)(s->self, buffer, offset, from, bytes);
+    } else {
+        status = (s->queued ? s->queue->download : s->device->download)(s->self, buffer, offset, to, bytes);
+    }
     return status == AIRA_OK ? AIRA_OK : device_failed(s, status, name, error);
 }
 
@@ -272,6 +280,7 @@ static aira_status move_variable(aira__session *s, const char *name, uint32_t co
     }
     aira_status status = check_size("variable", name, place->bytes, bytes, error);
     if (status != AIRA_OK) return status;
+    s->touched = s->touched || from != NULL;
     return move(s, s->persistent, place->offset + copy * place->bytes, from, to, bytes, name, error);
 }
 
@@ -286,9 +295,10 @@ aira_status aira__session_set_variable(aira__session *s, const char *name, uint3
 }
 
 static aira_status initialise_one(aira__session *s, const aira__variable_place *place, uint32_t copy, uint64_t seed,
-                                  double *values, aira_error *error) {
+                                  bool zeroed, double *values, aira_error *error) {
     int64_t n = aira__shape_elements(&place->shape);
     if (place->variable->kind == AIRA_VARIABLE_STATE && place->variable->value == NULL) {
+        if (zeroed) return AIRA_OK;
         memset(values, 0, place->bytes);
         return aira__session_set_variable(s, place->name, copy, values, place->bytes, error);
     }
@@ -316,13 +326,16 @@ aira_status aira__session_initialise(aira__session *s, const uint64_t *seeds, ai
                           (double)largest * 8 / 1048576.0);
     }
     aira_status status = AIRA_OK;
+    bool zeroed = !s->touched; /* as the device gave them */
+    aira__session_queue(s);
     for (uint32_t k = 0; k < s->variables.n && status == AIRA_OK; k++) {
         for (uint32_t c = 0; c < s->copies && status == AIRA_OK; c++) {
-            status = initialise_one(s, &s->variables.places[k], c, seeds[c], values, error);
+            status = initialise_one(s, &s->variables.places[k], c, seeds[c], zeroed, values, error);
         }
     }
+    aira_status finished = aira__session_finish(s, status == AIRA_OK ? error : NULL);
     free(values);
-    return status;
+    return status == AIRA_OK ? finished : status;
 }
 
 aira_status aira__session_run(aira__session *s, uint32_t graph, aira_error *error) {
@@ -333,7 +346,18 @@ aira_status aira__session_run(aira__session *s, uint32_t graph, aira_error *erro
     buffers[AIRA_STORE_PERSISTENT] = s->persistent;
     buffers[AIRA_STORE_IO] = p->io;
     clear_failure(s);
-    aira_status status = s->device->run(s->self, p->compiled, buffers, s->seed);
+    s->touched = true;
+    aira_status status = (s->queued ? s->queue->run : s->device->run)(s->self, p->compiled, buffers, s->seed);
+    return status == AIRA_OK ? AIRA_OK : device_failed(s, status, "running a graph", error);
+}
+
+void aira__session_queue(aira__session *s) { s->queued = s->queue != NULL; }
+
+aira_status aira__session_finish(aira__session *s, aira_error *error) {
+    if (!s->queued) return AIRA_OK;
+    s->queued = false;
+    clear_failure(s);
+    aira_status status = s->queue->finish(s->self);
     return status == AIRA_OK ? AIRA_OK : device_failed(s, status, "running a graph", error);
 }
 

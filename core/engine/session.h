@@ -7,6 +7,7 @@
 #define AIRA_ENGINE_SESSION_H
 
 #include "aira/device.h"
+#include "aira/ext/queue.h"
 #include "core/graph/graph.h"
 
 typedef struct aira__session aira__session;
@@ -17,6 +18,7 @@ typedef struct aira__session_options {
     bool no_fusion;                   /* tests: no elementwise chains */
     uint64_t seed;                    /* of RANDOM operations */
     const char *const *shared_inputs; /* inputs that all copies share; NULL-terminated, may be NULL */
+    const aira_device_queue *queue;   /* of the device, whose self is a queue; NULL: it has none */
 } aira__session_options;
 
 typedef struct aira__footprint { /* predicted, bytes; known before anything is allocated */
@@ -46,6 +48,13 @@ aira_status aira__session_set_variable(aira__session *, const char *name, uint32
                                        uint64_t bytes, aira_error *);
 /* Runs one graph once: inputs must have been set; assignments take effect. */
 aira_status aira__session_run(aira__session *, uint32_t graph, aira_error *);
+
+/* Between queue and finish, on a device with queues, the calls above hand work over without waiting for it: what
+   get_output and get_variable ask for is there, and what failed is told, when finish returns; their `data` stays valid
+   until then, also after a failure. Elsewhere nothing changes. finish ends it. */
+void aira__session_queue(aira__session *);
+aira_status aira__session_finish(aira__session *, aira_error *);
+
 /* Human-readable plan of a graph, for `--explain` and tests. malloc'ed. */
 char *aira__session_describe(const aira__session *, uint32_t graph);
 

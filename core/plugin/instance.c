@@ -170,3 +170,7 @@ void aira__instance_destroy(aira__instance *i) {
     free(i->config);
     free(i);
 }
+
+const void *aira__instance_extension(const aira__instance *i, const char *id) {
+    return i->plugin->extension != NULL ? i->plugin->extension(id) : NULL;
+}

@@ -71,5 +71,7 @@ aira__instance *aira__instance_create(aira__registry *, const char *kind, aira__
 aira_status aira__instance_create_json(aira__registry *, const char *kind, const json_t *canonical, aira__instance **,
                                        aira_error *);
 void aira__instance_destroy(aira__instance *);
+/* The plugin's table by extension id; NULL where it has none. */
+const void *aira__instance_extension(const aira__instance *, const char *id);
 
 #endif

@@ -28,10 +28,10 @@ static char *file_of(const char *folder, const char *id, const char *suffix) {
     return aira__path_join(folder, name);
 }
 
-static json_t *evaluations_json(const aira__queue *q, const aira__running *lease) {
+static json_t *evaluations_json(const aira__queue *q, const int *items, int n) {
     json_t *list = json_array();
-    for (int i = 0; list && i < lease->n_items; i++) {
-        const aira__item *item = &q->items[lease->items[i]];
+    for (int i = 0; list && i < n; i++) {
+        const aira__item *item = &q->items[items[i]];
         const char *const *splits = item->purpose == AIRA__FOR_FINAL ? final : searched;
         char id[100];
         name_of(item, id);
@@ -58,15 +58,15 @@ static aira_status write_plainly(const char *path, const json_t *value, aira_err
 }
 
 aira_status aira__lease_write(const aira__queue *q, const aira__running *lease, aira_error *error) {
-    json_t *paths = json_array(), *evaluations = evaluations_json(q, lease);
+    json_t *paths = json_array(), *evaluations = evaluations_json(q, lease->items, lease->n_items);
     for (int i = 0; paths && i < q->o.n_plugin_paths; i++)
         if (json_array_append_new(paths, json_string(q->o.plugin_paths[i])))
             return aira__fail(error, AIRA_E_CONFIG, "%s: the plugin path is not valid UTF-8", q->o.plugin_paths[i]);
     json_t *whole = evaluations && paths
-                        ? json_pack("{s:i, s:s, s:O, s:O, s:O, s:{s:f, s:I}}", "version", 1, "lease", lease->id,
-                                    "device", json_object_get(q->o.study, "device"), "plugin_paths", paths,
-                                    "evaluations", evaluations, "limits", "seconds", q->limit_seconds, "memory_bytes",
-                                    (json_int_t)q->limit_memory)
+                        ? json_pack("{s:i, s:s, s:i, s:O, s:O, s:O, s:{s:f, s:I}}", "version", 1, "lease", lease->id,
+                                    "at_once", q->at_once, "device", json_object_get(q->o.study, "device"),
+                                    "plugin_paths", paths, "evaluations", evaluations, "limits", "seconds",
+                                    q->limit_seconds, "memory_bytes", (json_int_t)q->limit_memory)
                         : NULL;
     char *path = aira__path_join(lease->folder, "lease.json");
     aira_status status = whole && path ? aira__make_dirs(lease->folder, error) : no_memory(error);
@@ -75,6 +75,26 @@ aira_status aira__lease_write(const aira__queue *q, const aira__running *lease, 
     json_decref(whole);
     json_decref(paths);
     json_decref(evaluations);
+    return status;
+}
+
+/* A link is made whole or not at all and never over another file: whoever is first, coordinator or worker, has the
+   name, and so they agree on whether the lease went on. */
+aira_status aira__lease_add(const aira__queue *q, const aira__running *lease, const int *items, int n, bool *taken,
+                            aira_error *error) {
+    char name[32];
+    snprintf(name, sizeof name, "more-%d.json", lease->more);
+    char *path = aira__path_join(lease->folder, name), *own = aira__path_join(lease->folder, "more.tmp");
+    json_t *evaluations = evaluations_json(q, items, n);
+    json_t *whole = evaluations ? json_pack("{s:i, s:o}", "version", 1, "evaluations", evaluations) : NULL;
+    aira_status status = whole && path && own ? write_plainly(own, whole, error) : no_memory(error);
+    *taken = status == AIRA_OK && link(own, path) == 0;
+    if (status == AIRA_OK && !*taken && errno != EEXIST)
+        status = aira__fail(error, AIRA_E_IO, "%s: cannot be made (%s)", path, strerror(errno));
+    if (own) (void)unlink(own); /* it goes with the folder at the latest */
+    json_decref(whole);
+    free(path);
+    free(own);
     return status;
 }
 
@@ -236,16 +256,29 @@ static aira_status recover_evaluation(aira__queue *q, const char *folder, const 
     return item->state == AIRA__ITEM_DONE ? AIRA_OK : aira__lease_take_result(q, folder, item, &found, error);
 }
 
-static aira_status recover_folder(aira__queue *q, const char *folder, aira_error *error) {
-    char *path = aira__path_join(folder, "lease.json");
+/* The evaluations of a lease's file; *found false: there is no such file. */
+static aira_status recover_file(aira__queue *q, const char *folder, const char *name, bool *found, aira_error *error) {
+    char *path = aira__path_join(folder, name);
     if (!path) return no_memory(error);
-    json_t *lease = aira__file_exists(path) ? aira__json_load_file(path, NULL) : NULL, *one;
+    *found = aira__file_exists(path);
+    json_t *lease = *found ? aira__json_load_file(path, NULL) : NULL, *one;
     aira_status status = AIRA_OK;
     size_t i;
     json_array_foreach(json_object_get(lease, "evaluations"), i, one) if (status == AIRA_OK)
         status = recover_evaluation(q, folder, one, error);
     json_decref(lease);
     free(path);
+    return status;
+}
+
+static aira_status recover_folder(aira__queue *q, const char *folder, aira_error *error) {
+    char name[32] = "lease.json";
+    bool found = true;
+    aira_status status = AIRA_OK;
+    for (int k = 0; found && status == AIRA_OK; k++) {
+        status = recover_file(q, folder, name, &found, error);
+        snprintf(name, sizeof name, "more-%d.json", k);
+    }
     return status;
 }
 

@@ -13,6 +13,8 @@
 #include "core/plugin/registry.h"
 #include "core/search/queue_internal.h"
 
+#define MOST_IN_LEASE 512 /* evaluations of a lease that grows while it runs */
+
 static aira_status no_memory(aira_error *error) { return aira__fail(error, AIRA_E_MEMORY, "out of memory"); }
 
 static const char *const purposes[AIRA__N_PURPOSES] = {"search", "confirm", "final"};
@@ -106,6 +108,7 @@ aira_status aira__queue_create(const aira__queue_options *options, aira__queue *
     q->o = *options;
     q->task_hash = aira__json_string(options->study, "task_hash", "");
     q->batch = (int)aira__json_int(options->study, "batch", 1);
+    q->at_once = (int)aira__json_int(options->study, "at_once", 1);
     q->limit_seconds = aira__json_real(limits, "seconds", 0);
     q->limit_memory = (uint64_t)aira__json_int(limits, "memory", 0);
     q->leases = aira__path_join(options->run_dir, "leases");
@@ -193,16 +196,23 @@ static aira_status executor_failed(const aira__queue *q, aira_status status, con
                       sentence[0] ? sentence : "it gave no reason");
 }
 
+/* A worker that trains several at once is kept busy: it gets more while it works. */
+static bool may_grow(const aira__queue *q, const aira__running *lease) {
+    return q->at_once > 1 && !lease->lonely && lease->more >= 0 && lease->n_items < MOST_IN_LEASE &&
+           !(q->o.executor->flags & AIRA_EXECUTOR_ANSWERS);
+}
+
 static aira_status submit(aira__queue *q, aira__running *lease, aira_error *error) {
     const char *argv[] = {q->o.worker, "worker", lease->folder};
     /* The worker limits every evaluation; the lease's limit is the net below it, for a worker that hangs. */
-    double seconds = q->limit_seconds > 0 ? q->limit_seconds * lease->n_items * 1.1 + 30 : 0;
+    int most = may_grow(q, lease) ? MOST_IN_LEASE : lease->n_items;
+    double seconds = q->limit_seconds > 0 ? q->limit_seconds * most * 1.1 + 30 : 0;
     aira_lease given = {.size = sizeof given,
                         .n_argv = 3,
                         .id = lease->id,
                         .folder = lease->folder,
                         .argv = argv,
-                        .memory_bytes = q->limit_memory,
+                        .memory_bytes = q->limit_memory * (uint64_t)q->at_once,
                         .seconds = seconds};
     aira_status status = aira__lease_write(q, lease, error);
     if (status != AIRA_OK) return status;
@@ -212,14 +222,15 @@ static aira_status submit(aira__queue *q, aira__running *lease, aira_error *erro
     return status == AIRA_OK ? AIRA_OK : executor_failed(q, status, "start", error);
 }
 
-/* Takes up to batch waiting items, whose indices go to chosen; one that must run alone makes a lease of its own. */
-static aira_status choose(aira__queue *q, int *chosen, int *n, aira_error *error) {
+/* Takes up to `most` waiting items, whose indices go to chosen; one that must run alone makes a lease of its own, if a
+   lease is what is wanted. */
+static aira_status choose(aira__queue *q, int most, bool lease, int *chosen, int *n, aira_error *error) {
     int *ahead = calloc((size_t)q->n_lanes, sizeof *ahead), next;
     *n = 0;
     if (!ahead) return no_memory(error);
-    while (*n < q->batch && (next = aira__lanes_next(q, ahead)) >= 0) {
+    while (*n < most && (next = aira__lanes_next(q, ahead)) >= 0) {
         const aira__item *item = &q->items[next];
-        if (item->alone && *n) break;
+        if (item->alone && (*n || !lease)) break;
         aira__lanes_take(q, next);
         ahead[item->search]++;
         chosen[(*n)++] = next;
@@ -229,11 +240,20 @@ static aira_status choose(aira__queue *q, int *chosen, int *n, aira_error *error
     return AIRA_OK;
 }
 
+static void items_run(aira__queue *q, const int *items, int n) {
+    for (int i = 0; i < n; i++) {
+        aira__item *item = &q->items[items[i]];
+        item->state = AIRA__ITEM_RUNNING;
+        q->lanes[item->search].running++;
+        q->n_busy++;
+    }
+}
+
 static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
     *started = false;
     if (!q->n_waiting || q->held) return AIRA_OK;
     int n = 0, *chosen = calloc((size_t)q->batch, sizeof *chosen);
-    aira_status status = chosen ? choose(q, chosen, &n, error) : no_memory(error);
+    aira_status status = chosen ? choose(q, q->batch, true, chosen, &n, error) : no_memory(error);
     if (status != AIRA_OK) {
         free(chosen);
         return status;
@@ -249,7 +269,7 @@ static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
         q->running_capacity = capacity;
     }
     aira__running *lease = &q->running[q->n_running++];
-    *lease = (aira__running){.items = chosen, .n_items = n};
+    *lease = (aira__running){.items = chosen, .n_items = n, .lonely = n > 0 && q->items[chosen[0]].alone};
     snprintf(lease->id, sizeof lease->id, "%" PRId64, ++q->next_lease);
     lease->folder = aira__path_join(q->leases, lease->id);
     status = lease->folder ? submit(q, lease, error) : no_memory(error);
@@ -257,14 +277,34 @@ static aira_status start_one(aira__queue *q, bool *started, aira_error *error) {
         drop_running(q, q->n_running - 1);
         return status;
     }
-    for (int i = 0; i < n; i++) {
-        aira__item *item = &q->items[chosen[i]];
-        item->state = AIRA__ITEM_RUNNING;
-        q->lanes[item->search].running++;
-        q->n_busy++;
-    }
+    items_run(q, chosen, n);
     *started = true;
     return AIRA_OK;
+}
+
+/* Gives a running lease what waits, up to a batch of unfinished ones. */
+static aira_status top_up(aira__queue *q, aira__running *lease, aira_error *error) {
+    int unfinished = 0, n = 0;
+    for (int i = 0; i < lease->n_items; i++) unfinished += q->items[lease->items[i]].state == AIRA__ITEM_RUNNING;
+    int most = q->batch - unfinished;
+    if (most > MOST_IN_LEASE - lease->n_items) most = MOST_IN_LEASE - lease->n_items;
+    if (!q->n_waiting || q->held || most < 1 || !may_grow(q, lease)) return AIRA_OK;
+    int *items = realloc(lease->items, (size_t)(lease->n_items + most) * sizeof *items);
+    if (!items) return no_memory(error);
+    lease->items = items;
+    bool taken = false;
+    aira_status status = choose(q, most, false, items + lease->n_items, &n, error);
+    if (status == AIRA_OK && n) status = aira__lease_add(q, lease, items + lease->n_items, n, &taken, error);
+    if (taken) {
+        items_run(q, items + lease->n_items, n);
+        lease->n_items += n;
+        lease->more++;
+        return AIRA_OK;
+    }
+    if (n) lease->more = -1;
+    for (int i = 0; i < n; i++)
+        if (!aira__lanes_put(q, items[lease->n_items + i]) && status == AIRA_OK) status = no_memory(error);
+    return status;
 }
 
 /* It has left its worker. */
@@ -362,5 +402,6 @@ aira_status aira__queue_start(aira__queue *q, aira_error *error) {
     bool started = true;
     while (status == AIRA_OK && started && (uint32_t)q->n_running < q->o.executor->capacity(q->o.executor_self))
         status = start_one(q, &started, error);
+    for (int i = 0; status == AIRA_OK && i < q->n_running; i++) status = top_up(q, &q->running[i], error);
     return status;
 }

@@ -32,7 +32,7 @@ typedef struct aira__queue_options {
     const aira_host *host; /* for the executor's sentences */
     const char *run_dir;   /* absolute */
     const char *worker;    /* absolute path of the program that is started as `worker FOLDER` */
-    const json_t *study;   /* canonical: task, task_hash, device, batch, limits */
+    const json_t *study;   /* canonical: task, task_hash, device, batch, at_once, limits */
     const char *const *plugin_paths;
     int n_plugin_paths;
 } aira__queue_options;

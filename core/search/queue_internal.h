@@ -26,6 +26,8 @@ typedef struct aira__running { /* a lease in the executor's hands */
     uint64_t handle;
     int *items; /* indices into the queue's items */
     int n_items;
+    int more;    /* files of further evaluations that were handed over; -1: it takes no more */
+    bool lonely; /* its evaluation runs by itself */
     double started;
 } aira__running;
 
@@ -42,7 +44,7 @@ struct aira__queue {
     const char *task_hash;
     double limit_seconds;
     uint64_t limit_memory;
-    int batch;
+    int batch, at_once;
     aira__item *items;
     int n_items, capacity;
     int *buckets; /* 1 + index of an item, by its key; 0: free */
@@ -67,6 +69,10 @@ void aira__lanes_take(aira__queue *, int item); /* the next one of its lane leav
 /* lease.c */
 /* Writes leases/<id>/lease.json for these items. */
 aira_status aira__lease_write(const aira__queue *, const aira__running *, aira_error *);
+/* Hands n further items to the worker of a lease: leases/<id>/more-<k>.json. *taken false: the worker had closed the
+   lease before. */
+aira_status aira__lease_add(const aira__queue *, const aira__running *, const int *items, int n, bool *taken,
+                            aira_error *);
 /* The result of an item in a lease's folder: *found false if there is none yet. A file that cannot be understood is a
    result too: a failed one. Goes to item and journal. */
 aira_status aira__lease_take_result(aira__queue *, const char *folder, aira__item *, bool *found, aira_error *);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/ext/queue.h"
 #include "core/base/json.h"
 #include "core/compose/extrapolate.h"
 #include "core/search/backend.h"
@@ -15,6 +16,8 @@
 #include "core/search/tree.h"
 #include "core/search/trust.h"
 #include "core/train/task.h"
+
+#define AT_ONCE 8 /* evaluations, on a device that has queues */
 
 typedef struct reader {
     aira__registry *registry;
@@ -282,18 +285,26 @@ static void check_end(reader *r, aira__node *place, const aira__budget *budget) 
     }
 }
 
+/* Evaluations that a worker trains at once, where the study does not say: several on a device that has queues. */
+static int64_t usual_at_once(const reader *r) {
+    const char *use = aira__json_string(json_object_get(r->study, "device"), "use", "");
+    const aira_plugin *plugin = aira__registry_find(r->registry, "device", use, NULL);
+    bool queues = plugin && plugin->extension && plugin->extension(AIRA_EXT_DEVICE_QUEUE);
+    return queues ? AT_ONCE : 1;
+}
+
+/* The device is known by now. A lease is long enough that lanes find something to do while others still train. */
 static void read_executor(reader *r, aira__node *node) {
-    static const char *const skip[] = {"batch", NULL};
-    int64_t batch = 1;
-    json_t *canonical = NULL;
-    if (node) {
-        if (node->kind == AIRA_NODE_MAP) batch = aira__node_int(aira__map_get(node, "batch"), 1, 1, 100000, r->d);
-        canonical = read_plugin(r, "executor", node, skip);
-    } else {
-        canonical = default_plugin(r, "executor", "local");
-    }
+    static const char *const skip[] = {"batch", "at_once", NULL};
+    bool own = node && node->kind == AIRA_NODE_MAP;
+    int64_t at_once = own ? aira__node_int(aira__map_get(node, "at_once"), 0, 0, 256, r->d) : 0;
+    if (at_once == 0) at_once = usual_at_once(r);
+    int64_t batch = own ? aira__node_int(aira__map_get(node, "batch"), 0, 0, 100000, r->d) : 0;
+    if (batch == 0) batch = at_once > 1 ? 4 * at_once : 1;
+    json_t *canonical = node ? read_plugin(r, "executor", node, skip) : default_plugin(r, "executor", "local");
     if (canonical) put(r, r->study, "executor", canonical);
     put(r, r->study, "batch", json_integer(batch));
+    put(r, r->study, "at_once", json_integer(at_once));
 }
 
 /* Labels and plugin ids of this study's searches. */

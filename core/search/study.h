@@ -7,7 +7,9 @@
  *                                                   # memory, memory_tokens, complexity, analyse: docs/prompts.md
  *     budget: {candidates: 24, wall: 2h}            # each search may have a budget of its own
  *     device: {use: cpu}
- *     executor: {use: local, workers: 2, batch: 1}  # batch: evaluations per lease
+ *     executor: {use: local, workers: 2, batch: 1, at_once: 1}
+ *                                                   # evaluations per lease, and of those trained at once by a worker;
+ *                                                   # 8 at once and 32 where the device has queues (cuda), else 1
  *     aggregate: [{use: n0}, {use: n1, agents: [mutation]}]
  *     extrapolate: {to: [350M, 1B], by: [stack, stretch]}
  *     prices: prices.yaml                           # what models cost (core/search/price.h); none where absent
@@ -19,8 +21,8 @@
  *   study, task (canonical), task_hash, tokens (in order), layers, higher_is_better, metric, limits {seconds, memory},
  *   scale {worst, best, optimum}, searches [{agent, scaffold, seed, parallel, label, budget, memory, memory_tokens,
  *   complexity, analyse, analyst}] (one per seed; agent null where the scaffold proposes), data (overview for prompts),
- *   budget, device, executor, batch, aggregate [{use, ..., agents}], extrapolate {to,
- * by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
+ *   budget, device, executor, batch, at_once, aggregate [{use, ..., agents}],
+ *   extrapolate {to, by}, prices [{model, input, ...}], confirm, baselines, final (trust.h), prompts {name: text}
  */
 #ifndef AIRA_SEARCH_STUDY_H
 #define AIRA_SEARCH_STUDY_H

@@ -68,7 +68,7 @@ static const char *cause_of(aira_status status, bool nan) {
 static aira_status run_training(evaluating *e, aira__training *training, aira__proxy_result *result,
                                 aira_error *error) {
     const aira__evaluate_options *o = e->options;
-    aira__run_hooks hooks = {on_step, e, e->deadline};
+    aira__run_hooks hooks = {.step = on_step, .context = e, .deadline = e->deadline, .ahead = true};
     bool nan = false;
     double start = aira__now();
     result->parameters = aira__training_parameters(training);
@@ -99,6 +99,7 @@ static aira_status run_proxy(evaluating *e, int k, aira_error *error) {
     aira__proxy_result *result = &e->out->proxies[k];
     aira__training_options options = {.device = o->device,
                                       .device_self = o->device_self,
+                                      .queue = o->queue,
                                       .host = o->host,
                                       .backbone = backbone->plugin->table,
                                       .backbone_self = backbone->self,

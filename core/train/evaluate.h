@@ -39,6 +39,7 @@ typedef struct aira__evaluate_options {
     bool splits[AIRA_N_SPLITS]; /* wanted at the end; [AIRA_SPLIT_TRAIN] is ignored */
     const aira_device *device;
     void *device_self;
+    const aira_device_queue *queue; /* of the device, whose self is a queue; NULL: it has none */
     const aira_host *host;
     double seconds; /* wall limit of the evaluation; 0: none */
     /* Called now and then with what is known so far; non-zero stops with AIRA_E_CANCELLED. May be NULL. */

@@ -1,4 +1,4 @@
-/* core/train/training.c - builds a training, runs single steps and evaluations; see training.h. */
+/* core/train/training.c - builds a training and runs its evaluations; see training.h. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +141,7 @@ aira_status aira__training_create(const aira__training_options *options, aira__t
     if (t == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for a training");
     t->options = *options;
     t->search_step = -1;
-    aira__session_options session = {.seed = options->seed};
+    aira__session_options session = {.seed = options->seed, .queue = options->queue};
     aira_status status = plan_length(t, error);
     if (status == AIRA_OK) status = build_graphs(t, error);
     if (status == AIRA_OK) status = check_memory(t, error);
@@ -201,119 +201,6 @@ double aira__training_flops_per_token(const aira__training *t) {
 
 void aira__training_memory(const aira__training *t, aira__footprint *need) { *need = t->need; }
 
-/* --- one step --- */
-
-/* Reads rows of a split into the batch buffers. */
-static aira_status read_rows(aira__training *t, uint32_t split, uint64_t seed, uint32_t n, aira_error *error) {
-    const aira__instance *dataset = t->options.dataset;
-    const aira_dataset *table = dataset->plugin->table;
-    if (t->options.host != NULL) aira__host_clear_failure(t->options.host);
-    aira_status status = table->rows(dataset->self, split, seed, t->indices, n, t->inputs, t->targets);
-    if (status == AIRA_OK) return AIRA_OK;
-    const char *why = t->options.host != NULL ? aira__host_last_failure(t->options.host) : "";
-    return aira__fail(error, status, "data set %s: %s", dataset->plugin->id, why[0] ? why : "it gave no reason");
-}
-
-static aira_status set_scalar(aira__training *t, uint32_t graph, const char *name, double value, aira_error *error) {
-    if (t->graphs[graph]->storage_dtype == AIRA_F64) {
-        return aira__session_set_input(t->session, graph, name, 0, &value, sizeof value, error);
-    }
-    float narrow = (float)value;
-    return aira__session_set_input(t->session, graph, name, 0, &narrow, sizeof narrow, error);
-}
-
-static aira_status get_scalar(aira__training *t, uint32_t graph, const char *name, double *value, aira_error *error) {
-    if (t->graphs[graph]->storage_dtype == AIRA_F64) {
-        return aira__session_get_output(t->session, graph, name, 0, value, sizeof *value, error);
-    }
-    float narrow = 0;
-    aira_status status = aira__session_get_output(t->session, graph, name, 0, &narrow, sizeof narrow, error);
-    *value = narrow;
-    return status;
-}
-
-/* Rows of the batch buffers from `first` on. */
-static aira_status set_batch(aira__training *t, uint32_t graph, int64_t first, int64_t rows, aira_error *error) {
-    const aira_dataset_info *info = t->options.info;
-    const int32_t *inputs = t->inputs + first * info->input_length;
-    const int32_t *targets = t->targets + first * info->target_length;
-    uint64_t in = (uint64_t)(rows * info->input_length) * sizeof *inputs;
-    uint64_t out = (uint64_t)(rows * info->target_length) * sizeof *targets;
-    aira_status status = aira__session_set_input(t->session, graph, "tokens", 0, inputs, in, error);
-    return status != AIRA_OK ? status : aira__session_set_input(t->session, graph, "targets", 0, targets, out, error);
-}
-
-static aira_status set_draw(aira__training *t, uint32_t graph, int64_t draw, aira_error *error) {
-    int32_t number = (int32_t)draw;
-    if (!aira__graph_has_input(t->graphs[graph], "draw")) return AIRA_OK;
-    return aira__session_set_input(t->session, graph, "draw", 0, &number, sizeof number, error);
-}
-
-/* A finite training set is one draw for everybody; an endless one is drawn by the training's seed. */
-static uint64_t train_seed(const aira__training *t) { return t->batches.rows > 0 ? 0 : t->options.seed; }
-
-/* Targets that count, of rows of the batch buffers. */
-static int64_t counted(const aira__training *t, int64_t first, int64_t rows) {
-    const aira_dataset_info *info = t->options.info;
-    const int32_t *targets = t->targets + first * info->target_length;
-    int64_t n = 0;
-    for (int64_t k = 0; k < rows * info->target_length; k++) n += targets[k] >= 0 && targets[k] < info->classes;
-    return n;
-}
-
-/* One run on rows of the batch; `all`: targets of the whole step that count. */
-static aira_status run_part(aira__training *t, uint32_t graph, int64_t first, int64_t rows, double lr, int64_t all,
-                            aira_error *error) {
-    int64_t parts = t->batches.batch / t->run_batch;
-    aira_status status = set_batch(t, graph, first, rows, error);
-    if (status == AIRA_OK) status = set_draw(t, graph, t->next * parts + first / t->run_batch, error);
-    if (status == AIRA_OK && parts > 1) {
-        double share = all > 0 ? (double)counted(t, first, rows) / (double)all : 0;
-        status = set_scalar(t, graph, "share", share, error);
-        if (status == AIRA_OK) status = set_scalar(t, graph, "keep", first > 0, error);
-    }
-    if (status == AIRA_OK && graph != t->part) {
-        status = set_scalar(t, graph, "lr", lr, error);
-        if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(t->next + 1), error);
-    }
-    return status == AIRA_OK ? aira__session_run(t->session, graph, error) : status;
-}
-
-/* Are loss and gradient norm of this step read? The first, every so many, before an evaluation, the last. */
-static bool is_measured(const aira__training *t, int64_t step) {
-    int64_t every = t->options.recipe->metrics_every;
-    return every <= 1 || step % every == 0 || step + 1 == t->total ||
-           (t->eval_every > 0 && (step + 1) % t->eval_every == 0);
-}
-
-aira_status aira__training_step(aira__training *t, double progress, aira__step_result *result, bool *nan,
-                                aira_error *error) {
-    double start = aira__now();
-    int64_t step = t->next, rows = aira__batches_rows(&t->batches, step, t->indices);
-    double lr = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
-    uint32_t graph = AIRA__GRAPH_STEP;
-    *nan = false;
-    bool measured = is_measured(t, step);
-    *result = (aira__step_result){step, rows * t->options.info->input_length, measured, NAN, lr, NAN, 0};
-    aira_status status = read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
-    int64_t all = status == AIRA_OK && t->part != 0 ? counted(t, 0, rows) : 0;
-    for (int64_t first = 0; first < rows && status == AIRA_OK; first += t->run_batch) {
-        int64_t n = rows - first < t->run_batch ? rows - first : t->run_batch;
-        graph = first + n < rows ? t->part : n < t->run_batch ? t->partial : AIRA__GRAPH_STEP;
-        status = run_part(t, graph, first, n, lr, all, error);
-    }
-    if (status == AIRA_OK && measured) status = get_scalar(t, graph, "loss", &result->loss, error);
-    if (status == AIRA_OK && measured) status = get_scalar(t, graph, "grad_norm", &result->grad_norm, error);
-    if (status != AIRA_OK) return status;
-    t->next++;
-    result->seconds = aira__now() - start;
-    t->elapsed += result->seconds;
-    if (!measured || isfinite(result->loss)) return AIRA_OK;
-    *nan = true;
-    return aira__fail(error, AIRA_E_FAILED, "the loss is not finite (%g) at step %lld; try a smaller learning rate",
-                      result->loss, (long long)step);
-}
-
 /* --- evaluation --- */
 
 typedef struct tally {
@@ -348,12 +235,13 @@ static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t fir
     const aira_dataset_info *info = t->options.info;
     uint64_t answers = (uint64_t)(t->eval_batch * info->target_length);
     for (int64_t k = 0; k < rows; k++) t->indices[k] = (uint64_t)(first + k);
-    aira_status status = read_rows(t, split, 0, (uint32_t)rows, error);
+    aira_status status = aira__training_read_rows(t, split, 0, (uint32_t)rows, error);
     if (status != AIRA_OK) return status;
     for (int64_t k = rows * info->input_length; k < t->eval_batch * info->input_length; k++) t->inputs[k] = 0;
     for (int64_t k = rows * info->target_length; k < (int64_t)answers; k++) t->targets[k] = AIRA_IGNORE;
-    status = set_batch(t, AIRA__GRAPH_EVALUATION, 0, t->eval_batch, error);
-    if (status == AIRA_OK) status = set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
+    aira__session_queue(t->session);
+    status = aira__training_set_batch(t, AIRA__GRAPH_EVALUATION, 0, t->eval_batch, error);
+    if (status == AIRA_OK) status = aira__training_set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
     if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
     if (status == AIRA_OK) {
         status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "prediction", 0, t->prediction,
@@ -363,6 +251,8 @@ static aira_status evaluate_batch(aira__training *t, uint32_t split, int64_t fir
         status = aira__session_get_output(t->session, AIRA__GRAPH_EVALUATION, "nll", 0, t->nll,
                                           answers * sizeof *t->nll, error);
     }
+    aira_status finished = aira__session_finish(t->session, status == AIRA_OK ? error : NULL);
+    if (status == AIRA_OK) status = finished;
     if (status == AIRA_OK) count_batch(t, rows, sum);
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include "aira/dataset.h"
 #include "aira/device.h"
+#include "aira/ext/queue.h"
 #include "core/engine/session.h"
 #include "core/graph/model.h"
 #include "core/train/recipe.h"
@@ -46,6 +47,7 @@ typedef struct aira__training aira__training;
 typedef struct aira__training_options {
     const aira_device *device;
     void *device_self;
+    const aira_device_queue *queue; /* of the device, whose self is a queue; NULL: it has none */
     const aira_host *host;
     const aira_backbone *backbone;
     void *backbone_self;
@@ -75,9 +77,13 @@ void aira__training_memory(const aira__training *, aira__footprint *); /* predic
 int64_t aira__training_next_step(const aira__training *);
 int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end */
 
-/* One step. AIRA_E_FAILED with *nan set when
- * the loss is not finite (result is filled, parameters are spoilt). */
+/* One step. AIRA_E_FAILED with *nan set when the loss is not finite (result is filled, parameters are spoilt). */
 aira_status aira__training_step(aira__training *, double progress, aira__step_result *, bool *nan, aira_error *);
+/* n steps, at most AIRA__STEPS_AHEAD, handed to the device without waiting between them where it has queues; the same
+   bits as n single ones. results: n; *done: those that are filled, the one whose loss is not finite included. */
+enum { AIRA__STEPS_AHEAD = 32 };
+aira_status aira__training_steps(aira__training *, int n, double progress, aira__step_result *results, int *done,
+                                 bool *nan, aira_error *);
 aira_status aira__training_evaluate(aira__training *, uint32_t split, aira__scores *, aira_error *);
 
 /* Names and order of weights as docs/contract.md 3; written atomically. keys/values: further metadata. */
@@ -92,6 +98,7 @@ typedef struct aira__run_hooks {                                          /* all
     int (*step)(void *context, const aira__step_result *, int64_t steps); /* non-zero stops: AIRA_E_CANCELLED */
     void *context;
     double deadline; /* aira__now() when time is up: AIRA_E_TIMEOUT; 0: none */
+    bool ahead;      /* step() may be called some steps late, about a quarter of a second, if that is quicker */
 } aira__run_hooks;
 
 /* The whole loop from the next step on: steps, curve, evaluations on split search, early stop. steps_left 0: to the

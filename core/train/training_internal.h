@@ -1,4 +1,4 @@
-/* core/train/training_internal.h - what training.c, checkpoint.c and loop.c share. */
+/* core/train/training_internal.h - what training.c, steps.c, checkpoint.c and loop.c share. */
 #ifndef AIRA_TRAIN_TRAINING_INTERNAL_H
 #define AIRA_TRAIN_TRAINING_INTERNAL_H
 
@@ -28,5 +28,11 @@ struct aira__training {
     int64_t search_step; /* -1: none yet */
     double elapsed;      /* seconds spent in steps, for recipes bounded in seconds */
 };
+
+/* steps.c: what steps and evaluations share. Rows of t->indices into the batch buffers; those from `first` on into the
+   graph's inputs; the number that primitives draw by, where one does. */
+aira_status aira__training_read_rows(aira__training *, uint32_t split, uint64_t seed, uint32_t n, aira_error *);
+aira_status aira__training_set_batch(aira__training *, uint32_t graph, int64_t first, int64_t rows, aira_error *);
+aira_status aira__training_set_draw(aira__training *, uint32_t graph, int64_t draw, aira_error *);
 
 #endif

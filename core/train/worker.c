@@ -1,241 +1,35 @@
 /* core/train/worker.c - the worker's side of a lease (docs/contract.md 4).
  *
- * Every evaluation ends in a result file of its own, failed ones with status and cause; a file is written before the
- * next evaluation starts, so a crash loses the one in flight and nothing else. Evaluations that already have a result
- * file are not repeated. The part file is refreshed about once a second.
+ * Every evaluation ends in a result file of its own, failed ones with status and cause; a file is written before its
+ * lane takes the next evaluation, so a crash loses those in flight and nothing else. Evaluations that already have a
+ * result file are not repeated. The part file is refreshed about once a second.
+ *
+ * `at_once` lanes work at the lease, each with a thread and a queue of the device (or a device of its own, where the
+ * device has no queues); whoever is done takes the next evaluation. Such a lease may grow: the coordinator adds files
+ * more-0.json, more-1.json, ... until the worker, idle for a moment, takes the next of these names for itself, which
+ * closes the lease. Nothing that an evaluation computes depends on its lane or its neighbours. What is to be done again
+ * alone follows when all lanes but one have gone.
  */
-#include <math.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/base/clock.h"
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
-#include "core/train/evaluate.h"
+#include "core/train/worker_internal.h"
 
-#define PART_SECONDS 1.0
+#define MOST_AT_ONCE 256
+#define LINGER_SECONDS 0.25 /* idle, before the lease is closed: a search may be about to ask for more */
 
-typedef struct worker {
-    const char *folder;
-    json_t *lease;
-    aira__registry *registry;
-    aira__instance *device;
-    char program[65];
-    const char *id; /* of the evaluation in flight */
-    const aira__task *task;
-    double last_part;
-} worker;
+/* --- what a worker has --- */
 
-static aira_status write_json(const worker *w, const char *suffix, json_t *value, aira_error *error) {
-    char name[512];
-    snprintf(name, sizeof name, "%s%s", w->id, suffix);
-    char *path = aira__path_join(w->folder, name);
-    aira_status status = path != NULL && value != NULL ? aira__json_write_file(path, value, error)
-                                                       : aira__fail(error, AIRA_E_MEMORY, "out of memory for a result");
-    free(path);
-    json_decref(value);
-    return status;
-}
-
-static int on_progress(void *context, const aira__evaluation *so_far, int proxy, int64_t step, int64_t steps) {
-    worker *w = context;
-    double now = aira__now();
-    if (now - w->last_part < PART_SECONDS) return 0;
-    w->last_part = now;
-    json_t *part = json_pack("{s:i, s:s, s:s, s:i, s:I, s:I, s:f, s:o}", "version", 1, "id", w->id, "status", "running",
-                             "proxy", proxy, "step", (json_int_t)step, "steps", (json_int_t)steps, "seconds",
-                             so_far->seconds, "proxies", aira__evaluation_proxies(so_far, w->task, AIRA_SPLIT_SEARCH));
-    aira_error error;
-    if (write_json(w, ".part.json", part, &error) != AIRA_OK) fprintf(stderr, "aira worker: %s\n", error.text);
-    return 0;
-}
-
-/* --- results --- */
-
-static void add_plugin(const worker *w, json_t *plugins, const aira__instance *instance) {
-    if (instance == NULL) return;
-    for (int k = 0; k < aira__registry_count(w->registry); k++) {
-        const aira__plugin_entry *entry = aira__registry_entry(w->registry, k);
-        if (entry->plugin != instance->plugin) continue;
-        char name[80];
-        snprintf(name, sizeof name, "%s:%s", entry->kind, entry->id);
-        json_object_set_new(plugins, name, json_string(entry->sha256));
-    }
-}
-
-static json_t *plugin_hashes(const worker *w, const aira__task *task) {
-    json_t *plugins = json_object();
-    if (plugins == NULL || task == NULL) return plugins;
-    add_plugin(w, plugins, task->backbone);
-    add_plugin(w, plugins, w->device);
-    for (int k = 0; k < task->n_tokens; k++) add_plugin(w, plugins, task->tokens[k].primitive);
-    for (int k = 0; k < task->n_proxies; k++) {
-        add_plugin(w, plugins, task->proxies[k].dataset);
-        add_plugin(w, plugins, task->proxies[k].backbone);
-        add_plugin(w, plugins, task->proxies[k].recipe.optimizer);
-    }
-    return plugins;
-}
-
-static uint32_t split_named(const char *name) {
-    static const char *const names[] = {"train", "search", "selection", "test"};
-    for (uint32_t k = 1; k < AIRA_N_SPLITS; k++) {
-        if (name != NULL && strcmp(names[k], name) == 0) return k;
-    }
-    return AIRA_N_SPLITS;
-}
-
-/* Weighted means of the metrics over proxies, for the journal. */
-static json_t *metrics_json(const aira__evaluation *e, const aira__task *task, uint32_t split) {
-    double accuracy = 0, pooled = 0, loss = 0, weight = 0;
-    for (int k = 0; task != NULL && k < e->n_proxies; k++) {
-        double w = task->proxies[k].weight;
-        const aira__scores *s = &e->proxies[k].scores[split];
-        bool known = s->rows > 0;
-        accuracy += w * (known ? s->accuracy : NAN);
-        pooled += w * (known ? s->accuracy_pooled : NAN);
-        loss += w * (known ? s->loss : NAN);
-        weight += w;
-    }
-    return json_pack("{s:o, s:o, s:o}", "accuracy", aira__json_number(accuracy / weight), "accuracy_pooled",
-                     aira__json_number(pooled / weight), "loss", aira__json_number(loss / weight));
-}
-
-static json_t *scores_json(const aira__evaluation *e, const json_t *splits) {
-    json_t *scores = json_object();
-    size_t k;
-    json_t *name;
-    json_array_foreach((json_t *)(uintptr_t)splits, k, name) {
-        uint32_t split = split_named(json_string_value(name));
-        if (split < AIRA_N_SPLITS) {
-            json_object_set_new(scores, json_string_value(name), aira__json_number(e->score[split]));
-        }
-    }
-    return scores;
-}
-
-static json_t *result_json(const worker *w, const aira__evaluation *e, const aira__task *task, const json_t *splits) {
-    uint32_t shown = split_named(json_string_value(json_array_get(splits, 0)));
-    if (shown == AIRA_N_SPLITS) shown = AIRA_SPLIT_SEARCH;
-    bool good = e->status == AIRA_OK;
-    return json_pack(
-        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:o, s:{s:s, s:o, s:s, s:o}}", "version", 1, "id",
-        w->id, "status", good ? "ok" : "failed", "error", good ? json_null() : json_string(e->error), "cause",
-        good ? json_null() : json_string(e->cause != NULL ? e->cause : "build"), "scores", scores_json(e, splits),
-        "metrics", metrics_json(e, task, shown), "proxies",
-        task != NULL ? aira__evaluation_proxies(e, task, shown) : json_array(), "parameters",
-        e->parameters > 0 ? json_integer(e->parameters) : json_null(), "flops", e->flops, "seconds", e->seconds,
-        "steps", json_integer(e->steps), "hashes", "program", w->program, "task",
-        task != NULL ? json_string(task->hash) : json_null(), "data", e->data_hash, "plugins", plugin_hashes(w, task));
-}
-
-/* --- one evaluation --- */
-
-static aira_status read_layers(const aira__task *task, const json_t *names, uint16_t **layers, int *n,
-                               aira_error *error) {
-    *n = (int)json_array_size(names);
-    *layers = malloc((size_t)(*n + 1) * sizeof **layers);
-    if (*layers == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for an architecture");
-    for (int k = 0; k < *n; k++) {
-        const char *name = json_string_value(json_array_get(names, (size_t)k));
-        int token = name != NULL ? aira__task_token_find(task, name) : -1;
-        if (token < 0) {
-            return aira__fail(error, AIRA_E_CONFIG, "layer %d: task %s has no token '%s'", k, task->name,
-                              name != NULL ? name : "?");
-        }
-        (*layers)[k] = (uint16_t)token;
-    }
-    return AIRA_OK;
-}
-
-static void run_evaluation(worker *w, const json_t *request, const aira__task *task, aira__evaluation *result) {
-    aira_error error = {AIRA_OK, ""};
-    uint16_t *layers = NULL;
-    int n = 0;
-    if (read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
-        result->status = error.status;
-        result->cause = "build";
-        snprintf(result->error, sizeof result->error, "%s", error.text);
-        free(layers);
-        return;
-    }
-    aira__evaluate_options options = {.task = task,
-                                      .layers = layers,
-                                      .n_layers = n,
-                                      .seed = (uint64_t)aira__json_int(request, "seed", 0),
-                                      .device = w->device->plugin->table,
-                                      .device_self = w->device->self,
-                                      .host = aira__registry_host(w->registry),
-                                      .seconds = task->limit_seconds,
-                                      .progress = on_progress,
-                                      .context = w};
-    size_t k;
-    json_t *name;
-    json_array_foreach(json_object_get(request, "splits"), k, name) {
-        uint32_t split = split_named(json_string_value(name));
-        if (split < AIRA_N_SPLITS) options.splits[split] = true;
-    }
-    aira__evaluate(&options, result, &error);
-    free(layers);
-}
-
-/* The test split is opened for one purpose; whatever else a lease says, this program does not touch it. */
-static aira_status check_splits(const json_t *request, aira_error *error) {
-    const char *purpose = aira__json_string(request, "purpose", "none");
-    size_t k;
-    json_t *name;
-    json_array_foreach(json_object_get(request, "splits"), k, name) {
-        if (split_named(json_string_value(name)) == AIRA_SPLIT_TEST && strcmp(purpose, "final") != 0) {
-            return aira__fail(error, AIRA_E_FAILED,
-                              "the test split is refused: it is opened for final scoring alone, and this evaluation is "
-                              "for purpose '%s'",
-                              purpose);
-        }
-    }
-    return AIRA_OK;
-}
-
-static aira_status work(worker *w, const json_t *request, aira_error *error) {
-    char name[512];
-    w->id = aira__json_string(request, "id", "");
-    if (w->id[0] == 0 || strchr(w->id, '/') != NULL) {
-        return aira__fail(error, AIRA_E_CORRUPT, "lease.json holds an evaluation without a usable id");
-    }
-    snprintf(name, sizeof name, "%s.json", w->id);
-    char *path = aira__path_join(w->folder, name);
-    if (path == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory in a worker");
-    bool done = aira__file_exists(path);
-    free(path);
-    if (done) return AIRA_OK;
-    aira__evaluation result = {.status = AIRA_OK};
-    for (uint32_t s = 0; s < AIRA_N_SPLITS; s++) result.score[s] = NAN;
-    aira__task *task = NULL;
-    aira_error why = {AIRA_OK, ""};
-    w->last_part = 0;
-    if (check_splits(request, &why) != AIRA_OK) {
-        result.status = why.status;
-        result.cause = "data";
-        snprintf(result.error, sizeof result.error, "%s", why.text);
-    } else if (aira__task_load_json(w->registry, json_object_get(request, "task"), &task, &why) == AIRA_OK) {
-        w->task = task;
-        run_evaluation(w, request, task, &result);
-    } else {
-        result.status = why.status;
-        result.cause = why.status == AIRA_E_MEMORY ? "memory" : why.status == AIRA_E_IO ? "data" : "build";
-        snprintf(result.error, sizeof result.error, "%s", why.text);
-    }
-    aira_status status = write_json(w, ".json", result_json(w, &result, task, json_object_get(request, "splits")),
-                                    error);
-    aira__evaluation_release(&result);
-    aira__task_destroy(task);
-    return status;
-}
-
-/* --- the lease --- */
-
-static aira_status open_registry(worker *w, aira_error *error) {
+static aira_status open_registry(aira__worker *w, aira_error *error) {
     json_t *list = json_object_get(w->lease, "plugin_paths");
     size_t n = json_array_size(list);
     const char **paths = calloc(n + 1, sizeof *paths);
@@ -250,36 +44,203 @@ static aira_status open_registry(worker *w, aira_error *error) {
     return status;
 }
 
-static aira_status open_device(worker *w, aira_error *error) {
+static aira_status open_device(aira__worker *w, aira_error *error) {
     const json_t *device = json_object_get(w->lease, "device");
     if (!json_is_object(device)) return aira__fail(error, AIRA_E_CORRUPT, "lease.json names no device");
     aira_status status = aira__instance_create_json(w->registry, "device", device, &w->device, error);
     if (status != AIRA_OK) return status;
     const aira_device *table = w->device->plugin->table;
     const char *why = table->unavailable != NULL ? table->unavailable() : NULL;
+    w->queue = aira__instance_extension(w->device, AIRA_EXT_DEVICE_QUEUE);
     return why == NULL ? AIRA_OK : aira__fail(error, AIRA_E_UNSUPPORTED, "device %s: %s", w->device->plugin->id, why);
 }
 
-aira_status aira__worker_run(const char *folder, aira_error *error) {
-    worker w = {.folder = folder};
-    char *path = aira__path_join(folder, "lease.json");
+static aira_status open_worker(aira__worker *w, aira_error *error) {
+    char *path = aira__path_join(w->folder, "lease.json");
     if (path == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory in a worker");
-    w.lease = aira__json_load_file(path, error);
+    w->lease = aira__json_load_file(path, error);
     free(path);
-    if (w.lease == NULL) return error != NULL && error->status != AIRA_OK ? error->status : AIRA_E_IO;
-    aira_status status = AIRA_OK;
-    if (aira__json_int(w.lease, "version", 0) != 1) {
-        status = aira__fail(error, AIRA_E_CORRUPT, "%s/lease.json is not of version 1", folder);
+    if (w->lease == NULL) return error->status != AIRA_OK ? error->status : AIRA_E_IO;
+    if (aira__json_int(w->lease, "version", 0) != 1) {
+        return aira__fail(error, AIRA_E_CORRUPT, "%s/lease.json is not of version 1", w->folder);
     }
-    if (status == AIRA_OK) status = aira__sha256_file("/proc/self/exe", w.program, error);
-    if (status == AIRA_OK) status = open_registry(&w, error);
-    if (status == AIRA_OK) status = open_device(&w, error);
-    json_t *list = json_object_get(w.lease, "evaluations");
-    for (size_t k = 0; k < json_array_size(list) && status == AIRA_OK; k++) {
-        status = work(&w, json_array_get(list, k), error);
+    int64_t at_once = aira__json_int(w->lease, "at_once", 1);
+    w->at_once = (int)(at_once < 1 ? 1 : at_once > MOST_AT_ONCE ? MOST_AT_ONCE : at_once);
+    w->closed = w->at_once == 1;
+    w->evaluations = json_object_get(w->lease, "evaluations");
+    w->again = json_array();
+    if (!json_is_array(w->evaluations)) {
+        return aira__fail(error, AIRA_E_CORRUPT, "%s/lease.json holds no evaluations", w->folder);
     }
-    aira__instance_destroy(w.device);
-    if (w.registry != NULL) aira__registry_destroy(w.registry);
-    json_decref(w.lease);
+    if (w->again == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory in a worker");
+    aira_status status = aira__sha256_file("/proc/self/exe", w->program, error);
+    if (status == AIRA_OK) status = open_registry(w, error);
+    return status == AIRA_OK ? open_device(w, error) : status;
+}
+
+static void close_worker(aira__worker *w) {
+    while (w->tasks != NULL) {
+        aira__worker_task *next = w->tasks->next;
+        aira__task_destroy(w->tasks->task);
+        free(w->tasks);
+        w->tasks = next;
+    }
+    aira__instance_destroy(w->device);
+    if (w->registry != NULL) aira__registry_destroy(w->registry);
+    json_decref(w->again);
+    json_decref(w->lease);
+}
+
+/* --- what comes later --- */
+
+static char *more_path(const aira__worker *w) {
+    char name[32];
+    snprintf(name, sizeof name, "more-%d.json", w->more);
+    return aira__path_join(w->folder, name);
+}
+
+/* Takes in the next file of further evaluations. False: there is none. */
+static bool read_more(aira__worker *w) {
+    aira_error error = {AIRA_OK, ""};
+    char *path = more_path(w);
+    bool there = path != NULL && aira__file_exists(path);
+    json_t *more = there ? aira__json_load_file(path, &error) : NULL;
+    json_t *list = json_object_get(more, "evaluations");
+    if (there && (!json_is_array(list) || json_array_extend(w->evaluations, list) != 0) && w->error.status == AIRA_OK) {
+        aira__fail(&w->error, AIRA_E_CORRUPT, "%s holds no evaluations", path);
+    }
+    json_decref(more);
+    free(path);
+    w->more += there;
+    return there;
+}
+
+/* From here on the coordinator's files find their name taken. False: it was quicker, and there is more. */
+static bool close_lease(aira__worker *w) {
+    char *path = more_path(w);
+    int file = path != NULL ? open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666) : -1;
+    bool lost = path != NULL && file < 0 && errno == EEXIST;
+    if (file >= 0) (void)close(file); /* nothing was written to it */
+    free(path);
+    w->closed = !lost;
+    return !lost;
+}
+
+/* The next evaluation, waiting for it while the lease is open; NULL: there is none, or everything ends. */
+static const json_t *take(aira__worker *w) {
+    const struct timespec pause = {0, 20000000};
+    const json_t *taken = NULL;
+    (void)pthread_mutex_lock(&w->lock); /* a plain mutex that is initialised: it cannot fail */
+    while (w->error.status == AIRA_OK && taken == NULL) {
+        if (w->next < json_array_size(w->evaluations)) {
+            taken = json_array_get(w->evaluations, w->next++);
+            w->busy++;
+        } else if (w->closed) {
+            break;
+        } else if (!read_more(w) && (w->busy > 0 || aira__now() < w->idle + LINGER_SECONDS || !close_lease(w))) {
+            (void)pthread_mutex_unlock(&w->lock);
+            nanosleep(&pause, NULL);
+            (void)pthread_mutex_lock(&w->lock);
+        }
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+    return taken;
+}
+
+static void give_back(aira__worker *w, const json_t *request, bool again, const aira_error *error) {
+    (void)pthread_mutex_lock(&w->lock);
+    if (again && json_array_append(w->again, (json_t *)(uintptr_t)request) != 0 && w->error.status == AIRA_OK) {
+        aira__fail(&w->error, AIRA_E_MEMORY, "out of memory in a worker");
+    }
+    if (error->status != AIRA_OK && w->error.status == AIRA_OK) w->error = *error;
+    if (--w->busy == 0) w->idle = aira__now();
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
+/* --- lanes --- */
+
+/* A queue or a device for a lane beside the first, which has the worker's own. */
+static aira_status open_lane(aira__lane *lane, aira_error *error) {
+    aira__worker *w = lane->worker;
+    const aira_host *host = aira__registry_host(w->registry);
+    aira_status status;
+    if (w->queue != NULL) {
+        aira__host_clear_failure(host);
+        status = w->queue->open(w->device->self, &lane->self);
+        return status == AIRA_OK ? AIRA_OK : aira__fail(error, status, "%s", aira__host_last_failure(host));
+    }
+    (void)pthread_mutex_lock(&w->lock);
+    status = aira__instance_create_json(w->registry, "device", w->device->canonical, &lane->own, error);
+    (void)pthread_mutex_unlock(&w->lock);
+    lane->self = status == AIRA_OK ? lane->own->self : NULL;
+    return status;
+}
+
+static void close_lane(aira__lane *lane) {
+    const aira__worker *w = lane->worker;
+    if (w->queue != NULL && lane->self != NULL) w->queue->close(lane->self);
+    aira__instance_destroy(lane->own);
+}
+
+/* A lane that cannot be opened leaves its first evaluation to the end, and the work to the others. */
+static void *run_lane(void *context) {
+    aira__lane *lane = context;
+    const json_t *request;
+    while ((request = take(lane->worker)) != NULL) {
+        aira_error error = {AIRA_OK, ""}, none = {AIRA_OK, ""};
+        bool again = false, open = lane->self != NULL || open_lane(lane, &error) == AIRA_OK;
+        if (!open) {
+            fprintf(stderr, "aira worker: one evaluation less at once: %s\n", error.text);
+            give_back(lane->worker, request, true, &none);
+            break;
+        }
+        if (aira__lane_work(lane, request, &again, &error) == AIRA_OK) error.status = AIRA_OK;
+        give_back(lane->worker, request, again, &error);
+    }
+    return NULL;
+}
+
+/* Everything, on all lanes. */
+static void run_beside(aira__worker *w, aira__lane *lanes) {
+    int n = 1;
+    for (; n < w->at_once; n++) {
+        lanes[n] = (aira__lane){.worker = w, .beside = true};
+        if (pthread_create(&lanes[n].thread, NULL, run_lane, &lanes[n]) != 0) break;
+    }
+    if (n < w->at_once) fprintf(stderr, "aira worker: only %d evaluations at once: no further thread\n", n);
+    lanes[0].beside = w->at_once > 1;
+    run_lane(&lanes[0]);
+    for (int k = 1; k < n; k++) {
+        pthread_join(lanes[k].thread, NULL);
+        close_lane(&lanes[k]);
+    }
+}
+
+static aira_status run_lanes(aira__worker *w, aira_error *error) {
+    aira__lane *lanes = calloc((size_t)w->at_once, sizeof *lanes);
+    if (lanes == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory in a worker");
+    lanes[0] = (aira__lane){.worker = w, .self = w->device->self};
+    w->idle = aira__now();
+    run_beside(w, lanes);
+    lanes[0].beside = false;
+    aira_status status = w->error.status != AIRA_OK ? aira__fail(error, w->error.status, "%s", w->error.text) : AIRA_OK;
+    for (size_t k = 0; k < json_array_size(w->again) && status == AIRA_OK; k++) {
+        bool again = false;
+        status = aira__lane_work(&lanes[0], json_array_get(w->again, k), &again, error);
+    }
+    free(lanes);
+    return status;
+}
+
+aira_status aira__worker_run(const char *folder, aira_error *error) {
+    aira__worker w = {.folder = folder};
+    aira_error local = {AIRA_OK, ""};
+    if (error == NULL) error = &local;
+    error->status = AIRA_OK;
+    if (pthread_mutex_init(&w.lock, NULL) != 0) return aira__fail(error, AIRA_E_MEMORY, "no mutex for a worker");
+    aira_status status = open_worker(&w, error);
+    if (status == AIRA_OK) status = run_lanes(&w, error);
+    close_worker(&w);
+    (void)pthread_mutex_destroy(&w.lock); /* nobody holds it */
     return status;
 }

@@ -22,6 +22,7 @@
 #include "aira/ext/http.h"
 #include "aira/ext/json.h"
 #include "aira/ext/process.h"
+#include "aira/ext/queue.h"
 #include "aira/ext/recording.h"
 
 #define GROWS(type, bytes) _Static_assert(sizeof(struct type) >= bytes, #type " shrank")
@@ -604,6 +605,16 @@ SLOT(aira_process_service, spawn, 24, aira_status (*(*))(const struct aira_proce
 SLOT(aira_process_service, poll, 32, aira_status (*(*))(const struct aira_process_service *, uint64_t handle, aira_process_state *));
 SLOT(aira_process_service, kill, 40, aira_status (*(*))(const struct aira_process_service *, uint64_t handle));
 SLOT(aira_process_service, forget, 48, void (*(*))(const struct aira_process_service *, uint64_t handle));
+
+GROWS(aira_device_queue, 56);
+SLOT(aira_device_queue, size, 0, uint32_t (*));
+SLOT(aira_device_queue, reserved, 4, uint32_t (*));
+SLOT(aira_device_queue, open, 8, aira_status (*(*))(void *self, void **queue));
+SLOT(aira_device_queue, close, 16, void (*(*))(void *queue));
+SLOT(aira_device_queue, upload, 24, aira_status (*(*))(void *queue, void *buffer, uint64_t offset, const void *from, uint64_t bytes));
+SLOT(aira_device_queue, download, 32, aira_status (*(*))(void *queue, void *buffer, uint64_t offset, void *to, uint64_t bytes));
+SLOT(aira_device_queue, run, 40, aira_status (*(*))(void *queue, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed));
+SLOT(aira_device_queue, finish, 48, aira_status (*(*))(void *queue));
 
 GROWS(aira_recording_service, 24);
 SLOT(aira_recording_service, size, 0, uint32_t (*));

@@ -38,7 +38,8 @@ architecture: "{' '.join(layers)}"
 tokens: {{{tokens}}}
 backbone: {{use: mad_lm, width: {o.width}}}
 dataset: {{use: array, {splits}, vocab: 16, classes: 16, metric: loss}}
-recipe: {{optimizer: {{use: adamw, lr: 5e-4}}, steps: {o.steps}, batch: {o.batch}, precision: {precision}, eval_every: 10M}}
+recipe: {{optimizer: {{use: adamw, lr: 5e-4}}, steps: {o.steps}, batch: {o.batch}, precision: {precision},
+  eval_every: 10M}}
 """)
     return path, layers
 

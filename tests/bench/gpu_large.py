@@ -56,7 +56,8 @@ class Memory:
         command = ["nvidia-smi", "-i", str(self.gpu), "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         while not self.over.wait(0.3):
             try:
-                self.most = max(self.most, int(subprocess.run(command, capture_output=True, text=True).stdout.split()[0]))
+                used = subprocess.run(command, capture_output=True, text=True).stdout
+                self.most = max(self.most, int(used.split()[0]))
             except (OSError, ValueError, IndexError):
                 return  # no nvidia-smi: nothing is said about memory
 
@@ -150,6 +151,10 @@ def cells(side, tokens, flops):
     return f"{rate:9.0f} {mfu:>6} {side['memory'] / 1024:6.1f}Gi"
 
 
+def say(who, side, tokens, flops):
+    print(f"  {who} {cells(side, tokens, flops)}  loss {side['loss']:.3f}, {side['prepared']:.1f} s before", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
@@ -173,10 +178,10 @@ def main():
         print(f"{name}: {model}, T = {length}, V = {vocab}, {batch} rows", flush=True)
         a = None if o.torch_only else ours(o, model, length, vocab, batch)
         if a:
-            print(f"  ours    {cells(a, tokens, flops)}  loss {a['loss']:.3f}, {a['prepared']:.1f} s before", flush=True)
+            say("ours   ", a, tokens, flops)
         b = None if o.ours_only or (name == "3b" and not o.torch_3b) else theirs(o, model, length, vocab, batch)
         if b:
-            print(f"  PyTorch {cells(b, tokens, flops)}  loss {b['loss']:.3f}, {b['prepared']:.1f} s before", flush=True)
+            say("PyTorch", b, tokens, flops)
         rows.append((name, tokens, flops, a, b))
     print(f"\n{'':10} {'ours tok/s':>10} {'MFU':>6} {'memory':>8}   {'PyTorch':>9} {'MFU':>6} {'memory':>8}   ratio")
     for name, tokens, flops, a, b in rows:

@@ -3,10 +3,11 @@
  *     bench_gpu_step MODEL.yaml [--device JSON] [--at-once 8] [--steps 60] [--warmup 10] [--repeats 3] [--first]
  *                    [--seconds 60] [key=value...]
  *
- * Every candidate is a training of core/train (the same path as `aira evaluate`) with a device instance and a thread of
- * its own. All warm up, then all train `steps` steps, `repeats` times; the figure is the median of wall time / (steps x
- * candidates). --first: also the time from an architecture to its first finished step, with an empty cache of kernels
- * (cold), with the cache on disk (disk), and within a process that trained another architecture before (memory).
+ * Every candidate is a training of core/train (the same path as `aira evaluate`) with a thread and a queue of the
+ * device of its own, as in a worker (a device of its own, where the device has no queues). All warm up, then all train
+ * `steps` steps, `repeats` times; the figure is the median of wall time / (steps x candidates). --first: also the time
+ * from an architecture to its first finished step, with an empty cache of kernels (cold), with the cache on disk
+ * (disk), and within a process that trained another architecture before (memory).
  * --seconds: no repeat starts after this much time. Prints one JSON object.
  */
 #include <pthread.h>
@@ -24,19 +25,21 @@
 enum { MAX_LANES = 64, MAX_REPEATS = 99 };
 
 typedef struct bench {
-    const char *path, *device;
+    const char *path, *keys; /* keys: of the device, JSON */
     const char *overrides[64];
     int n_overrides, at_once, steps, warmup, repeats;
     bool first;
     double seconds;
     aira__registry *registry;
+    aira__instance *device;
     aira__model_file *model;
     aira__diagnostics *diagnostics;
 } bench;
 
 typedef struct lane {
     const bench *b;
-    aira__instance *device;
+    aira__instance *own; /* NULL: a queue of the first lane's device */
+    void *self;
     aira__training *training;
     uint64_t seed;
     int steps; /* of the phase in hand */
@@ -51,19 +54,24 @@ static void stop(const char *text) {
 static aira__instance *open_device(const bench *b) {
     aira_error error = {0};
     aira__instance *device = NULL;
-    json_t *keys = json_loads(b->device, 0, NULL);
+    json_t *keys = json_loads(b->keys, 0, NULL);
     if (keys == NULL) stop("--device wants a JSON object such as {\"use\": \"cuda\"}");
     if (aira__instance_create_json(b->registry, "device", keys, &device, &error) != AIRA_OK) stop(error.text);
     json_decref(keys);
     return device;
 }
 
-static aira__training *open_training(const bench *b, const aira__model_file *model, const aira__instance *device,
-                                     uint64_t seed) {
+static const aira_device_queue *queue_of(const aira__instance *device) {
+    return aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE);
+}
+
+static aira__training *open_training(const bench *b, const aira__instance *device, void *self, uint64_t seed) {
     aira_error error = {0};
+    const aira__model_file *model = b->model;
     aira__training *training = NULL;
     aira__training_options options = {.device = device->plugin->table,
-                                      .device_self = device->self,
+                                      .device_self = self,
+                                      .queue = queue_of(device),
                                       .host = aira__registry_host(b->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,
@@ -91,8 +99,8 @@ static void *train(void *context) {
     lane *l = context;
     aira_error error = {0};
     bool nan = false;
-    aira__run_hooks hooks = {.step = keep_loss, .context = l};
-    if (l->training == NULL) l->training = open_training(l->b, l->b->model, l->device, l->seed);
+    aira__run_hooks hooks = {.step = keep_loss, .context = l, .ahead = true};
+    if (l->training == NULL) l->training = open_training(l->b, l->b->device, l->self, l->seed);
     if (aira__training_run(l->training, l->steps, &hooks, NULL, &nan, &error) != AIRA_OK) stop(error.text);
     return NULL;
 }
@@ -114,11 +122,25 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* The first lane has the device itself. */
+static void open_lane(const bench *b, int k, lane *l) {
+    *l = (lane){.b = b, .self = b->device->self, .seed = (uint64_t)k + 1};
+    if (k == 0) return;
+    if (queue_of(b->device) != NULL) {
+        if (queue_of(b->device)->open(b->device->self, &l->self) != AIRA_OK)
+            stop(aira__host_last_failure(aira__registry_host(b->registry)));
+        return;
+    }
+    l->own = open_device(b);
+    l->self = l->own->self;
+}
+
 static json_t *steady(bench *b) {
     lane lanes[MAX_LANES] = {{0}};
     double ms[MAX_REPEATS], start = aira__now();
     int n = 0;
-    for (int k = 0; k < b->at_once; k++) lanes[k] = (lane){.b = b, .device = open_device(b), .seed = (uint64_t)k + 1};
+    b->device = open_device(b);
+    for (int k = 0; k < b->at_once; k++) open_lane(b, k, &lanes[k]);
     double created = phase(lanes, b->at_once, b->warmup);
     for (; n < b->repeats && (n == 0 || b->seconds <= 0 || aira__now() - start < b->seconds); n++)
         ms[n] = 1000 * phase(lanes, b->at_once, b->steps) / ((double)b->steps * b->at_once);
@@ -134,20 +156,22 @@ static json_t *steady(bench *b) {
                                (json_int_t)aira__training_parameters(lanes[0].training), "loss", lanes[0].loss);
     for (int k = 0; k < b->at_once; k++) {
         aira__training_destroy(lanes[k].training);
-        aira__instance_destroy(lanes[k].device);
+        if (k > 0 && lanes[k].own == NULL) queue_of(b->device)->close(lanes[k].self);
+        aira__instance_destroy(lanes[k].own);
     }
+    aira__instance_destroy(b->device);
     return result;
 }
 
 /* --- from an architecture to its first step --- */
 
 /* ms from nothing to one finished step on a device that is there. */
-static double first_step(const bench *b, const aira__model_file *model, const aira__instance *device) {
+static double first_step(const bench *b, const aira__instance *device) {
     aira_error error = {0};
     aira__step_result r;
     bool nan = false;
     double start = aira__now();
-    aira__training *training = open_training(b, model, device, 1);
+    aira__training *training = open_training(b, device, device->self, 1);
     if (aira__training_step(training, 0, &r, &nan, &error) != AIRA_OK) stop(error.text);
     double ms = 1000 * (aira__now() - start);
     aira__training_destroy(training);
@@ -166,14 +190,14 @@ static json_t *first_steps(bench *b) {
     aira_error error = {0};
     if (mkdtemp(folder) == NULL || setenv("XDG_CACHE_HOME", folder, 1) != 0) stop("no folder for the cache");
     aira__instance *device = open_device(b);
-    double cold = first_step(b, b->model, device);
+    double cold = first_step(b, device);
     aira__instance_destroy(device);
     device = open_device(b);
-    double disk = first_step(b, b->model, device);
+    double disk = first_step(b, device);
     double memory[3];
     for (int k = 0; k < 3; k++) {
         rotate_layers(b->model);
-        memory[k] = first_step(b, b->model, device);
+        memory[k] = first_step(b, device);
     }
     qsort(memory, 3, sizeof *memory, by_value);
     aira__instance_destroy(device);
@@ -196,7 +220,7 @@ static void read_arguments(bench *b, int argc, char **argv) {
                 *numbers[n].value = atoi(argv[++k]);
         if (known) continue;
         if (strcmp(argv[k], "--device") == 0 && k + 1 < argc)
-            b->device = argv[++k];
+            b->keys = argv[++k];
         else if (strcmp(argv[k], "--seconds") == 0 && k + 1 < argc)
             b->seconds = atof(argv[++k]);
         else if (strcmp(argv[k], "--first") == 0)
@@ -216,7 +240,7 @@ static void read_arguments(bench *b, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    bench b = {.device = "{\"use\": \"cuda\"}", .at_once = 8, .steps = 60, .warmup = 10, .repeats = 3};
+    bench b = {.keys = "{\"use\": \"cuda\"}", .at_once = 8, .steps = 60, .warmup = 10, .repeats = 3};
     read_arguments(&b, argc, argv);
     char folder[1024];
     snprintf(folder, sizeof folder, "%s/lib/aira/plugins",

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Timing does not decide: an agent that answers after 0 to 50 random ms, by every byte of its question; one worker, two
-# workers, and kills (-9) with resume give byte-equal trees, calls and evaluations.
+# workers, a worker that trains three at once, and kills (-9) with resume give byte-equal trees, calls and evaluations.
 set -eu
 build=$1 source=$2
 aira=$build/bin/aira
@@ -35,8 +35,12 @@ tree "$work/two" >"$work/two.tree"
 cmp "$work/one.tree" "$work/two.tree" || { diff "$work/one.tree" "$work/two.tree" | head; fail "two workers give another tree"; }
 "$aira" replay "$work/two" >"$work/replay" || fail "replay differs: $(cat "$work/replay")"
 
+"$aira" run "$study" executor.workers=1 executor.at_once=3 --run-dir "$work/three" >/dev/null 2>"$work/log" || fail "$(cat "$work/log")"
+tree "$work/three" >"$work/three.tree"
+cmp "$work/one.tree" "$work/three.tree" || { diff "$work/one.tree" "$work/three.tree" | head; fail "three at once give another tree"; }
+
 kills=0
-"$aira" run "$study" --run-dir "$work/killed" >/dev/null 2>"$work/log" &
+"$aira" run "$study" executor.at_once=2 --run-dir "$work/killed" >/dev/null 2>"$work/log" &
 pid=$!
 while [ $kills -lt 6 ]; do
     sleep "$(awk -v seed="$$$kills" -v ms="$two" 'BEGIN { srand(seed); printf "%.3f", ms * (0.06 + 0.12 * rand()) / 1000 }')"
@@ -47,7 +51,7 @@ while [ $kills -lt 6 ]; do
         "$aira" resume "$work/killed" >/dev/null 2>"$work/log" &
     else
         rm -rf "$work/killed"
-        "$aira" run "$study" --run-dir "$work/killed" >/dev/null 2>"$work/log" &
+        "$aira" run "$study" executor.at_once=2 --run-dir "$work/killed" >/dev/null 2>"$work/log" &
     fi
     pid=$!
 done
@@ -55,4 +59,4 @@ wait $pid || fail "$(tail -3 "$work/log")"
 [ $kills -ge 3 ] || fail "only $kills kills hit the run; the test proves nothing"
 tree "$work/killed" >"$work/killed.tree"
 cmp "$work/one.tree" "$work/killed.tree" || { diff "$work/one.tree" "$work/killed.tree" | head; fail "after $kills kills the run differs"; }
-echo "$(wc -l <"$work/one.tree") rows are the same: one worker, two workers, $kills kills"
+echo "$(wc -l <"$work/one.tree") rows are the same: one worker, two workers, three at once, $kills kills"

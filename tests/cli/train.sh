@@ -130,6 +130,9 @@ YAML
 "$aira" evaluate --arch "mA M" --task "$work/task.yaml" --json --threads 1 | sed 's/"seconds":[^,]*,//g' >"$work/e1"
 "$aira" evaluate --arch "mAM" --task "$work/task.yaml" --json --threads 2 | sed 's/"seconds":[^,]*,//g' >"$work/e2"
 cmp "$work/e1" "$work/e2" || fail "threads change an evaluation"
+"$aira" evaluate --arch "mA M" --task "$work/task.yaml" --json --device '{use: cpu, threads: 1}' | sed 's/"seconds":[^,]*,//g' >"$work/e3"
+cmp "$work/e1" "$work/e3" || fail "a device with keys gives another evaluation"
+expect 2 "unknown key 'thread'" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" --device '{use: cpu, thread: 1}'
 grep -q '"architecture":"mA M","score":0\.' "$work/e1" || fail "evaluate --json: $(cat "$work/e1")"
 expect 2 "wants 2" "$aira" evaluate --arch "2mA M" --task "$work/task.yaml"
 expect 2 "search, selection or test" "$aira" evaluate --arch "mA M" --task "$work/task.yaml" --split train

@@ -126,7 +126,7 @@ Test(train_loop, it_stops_early_on_request_and_in_time) {
     small s = open_small("batch: 8, steps: 40, eval_every: 2, early_stop: 0.001", 1, 3);
     aira__curve curve = run_small(&s, 0);
     cr_assert_lt(aira__training_next_step(s.training), 40);
-    aira__run_hooks asked = {stop_at_five, NULL, 0}, late = {NULL, NULL, 1e-9};
+    aira__run_hooks asked = {.step = stop_at_five}, late = {.deadline = 1e-9};
     close_small(&s);
     s = open_small("batch: 8, steps: 40", 1, 3);
     cr_assert_eq(aira__training_run(s.training, 0, &asked, NULL, &nan, &error), AIRA_E_CANCELLED);
