@@ -24,6 +24,7 @@ typedef struct small {
     aira__task *task;
     aira__layer *layers;
     aira__training *training;
+    char *identity;
 } small;
 
 /* layers: indices of tokens */
@@ -38,6 +39,7 @@ static inline small open_layers(const char *recipe, const uint16_t *tokens, int 
     s.task = aira__task_load(s.engine.registry, aira__document_root(s.document), true, s.d);
     cr_assert_not_null(s.task, "%s", aira__diagnostics_text(s.d));
     s.layers = aira__task_layers(s.task, tokens, n_layers);
+    s.identity = strdup(recipe);
     aira__proxy *proxy = &s.task->proxies[0];
     aira__training_options options = {.device = s.engine.device,
                                       .device_self = s.engine.self,
@@ -51,7 +53,7 @@ static inline small open_layers(const char *recipe, const uint16_t *tokens, int 
                                       .recipe = &proxy->recipe,
                                       .seed = seed,
                                       .causal = true,
-                                      .identity = recipe};
+                                      .identity = s.identity};
     aira_error error = {0};
     cr_assert_eq(aira__training_create(&options, &s.training, &error), AIRA_OK, "%s", error.text);
     return s;
@@ -64,6 +66,7 @@ static inline small open_small(const char *recipe, int threads, uint64_t seed) {
 
 static inline void close_small(small *s) {
     aira__training_destroy(s->training);
+    free(s->identity);
     free(s->layers);
     aira__task_destroy(s->task);
     aira__document_destroy(s->document);
