@@ -108,15 +108,22 @@ static inline int gpu_is_wide(const gpu_call *call) {
 /* The kernel of an op, or NULL: then the host expands the op, if it can. */
 const gpu_kernel *gpu_kernel_of(uint32_t op);
 
+/* False where an op with a kernel has operands beyond what the kernel holds; tensors: operands, then results. */
+int gpu_kernel_holds(uint32_t op, const aira_plan_tensor *tensors);
+
 /* Each table ends with op 0. */
-extern const gpu_kernel gpu_move_kernels[];      /* move.cu: leaves, shapes, indices */
-extern const gpu_kernel gpu_reduce_kernels[];    /* reduce.cu: sums, running sums, orders */
-extern const gpu_kernel gpu_row_kernels[];       /* rows.cu: norms, softmax, cross-entropy */
-extern const gpu_kernel gpu_attention_kernels[]; /* attention.cu: attention, rotary positions */
-extern const gpu_kernel gpu_head_kernels[];      /* head.cu: head and cross-entropy without logits */
-extern const gpu_kernel gpu_sequence_kernels[];  /* sequence.cu: convolution, selective scan */
-extern const gpu_kernel gpu_matmul_kernels[];    /* matmul.c */
-extern const gpu_kernel gpu_chain_kernels[];     /* chain.c: elementwise steps, alone or fused */
+extern const gpu_kernel gpu_move_kernels[];        /* move.cu: leaves, shapes, indices */
+extern const gpu_kernel gpu_reduce_kernels[];      /* reduce.cu: sums, running sums, orders */
+extern const gpu_kernel gpu_row_kernels[];         /* rows.cu: norms, softmax, cross-entropy */
+extern const gpu_kernel gpu_attention_kernels[];   /* attention.cu: attention, rotary positions */
+extern const gpu_kernel gpu_head_kernels[];        /* head.cu: head and cross-entropy without logits */
+extern const gpu_kernel gpu_convolution_kernels[]; /* convolution.cu: a few taps */
+extern const gpu_kernel gpu_scan_kernels[];        /* scan.cu: Mamba-1 */
+extern const gpu_kernel gpu_ssd_kernels[];         /* ssd.cu: Mamba-2 */
+extern const gpu_kernel gpu_fft_kernels[];         /* fft.cu: long convolutions */
+extern const gpu_kernel gpu_grouped_kernels[];     /* grouped.cu: products of groups of rows */
+extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
+extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
    on the stream, that is once per captured graph. */

@@ -10,6 +10,8 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
+typedef __nv_bfloat16 half16;
+
 __device__ __forceinline__ uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
 /* 8 x 8 matrices of bf16, a row is 16 bytes in shared memory; lanes 8k..8k+7 name the rows of matrix k. */
@@ -58,5 +60,13 @@ __device__ __forceinline__ void multiply_k16(float *c, const uint32_t *a, uint32
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+
+/* 16 bytes into shared memory, zeros where not `in` (the address must be one that could be read). */
+__device__ __forceinline__ void fetch16(void *to, const void *from, bool in) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(in ? 16 : 0)
+                 : "memory");
+}
+/* All that this thread fetched has arrived; others see it after a barrier. */
+__device__ __forceinline__ void fetch_wait() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 
 #endif

@@ -190,7 +190,7 @@ static int32_t cuda_supports(void *self, uint32_t op, const aira_plan_tensor *te
         const aira_plan_tensor *t = (const void *)((const char *)tensors + (size_t)k * tensors->size);
         if (t->dtype < AIRA_F32 || t->dtype > AIRA_I32) return 0;
     }
-    return gpu_kernel_of(op) != NULL;
+    return gpu_kernel_of(op) != NULL && gpu_kernel_holds(op, tensors);
 }
 
 /* --- buffers ------------------------------------------------------------------------------------------------------ */

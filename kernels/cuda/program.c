@@ -32,14 +32,36 @@ struct gpu_program {
 };
 
 const gpu_kernel *gpu_kernel_of(uint32_t op) {
-    static const gpu_kernel *const tables[] = {gpu_move_kernels,      gpu_reduce_kernels,   gpu_row_kernels,
-                                               gpu_attention_kernels, gpu_sequence_kernels, gpu_matmul_kernels,
-                                               gpu_head_kernels};
+    static const gpu_kernel *const tables[] = {gpu_move_kernels,      gpu_reduce_kernels,      gpu_row_kernels,
+                                               gpu_attention_kernels, gpu_convolution_kernels, gpu_scan_kernels,
+                                               gpu_ssd_kernels,       gpu_fft_kernels,         gpu_grouped_kernels,
+                                               gpu_matmul_kernels,    gpu_head_kernels};
     if (gpu_chain_takes(op)) return gpu_chain_kernels;
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const gpu_kernel *k = tables[t]; k->op; k++)
             if (k->op == op) return k;
     return NULL;
+}
+
+int gpu_kernel_holds(uint32_t op, const aira_plan_tensor *tensors) {
+    const aira_plan_tensor *second = (const void *)((const char *)tensors + tensors->size);
+    const aira_plan_tensor *third = (const void *)((const char *)second + tensors->size);
+    const aira_plan_tensor *fourth = (const void *)((const char *)third + tensors->size);
+    int wide;
+    switch (op) {
+    case AIRA_OP_SSD:
+    case AIRA_OP_SSD_BACKWARD: /* states of a head */
+        return fourth->shape.dims[3] <= 256;
+    case AIRA_OP_SELECTIVE_SCAN:
+    case AIRA_OP_SELECTIVE_SCAN_BACKWARD: /* states of a channel */
+        return third->shape.dims[1] <= 64;
+    case AIRA_OP_FFT_CONV:
+    case AIRA_OP_FFT_CONV_BACKWARD: /* twice the time lies in shared memory, 16 bytes each in fp64 */
+        wide = tensors->dtype == AIRA_F64 || second->dtype == AIRA_F64 || third->dtype == AIRA_F64;
+        return tensors->shape.dims[1] <= (wide ? 4096 : 8192);
+    default:
+        return 1;
+    }
 }
 
 static uint32_t tensor_id(const gpu_step *step, uint32_t k) {
