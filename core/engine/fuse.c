@@ -37,7 +37,7 @@ static bool can_chain(const aira__plan *plan, const aira__step_node *node) {
 }
 
 static bool edge_chains(const aira__plan *plan, const aira__step_node *from, uint32_t v, const aira__step_node *to) {
-    return can_chain(plan, from) && can_chain(plan, to) && from->copies == to->copies &&
+    return can_chain(plan, from) && can_chain(plan, to) && from->copies == to->copies && from->again == to->again &&
            aira__same_shape(&plan->values[v].shape, &plan->values[to->out[0]].shape);
 }
 

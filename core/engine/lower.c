@@ -33,7 +33,7 @@ static bool is_shared_input(const aira__plan *plan, const char *name) {
 static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x100000001b3ull; }
 
 static uint64_t node_hash(const aira__step_node *n, uint32_t dtype, const aira_shape *shape) {
-    uint64_t h = mix(mix(0xcbf29ce484222325ull, n->code), dtype);
+    uint64_t h = mix(mix(0xcbf29ce484222325ull, n->code + 256u * n->again), dtype);
     for (uint32_t k = 0; k < n->n_in; k++) h = mix(h, n->in[k]);
     for (uint32_t k = 0; k < n->n_i; k++) h = mix(h, (uint64_t)n->i[k]);
     for (uint32_t k = 0; k < n->n_f; k++) {
@@ -48,8 +48,9 @@ static uint64_t node_hash(const aira__step_node *n, uint32_t dtype, const aira_s
 static bool node_equal(const aira__plan *plan, const aira__step_node *a, const aira__step_node *b, uint32_t dtype,
                        const aira_shape *shape) {
     const aira__value *out = &plan->values[a->out[0]];
-    return a->code == b->code && a->n_in == b->n_in && a->n_out == b->n_out && a->n_i == b->n_i && a->n_f == b->n_f &&
-           !a->copy && (a->n_in == 0 || memcmp(a->in, b->in, a->n_in * sizeof *a->in) == 0) &&
+    return a->code == b->code && a->again == b->again && a->n_in == b->n_in && a->n_out == b->n_out &&
+           a->n_i == b->n_i && a->n_f == b->n_f && !a->copy &&
+           (a->n_in == 0 || memcmp(a->in, b->in, a->n_in * sizeof *a->in) == 0) &&
            (a->n_i == 0 || memcmp(a->i, b->i, a->n_i * sizeof *a->i) == 0) &&
            (a->n_f == 0 || memcmp(a->f, b->f, a->n_f * sizeof *a->f) == 0) && out->dtype == dtype &&
            aira__same_shape(&out->shape, shape);
@@ -107,7 +108,7 @@ static uint32_t add_reshape(lowering *l, uint32_t in, const aira_shape *shape, b
         }
     }
     aira__step_node draft = {.code = AIRA_OP_RESHAPE, .n_in = 1, .n_out = 1, .in = &in, .copy = copy};
-    if (op != NULL) draft.block = op->block, draft.backward = op->backward;
+    if (op != NULL) draft.block = op->block, draft.backward = op->backward != AIRA__FORWARD;
     uint32_t dtype = value->dtype;
     uint32_t node = add_node(l, &draft, &dtype, shape);
     return node == AIRA__NONE ? AIRA__NONE : plan->nodes[node].out[0];
@@ -275,7 +276,8 @@ static aira_status lower_op(lowering *l, const aira__op *op, aira_error *error) 
                              .n_i = op->n_i,
                              .n_f = op->n_f,
                              .block = op->block,
-                             .backward = op->backward,
+                             .backward = op->backward != AIRA__FORWARD,
+                             .again = op->backward == AIRA__RECOMPUTED,
                              .in = in,
                              .i = op->i,
                              .f = op->f};

@@ -97,7 +97,12 @@ static aira_status plan_graph(const aira_device *device, void *self, const aira_
     native_context context = {device, self};
     aira_status status = aira__graph_check(graph, error);
     if (status != AIRA_OK) return status;
-    aira_graph *expanded = aira__graph_expand(graph, options->expand_all ? NULL : is_native, &context, error);
+    aira_graph *rewritten = NULL;
+    if (!options->expand_all) status = aira__graph_fuse_head(graph, is_native, &context, &rewritten, error);
+    if (status != AIRA_OK) return status;
+    aira_graph *expanded = aira__graph_expand(rewritten != NULL ? rewritten : graph,
+                                              options->expand_all ? NULL : is_native, &context, error);
+    aira__graph_destroy(rewritten);
     if (expanded == NULL) return error != NULL && error->status != AIRA_OK ? error->status : AIRA_E_FAILED;
     aira__plan_options plan_options = {options->copies > 1 ? options->copies : 1, options->no_fusion,
                                        options->shared_inputs};

@@ -68,6 +68,10 @@ double aira__op_flops(const aira__op *op) {
         return fft_flops(op);
     case AIRA_OP_FFT_CONV_BACKWARD:
         return 2 * fft_flops(op);
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
+        return 2 * elements(op->in[0]) * (double)op->in[1]->shape.dims[0];
+    case AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD: /* logits, dx, dw */
+        return 6 * elements(op->in[0]) * (double)op->in[1]->shape.dims[0];
     case AIRA_OP_GROUPED_MATMUL:
         return 2 * elements(op->out[0]) * (double)op->in[0]->shape.dims[1];
     case AIRA_OP_GROUPED_WGRAD:
@@ -78,11 +82,12 @@ double aira__op_flops(const aira__op *op) {
 }
 
 void aira__graph_count(const aira_graph *graph, aira__counts *counts) {
-    *counts = (aira__counts){0, 0, 0, 0};
+    *counts = (aira__counts){0, 0, 0, 0, 0};
     for (uint32_t o = 0; o < graph->n_ops; o++) {
         double flops = aira__op_flops(graph->ops[o]);
         counts->flops += flops;
         if (!graph->ops[o]->backward) counts->flops_forward += flops;
+        if (graph->ops[o]->backward == AIRA__RECOMPUTED) counts->flops_again += flops;
     }
     for (uint32_t v = 0; v < graph->n_variables; v++) {
         const aira__variable *variable = graph->variables[v];

@@ -4,9 +4,6 @@
  * backward composite is replaced by the derivative of the forward's expansion: the operands are renamed by casts to
  * their own type, so that the derivative is partial in each of them even if one was computed from another.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "core/graph/internal.h"
 
 static uint32_t working_type(const aira__op *op) {
@@ -29,6 +26,7 @@ static const backward_form backward_forms[] = {
     {AIRA_OP_SSD_BACKWARD, AIRA_OP_SSD, 6, 6},
     {AIRA_OP_FFT_CONV_BACKWARD, AIRA_OP_FFT_CONV, 2, 2},
     {AIRA_OP_CROSS_ENTROPY_BACKWARD, AIRA_OP_CROSS_ENTROPY, 2, 2},
+    {AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD, AIRA_OP_HEAD_CROSS_ENTROPY, 3, 3},
 };
 
 static const backward_form *backward_form_of(uint32_t code) {
@@ -45,7 +43,7 @@ static void expand_backward(aira_graph *g, const aira__op *op, const backward_fo
                             aira_tensor **out, aira_error *error) {
     aira_tensor *fresh[8] = {NULL}, *wrt[8] = {NULL}, *y[2] = {NULL, NULL}, *grads[8] = {NULL};
     aira__op forward = *op;
-    uint32_t n = form->n_forward, n_wrt = op->n_out;
+    uint32_t n = form->n_forward, n_wrt = form->code == AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD ? 2 : op->n_out;
     for (uint32_t k = 0; k < n; k++) fresh[k] = renamed(g, in[k]);
     if (form->code == AIRA_OP_ATTENTION_BACKWARD && op->n_in == 7) fresh[n++] = in[6];
     if (form->code == AIRA_OP_CONV1D_CAUSAL_BACKWARD) { /* the bias is no operand of the backward */
@@ -62,6 +60,7 @@ static void expand_backward(aira_graph *g, const aira__op *op, const backward_fo
         aira_tensor *zero = aira__broadcasted(g, aira__scalar(g, 0, wrt[k]->dtype), &wrt[k]->shape);
         out[k] = grads[k] ? grads[k] : zero;
     }
+    if (n_wrt < op->n_out) out[n_wrt] = y[0]; /* the head's: forward and gradients in one operation */
 }
 
 /* dx = y (g - sum(y g)) */
@@ -100,74 +99,16 @@ static void expand_op(aira_graph *g, const aira__op *op, aira_tensor **mapped, a
     g->context->backward = backward;
 }
 
-static void copy_op(aira_graph *g, const aira__op *op, aira_tensor **mapped) {
-    aira_tensor *small[16], **in = op->n_in <= 16 ? small : aira__graph_alloc(g, op->n_in * sizeof *in);
-    if (in == NULL) return;
-    for (uint32_t k = 0; k < op->n_in; k++) in[k] = mapped[op->in[k]->id];
-    g->context->block = op->block;
-    g->context->backward = op->backward;
-    const aira_tensor *first = op->n_out ? op->out[0] : NULL;
-    aira_tensor *made = aira__graph_emit(g, op->code, in, op->n_in, op->i, op->n_i, op->f, op->n_f,
-                                         first ? &first->shape : NULL, first ? first->dtype : 0);
-    for (uint32_t k = 0; k < op->n_out && made; k++) mapped[op->out[k]->id] = g->ops[made->op]->out[k];
-    g->context->block = g->context->backward = 0;
-}
-
-static aira_tensor *image(aira_tensor *const *mapped, const aira_tensor *t) { return t ? mapped[t->id] : NULL; }
-
-static void copy_variables(aira_graph *to, const aira_graph *from, aira_tensor *const *mapped) {
-    for (uint32_t k = 0; k < from->n_variables; k++) {
-        aira__variable *v = aira__graph_alloc(to, sizeof *v);
-        if (v == NULL || !aira__graph_grow(to, (void **)&to->variables, &to->context->cap_variables, to->n_variables,
-                                           sizeof *to->variables))
-            return;
-        *v = *from->variables[k];
-        v->name = aira__graph_copy_text(to, v->name);
-        v->role = aira__graph_copy_text(to, v->role);
-        v->init = aira__graph_copy_text(to, v->init);
-        v->value = image(mapped, v->value);
-        v->leaf = image(mapped, v->leaf);
-        v->tensor = image(mapped, v->tensor);
-        to->variables[to->n_variables++] = v;
-    }
-}
-
-static void copy_tables(aira_graph *to, const aira_graph *from, aira_tensor *const *mapped) {
-    copy_variables(to, from, mapped);
-    for (uint32_t k = 0; k < from->n_inputs; k++) {
-        if (!aira__graph_grow(to, (void **)&to->inputs, &to->context->cap_inputs, to->n_inputs, sizeof *to->inputs))
-            return;
-        to->inputs[to->n_inputs++] = (aira__input){aira__graph_copy_text(to, from->inputs[k].name),
-                                                   image(mapped, from->inputs[k].tensor)};
-    }
-    for (uint32_t k = 0; k < from->n_outputs; k++)
-        aira__graph_output(to, from->outputs[k].name, image(mapped, from->outputs[k].tensor));
-    for (uint32_t k = 0; k < from->n_blocks; k++) aira__graph_add_block(to, &from->blocks[k]);
-}
-
 aira_graph *aira__graph_expand(const aira_graph *from, aira__native_fn native, void *context, aira_error *error) {
-    if (aira__graph_check(from, error) != AIRA_OK) return NULL;
-    aira_graph *to = aira__graph_create(from->compute_dtype, &from->context->limits);
-    aira_tensor **mapped = calloc(from->n_tensors ? from->n_tensors : 1, sizeof *mapped);
-    if (to == NULL || mapped == NULL) {
-        aira__graph_destroy(to);
-        free(mapped);
-        aira__fail(error, AIRA_E_MEMORY, "out of memory while expanding a graph of %u operations", from->n_ops);
-        return NULL;
-    }
-    for (uint32_t o = 0; o < from->n_ops && to->status == AIRA_OK; o++) {
+    aira__copier copier;
+    if (aira__copy_start(&copier, from, error) != AIRA_OK) return NULL;
+    for (uint32_t o = 0; o < from->n_ops && copier.to->status == AIRA_OK; o++) {
         const aira__op *op = from->ops[o];
         bool composite = aira__op_class(op->code) == AIRA_CLASS_COMPOSITE;
         if (composite && (native == NULL || !native(context, op)))
-            expand_op(to, op, mapped, error);
+            expand_op(copier.to, op, copier.mapped, error);
         else
-            copy_op(to, op, mapped);
+            aira__copy_op(&copier, op);
     }
-    copy_tables(to, from, mapped);
-    free(mapped);
-    if (aira__graph_check(to, error) != AIRA_OK) {
-        aira__graph_destroy(to);
-        return NULL;
-    }
-    return to;
+    return aira__copy_finish(&copier, error);
 }

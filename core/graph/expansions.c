@@ -313,6 +313,12 @@ EXPAND(cross_entropy) {
     out[0] = aira__reshaped(g, nll, &targets->shape);
 }
 
+EXPAND(head_cross_entropy) {
+    if (in[0] == NULL || in[1] == NULL) return;
+    aira_tensor *pair[2] = {aira__multiplied(g, in[0], in[1], false, true, 0), in[2]};
+    cross_entropy(g, op, pair, out);
+}
+
 aira__expander aira__expander_of(uint32_t code) {
     switch (code) {
     case AIRA_OP_RMS_NORM:
@@ -339,6 +345,8 @@ aira__expander aira__expander_of(uint32_t code) {
         return grouped_wgrad;
     case AIRA_OP_CROSS_ENTROPY:
         return cross_entropy;
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
+        return head_cross_entropy;
     default:
         return NULL;
     }

@@ -29,6 +29,9 @@ static void rule_simple(aira_graph *g, aira__op *op, aira_tensor **dy, const boo
     case AIRA_OP_FFT_CONV:
         simple(g, op, dy[0], AIRA_OP_FFT_CONV_BACKWARD, 2, dx);
         break;
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
+        simple(g, op, dy[0], AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD, 2, dx);
+        break;
     default:
         simple(g, op, dy[0], AIRA_OP_CROSS_ENTROPY_BACKWARD, 1, dx);
     }
@@ -88,6 +91,7 @@ aira__gradient_rule aira__composite_rule_of(uint32_t code) {
     case AIRA_OP_SSD:
     case AIRA_OP_FFT_CONV:
     case AIRA_OP_CROSS_ENTROPY:
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
         return rule_simple;
     case AIRA_OP_SOFTMAX:
         return rule_softmax;

@@ -25,11 +25,14 @@ struct aira_tensor {
     aira_shape shape;
 };
 
+/* What an operation of a block is: forward, made by differentiating the block, or forward once more (recompute.c). */
+enum { AIRA__FORWARD = 0, AIRA__BACKWARD = 1, AIRA__RECOMPUTED = 2 };
+
 typedef struct aira__op {
     uint32_t code; /* AIRA_OP_x */
     uint32_t n_in, n_out, n_i, n_f;
     uint32_t block;    /* index + 1 of the block it belongs to; 0: none */
-    uint32_t backward; /* 1: made by differentiating that block */
+    uint32_t backward; /* AIRA__FORWARD .. AIRA__RECOMPUTED */
     aira_tensor **in, **out;
     int64_t *i;
     double *f;
@@ -134,6 +137,15 @@ aira_status aira__graph_pullback(aira_graph *, aira_tensor *const *y, aira_tenso
 typedef bool (*aira__native_fn)(void *context, const aira__op *op);
 aira_graph *aira__graph_expand(const aira_graph *, aira__native_fn native, void *context, aira_error *);
 
+/* A copy in which a head's product and its cross-entropy are one operation, without logits (rewrite_head.c), wherever
+   `native` takes that operation. *out NULL: there is no such place. */
+aira_status aira__graph_fuse_head(const aira_graph *, aira__native_fn native, void *context, aira_graph **out,
+                                  aira_error *);
+
+/* A copy of a differentiated graph in which every block's backward computes the block's forward again from the block's
+   input, instead of reading what the forward left (recompute.c). NULL with a sentence. */
+aira_graph *aira__graph_recompute(const aira_graph *, aira_error *);
+
 /* Initial value of variable v under seed: keyed by hash(seed, name). out: elements doubles. */
 aira_status aira__variable_initial(const aira_graph *, const aira__variable *v, uint64_t seed, double *out,
                                    aira_error *);
@@ -143,6 +155,7 @@ aira_status aira__variable_initial(const aira_graph *, const aira__variable *v, 
 typedef struct aira__counts {
     double flops;         /* of all operations present (forward, and backward once appended) */
     double flops_forward; /* of operations that are not backward */
+    double flops_again;   /* of operations that recomputation repeats; flops counts them too */
     int64_t parameters;   /* elements of trained and frozen parameters */
     int64_t bytes_variables;
 } aira__counts;

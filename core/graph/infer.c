@@ -406,6 +406,20 @@ static bool cross_entropy(rule *r) {
     return result(r, 0, logits, type_in(r, 0));
 }
 
+static bool head(rule *r) {
+    const aira_shape *x = shape_in(r, 0), *w = shape_in(r, 1), *targets = shape_in(r, 2);
+    if (!want_attributes(r, 0, 0) || !all_float(r, 0, 2)) return false;
+    bool ok = type_in(r, 0) == type_in(r, 1) && type_in(r, 2) == AIRA_I32 && w->rank == 2 && x->rank >= 1 &&
+              x->dims[x->rank - 1] == w->dims[1] && targets->rank + 1 == x->rank;
+    for (uint32_t k = 0; ok && k < targets->rank; k++) ok = targets->dims[k] == x->dims[k];
+    if (!ok) return refuse(r, "it takes x[.., D], w[V,D] of the same type and I32 targets[..]");
+    uint32_t wide = accumulator(type_in(r, 0));
+    if (r->op->code == AIRA_OP_HEAD_CROSS_ENTROPY) return result(r, 0, targets, wide);
+    if (!all_float(r, 3, 1)) return false;
+    if (!aira__shape_equal(shape_in(r, 3), targets)) return refuse(r, "the gradient's shape differs");
+    return result(r, 0, x, type_in(r, 0)) && result(r, 1, w, wide) && result(r, 2, targets, wide);
+}
+
 static bool softmax(rule *r) {
     if (!want_attributes(r, 0, 0) || !all_float(r, 0, r->op->n_in)) return false;
     if (shape_in(r, 0)->rank < 1) return refuse(r, "it needs at least one axis");
@@ -447,6 +461,9 @@ static bool composite(rule *r) {
     case AIRA_OP_CROSS_ENTROPY:
     case AIRA_OP_CROSS_ENTROPY_BACKWARD:
         return cross_entropy(r);
+    case AIRA_OP_HEAD_CROSS_ENTROPY:
+    case AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD:
+        return head(r);
     default:
         return refuse(r, "it has no shape rule");
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "aira/rng.h"
+#include "core/base/parallel.h"
 #include "core/graph/internal.h"
 
 typedef struct evaluation {
@@ -181,12 +182,63 @@ static double *evaluate(evaluation *e, const aira_tensor *t, int depth) {
     return NULL;
 }
 
-/* aira_element_uniform of elements 0 .. n-1, four from each block. */
-static void fill_uniform(uint64_t key, int64_t n, double *out) {
-    for (int64_t k = 0; k < n; k += 4) {
-        uint32_t w[4];
-        aira_philox(key, 0, (uint64_t)k >> 2, w);
-        for (int64_t j = 0; j < 4 && k + j < n; j++) out[k + j] = (float)(w[j] >> 8) * 5.9604644775390625e-8f;
+/* --- named distributions --- */
+
+#define GRAIN ((int64_t)1 << 18) /* elements that are worth a thread */
+
+typedef enum { ZEROS, ONES, CONSTANT, NORMAL, UNIFORM, FAN_IN } distribution;
+
+typedef struct drawing {
+    const aira__variable *variable;
+    distribution kind;
+    uint64_t key;
+    double *out;
+} drawing;
+
+static distribution distribution_of(const char *name) {
+    static const char *const names[] = {"zeros", "ones", "constant", "normal", "uniform", "fan_in"};
+    for (int k = ONES; k <= FAN_IN; k++)
+        if (strcmp(name, names[k]) == 0) return (distribution)k;
+    return ZEROS;
+}
+
+/* aira_element_uniform of elements from .. to - 1, four from each block. */
+static void draw_uniform(uint64_t key, int64_t from, int64_t to, double *out) {
+    uint32_t w[4] = {0};
+    for (int64_t k = from; k < to; k++) {
+        if (k == from || k % 4 == 0) aira_philox(key, 0, (uint64_t)k >> 2, w);
+        out[k] = (float)(w[k & 3] >> 8) * 5.9604644775390625e-8f;
+    }
+}
+
+/* Every element is a function of its own number, so threads change nothing. */
+static void draw(void *context, int64_t from, int64_t to) {
+    const drawing *d = context;
+    const aira__variable *v = d->variable;
+    double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
+    if (d->kind == UNIFORM || d->kind == FAN_IN) draw_uniform(d->key, from, to, d->out);
+    for (int64_t k = from; k < to; k++) {
+        double value = 0;
+        switch (d->kind) {
+        case ZEROS:
+            break;
+        case ONES:
+            value = 1;
+            break;
+        case CONSTANT:
+            value = v->a;
+            break;
+        case NORMAL:
+            value = v->a * aira_element_normal(d->key, 0, (uint64_t)k);
+            break;
+        case UNIFORM:
+            value = v->a + (v->b - v->a) * d->out[k];
+            break;
+        case FAN_IN:
+            value = bound * (2 * d->out[k] - 1);
+            break;
+        }
+        d->out[k] = value * v->init_mult;
     }
 }
 
@@ -201,20 +253,7 @@ aira_status aira__variable_initial(const aira_graph *graph, const aira__variable
         free(values);
         return AIRA_OK;
     }
-    uint64_t key = aira_key(seed, v->name);
-    double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
-    bool uniform = strcmp(v->init, "uniform") == 0, fan_in = strcmp(v->init, "fan_in") == 0;
-    if (uniform || fan_in) fill_uniform(key, n, out);
-    if (uniform)
-        for (int64_t k = 0; k < n; k++) out[k] = v->a + (v->b - v->a) * out[k];
-    else if (fan_in)
-        for (int64_t k = 0; k < n; k++) out[k] = bound * (2 * out[k] - 1);
-    else if (strcmp(v->init, "normal") == 0)
-        for (int64_t k = 0; k < n; k++) out[k] = v->a * aira_element_normal(key, 0, (uint64_t)k);
-    else {
-        double value = strcmp(v->init, "ones") == 0 ? 1 : strcmp(v->init, "constant") == 0 ? v->a : 0;
-        for (int64_t k = 0; k < n; k++) out[k] = value;
-    }
-    for (int64_t k = 0; k < n && v->init_mult != 1; k++) out[k] *= v->init_mult;
+    drawing d = {v, distribution_of(v->init), aira_key(seed, v->name), out};
+    aira__parallel(n, GRAIN, draw, &d);
     return AIRA_OK;
 }

@@ -89,6 +89,19 @@ typedef void (*aira__gradient_rule)(aira_graph *, aira__op *op, aira_tensor **dy
 aira__gradient_rule aira__gradient_rule_of(uint32_t code); /* NULL: not differentiable */
 aira__gradient_rule aira__composite_rule_of(uint32_t code);
 
+/* Copying a graph (copy.c): start, every operation in some order that has operands first, finish. mapped: by tensor id
+   in from, its image in to. A pass may put another image there. */
+typedef struct aira__copier {
+    const aira_graph *from;
+    aira_graph *to;
+    aira_tensor **mapped;
+} aira__copier;
+aira_status aira__copy_start(aira__copier *, const aira_graph *from, aira_error *); /* AIRA_OK: finish must follow */
+void aira__copy_op(aira__copier *, const aira__op *);
+/* On given operands, with another backward stamp; maps nothing. NULL where emitting failed or there is no result. */
+aira__op *aira__copy_op_on(aira__copier *, const aira__op *, aira_tensor *const *in, uint32_t backward);
+aira_graph *aira__copy_finish(aira__copier *, aira_error *); /* the copy, or NULL */
+
 /* Expansion of one composite: in and out are operands and results in F32/F64 (the caller casts). */
 typedef void (*aira__expander)(aira_graph *, const aira__op *op, aira_tensor **in, aira_tensor **out);
 aira__expander aira__expander_of(uint32_t code);

@@ -191,7 +191,7 @@ static void read_op(reader *r, uint32_t n_blocks) {
     uint32_t head[7];
     for (int k = 0; k < 7; k++) head[k] = get_u32(r);
     uint32_t code = head[0], n_in = head[1], n_out = head[2], n_i = head[3], n_f = head[4];
-    if (head[5] > n_blocks || head[6] > 1 || n_out != aira__op_arity_out(code)) r->failed = true;
+    if (head[5] > n_blocks || head[6] > AIRA__RECOMPUTED || n_out != aira__op_arity_out(code)) r->failed = true;
     aira_tensor **in = get_array_memory(r, n_in, sizeof(uint32_t));
     for (uint32_t k = 0; in && k < n_in; k++) in[k] = get_tensor(r);
     int64_t *i = get_array_memory(r, n_i, sizeof *i);

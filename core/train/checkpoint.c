@@ -10,9 +10,14 @@
 #include <string.h>
 
 #include "core/base/safetensors.h"
+#include "core/train/step.h"
 #include "core/train/training_internal.h"
 
 static const aira_graph *step_graph(const aira__training *t) { return t->graphs[AIRA__GRAPH_STEP]; }
+
+static bool left_out(const aira__variable *v, bool weights_only) {
+    return weights_only ? v->kind != AIRA_VARIABLE_PARAM : aira__is_accumulated(v->name);
+}
 
 static aira_status no_memory(const char *path, aira_error *error) {
     return aira__fail(error, AIRA_E_MEMORY, "out of memory for the tensors of %s", path);
@@ -74,7 +79,7 @@ static aira_status save(aira__training *t, const char *path, bool weights_only, 
     aira_status status = AIRA_OK;
     int n = 0;
     for (uint32_t k = 0; k < graph->n_variables && status == AIRA_OK; k++) {
-        if (weights_only && graph->variables[k]->kind != AIRA_VARIABLE_PARAM) continue;
+        if (left_out(graph->variables[k], weights_only)) continue;
         status = fetch(t, graph->variables[k], weights_only, &entries[n], error);
         n += entries[n].data != NULL;
     }
@@ -157,6 +162,9 @@ static aira_status load_one(aira__training *t, const char *path, const aira__saf
     }
     aira_status status = same_shape(path, entry, v, error);
     if (status != AIRA_OK) return status;
+    if (strcmp(entry->dtype, v->dtype == AIRA_F64 ? "F64" : "F32") == 0) {
+        return aira__session_set_variable(t->session, v->name, 0, entry->data, entry->bytes, error);
+    }
     int64_t n = aira__shape_elements(&v->shape);
     uint64_t bytes = (uint64_t)n * aira__dtype_bytes(v->dtype);
     char *data = malloc(bytes > 0 ? bytes : 1);
@@ -191,7 +199,7 @@ static aira_status load(aira__training *t, const char *path, const aira__safeten
     const aira_graph *graph = step_graph(t);
     aira_status status = check_names(t, path, file, error);
     for (uint32_t k = 0; k < graph->n_variables && status == AIRA_OK; k++) {
-        if (weights_only && graph->variables[k]->kind != AIRA_VARIABLE_PARAM) continue;
+        if (left_out(graph->variables[k], weights_only)) continue;
         status = load_one(t, path, file, graph->variables[k], error);
     }
     t->search_step = -1;

@@ -88,7 +88,7 @@ static aira_status evaluate_due(aira__training *t, bool *evaluated, double *scor
 /* A step that went well: its point of the curve, where one is due, and the hook. */
 static aira_status tell(const aira__training *t, const aira__run_hooks *hooks, aira__curve *curve,
                         const aira__step_result *r, bool due, double score, aira_error *error) {
-    aira_status status = due ? keep(curve, r, score, error) : AIRA_OK;
+    aira_status status = due && r->measured ? keep(curve, r, score, error) : AIRA_OK;
     if (status != AIRA_OK || hooks->step == NULL || hooks->step(hooks->context, r, t->total) == 0) return status;
     return aira__fail(error, AIRA_E_CANCELLED, "stopped after step %lld", (long long)r->step);
 }

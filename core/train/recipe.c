@@ -11,13 +11,14 @@
 #include "aira/optimizer.h"
 
 typedef struct recipe_config {
-    int64_t batch, steps, epochs, tokens, eval_every, eval_rows, log_every;
+    int64_t batch, steps, epochs, tokens, eval_every, eval_rows, log_every, accumulate, metrics_every;
     double seconds, clip, early_stop;
-    int32_t precision;
+    int32_t precision, recompute;
 } recipe_config;
 
 static const char *const precisions[] = {"fp32", "bf16", "fp64", NULL};
 static const uint32_t precision_types[] = {AIRA_F32, AIRA_BF16, AIRA_F64};
+static const char *const recomputes[] = {"none", "block", NULL};
 static const char *const schedules[] = {"constant", "cosine", "trapezoid", NULL};
 
 enum { EPOCHS_ROW = 2, STOP_ROW = 9 };
@@ -38,6 +39,12 @@ static const aira_field recipe_fields[] = {
     COUNT_ROW(recipe_config, eval_rows, 0, "rows evaluated per split; 0: all of a finite data set, else 1,280"),
     AIRA_F_REAL(recipe_config, early_stop, 0, 0, 1e30, "stop once the search score is this good; 0: never"),
     COUNT_ROW(recipe_config, log_every, 0, "steps between points of the curve; 0: about 200 points"),
+    {"accumulate", "equal parts of a batch that run one after another; the step is that of the whole batch",
+     AIRA_T_COUNT, 0, (uint32_t)offsetof(recipe_config, accumulate), 0, 1, 1, 1e6, NULL, NULL},
+    {"metrics_every", "steps between readings of loss and gradient norm from the device", AIRA_T_COUNT, 0,
+     (uint32_t)offsetof(recipe_config, metrics_every), 0, 1, 1, 1e15, NULL, NULL},
+    AIRA_F_CHOICE(recipe_config, recompute, recomputes, 0,
+                  "block: a block's backward computes the block's forward again, which saves its memory"),
 };
 #define N_RECIPE_FIELDS (sizeof recipe_fields / sizeof recipe_fields[0])
 
@@ -51,9 +58,10 @@ static const aira_field schedule_fields[] = {
 typedef enum { PRESET_NONE, PRESET_MADLAB, PRESET_PAPER } preset;
 static const char *const presets[] = {"none", "madlab", "paper"};
 
-static const char *const accepted[] = {"preset",     "optimizer", "schedule",   "batch",     "steps",
-                                       "epochs",     "tokens",    "seconds",    "clip",      "precision",
-                                       "eval_every", "eval_rows", "early_stop", "log_every", NULL};
+static const char *const accepted[] = {"preset",        "optimizer", "schedule",   "batch",     "steps",
+                                       "epochs",        "tokens",    "seconds",    "clip",      "precision",
+                                       "eval_every",    "eval_rows", "early_stop", "log_every", "accumulate",
+                                       "metrics_every", "recompute", NULL};
 static const char *const not_in_table[] = {"preset", "optimizer", "schedule", NULL};
 
 static const aira__node *peek(const aira__node *map, const char *key) {
@@ -123,6 +131,9 @@ static void store(const recipe_config *c, aira__recipe *recipe) {
     recipe->eval_rows = c->eval_rows;
     recipe->early_stop = c->early_stop;
     recipe->log_every = c->log_every;
+    recipe->accumulate = c->accumulate;
+    recipe->metrics_every = c->metrics_every;
+    recipe->recompute = c->recompute != 0;
 }
 
 static int bounds(const recipe_config *c) {

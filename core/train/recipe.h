@@ -26,13 +26,16 @@ typedef struct aira__recipe {
     int64_t batch;                 /* sequences per step; 0: the data set's suggestion */
     int64_t steps, epochs, tokens; /* one of these or seconds is not 0 */
     double seconds;
-    double clip;        /* largest norm of the whole gradient; 0: no clipping */
-    uint32_t precision; /* AIRA_F32, AIRA_BF16, AIRA_F64: type of activations */
-    int64_t eval_every; /* steps; 0: each epoch of a finite data set but 100 steps at least, else at the end */
-    int64_t eval_rows;  /* rows of a split that are evaluated; 0: all of a finite one, 1,280 of an endless one */
-    double early_stop;  /* stop when the search score is at least (accuracy) or at most (losses) this; 0: never */
-    int64_t log_every;  /* steps between points of the curve; 0: about 200 points */
-    json_t *canonical;  /* every key that was set, and defaults; owned */
+    double clip;           /* largest norm of the whole gradient; 0: no clipping */
+    uint32_t precision;    /* AIRA_F32, AIRA_BF16, AIRA_F64: type of activations */
+    int64_t eval_every;    /* steps; 0: each epoch of a finite data set but 100 steps at least, else at the end */
+    int64_t eval_rows;     /* rows of a split that are evaluated; 0: all of a finite one, 1,280 of an endless one */
+    double early_stop;     /* stop when the search score is at least (accuracy) or at most (losses) this; 0: never */
+    int64_t accumulate;    /* equal parts of a batch that run one after another, their gradients added; at least 1 */
+    bool recompute;        /* a block's backward computes the block's forward again */
+    int64_t metrics_every; /* steps between readings of loss and gradient norm; at least 1 */
+    int64_t log_every;     /* steps between points of the curve; 0: about 200 points */
+    json_t *canonical;     /* every key that was set, and defaults; owned */
 } aira__recipe;
 
 /* map NULL: all defaults of the preset "madlab". false with diagnostics. Release in any case. */

@@ -1,7 +1,9 @@
 /* core/train/step.c - builds the graphs of step.h.
  *
  * Variables of the optimizer are called "optimizer.<parameter>.<state>". Gradients, norms and updates are computed in
- * the storage type, whatever the activations are. Clipping is PyTorch's: the factor is min(1, clip / (norm + 1e-6)).
+ * the storage type, whatever the activations are, and so is what is accumulated over the parts of a batch: with a
+ * part's share n_i / n of the counted targets, the sum of share times gradient is the gradient of the whole batch's
+ * mean. Clipping is PyTorch's: the factor is min(1, clip / (norm + 1e-6)).
  */
 #include "core/train/step.h"
 
@@ -11,11 +13,20 @@
 
 #include "aira/optimizer.h"
 
+#define ACCUMULATED "accumulated."
+
 typedef struct trained {
     aira__variable **variables;
     aira_tensor **leaves, **gradients;
     uint32_t n;
 } trained;
+
+/* How a run adds to the runs before it; NULL, NULL: one run is a step. */
+typedef struct parts {
+    aira_tensor *share, *keep;
+} parts;
+
+bool aira__is_accumulated(const char *variable) { return strncmp(variable, ACCUMULATED, strlen(ACCUMULATED)) == 0; }
 
 bool aira__graph_has_input(const aira_graph *graph, const char *name) {
     for (uint32_t k = 0; k < graph->n_inputs; k++) {
@@ -39,7 +50,7 @@ static void release(trained *t) {
     free(t->gradients);
 }
 
-static aira_status differentiate(aira_graph *graph, trained *t, aira_error *error) {
+static aira_status differentiate(aira_graph *graph, trained *t, aira_tensor *share, aira_error *error) {
     size_t room = graph->n_variables + 1u;
     t->variables = calloc(room, sizeof(aira__variable *));
     t->leaves = calloc(room, sizeof(aira_tensor *));
@@ -53,7 +64,44 @@ static aira_status differentiate(aira_graph *graph, trained *t, aira_error *erro
         t->variables[t->n] = v;
         t->leaves[t->n++] = v->leaf;
     }
-    return aira__graph_gradients(graph, aira__graph_find_output(graph, "loss"), t->leaves, t->n, t->gradients, error);
+    aira_tensor *loss = aira__graph_find_output(graph, "loss");
+    if (share != NULL && loss != NULL) loss = aira__graph_ops()->mul(graph, loss, share);
+    return aira__graph_gradients(graph, loss, t->leaves, t->n, t->gradients, error);
+}
+
+/* value, plus what the runs before left in "accumulated.<name>"; stored there where more runs follow. */
+static aira_tensor *accumulated(aira_graph *graph, const char *name, aira_tensor *value, aira_tensor *keep, bool more) {
+    const aira_ops *ops = aira__graph_ops();
+    char full[512];
+    snprintf(full, sizeof full, ACCUMULATED "%s", name);
+    aira__variable *before = aira__graph_state(graph, full, &value->shape);
+    if (before == NULL) return NULL; /* recorded in the graph */
+    aira_tensor *sum = ops->where(graph, keep, ops->add(graph, before->leaf, value), value);
+    if (more) aira__graph_assign(graph, before, sum);
+    return sum;
+}
+
+/* Losses and gradients become those of all runs so far. */
+static void accumulate(aira_graph *graph, trained *t, const parts *p, bool more) {
+    const aira_ops *ops = aira__graph_ops();
+    for (uint32_t k = 0; k < graph->n_outputs; k++) {
+        aira__output *output = &graph->outputs[k];
+        if (strcmp(output->name, "loss") != 0 && strcmp(output->name, "task_loss") != 0) continue;
+        output->tensor = accumulated(graph, output->name, ops->mul(graph, output->tensor, p->share), p->keep, more);
+    }
+    for (uint32_t k = 0; k < t->n; k++) {
+        if (t->gradients[k] == NULL) continue;
+        t->gradients[k] = accumulated(graph, t->variables[k]->name, t->gradients[k], p->keep, more);
+    }
+}
+
+static parts add_parts(aira_graph *graph, const aira__recipe *recipe) {
+    const aira_shape scalar = {{0}, 0, 0};
+    parts p = {NULL, NULL};
+    if (recipe->accumulate <= 1) return p;
+    p.share = aira__graph_input(graph, "share", graph->storage_dtype, &scalar);
+    p.keep = aira__graph_input(graph, "keep", graph->storage_dtype, &scalar);
+    return p;
 }
 
 static aira_tensor *global_norm(aira_graph *graph, const trained *t) {
@@ -127,7 +175,10 @@ static aira_status add_update(aira_graph *graph, const aira__recipe *recipe, air
     trained t = {NULL, NULL, NULL, 0};
     aira_tensor *lr = aira__graph_input(graph, "lr", graph->storage_dtype, &scalar);
     aira_tensor *step = aira__graph_input(graph, "step", graph->storage_dtype, &scalar);
-    aira_status status = differentiate(graph, &t, error);
+    parts p = add_parts(graph, recipe);
+    aira_status status = differentiate(graph, &t, p.share, error);
+    if (status == AIRA_OK && p.share != NULL) accumulate(graph, &t, &p, false);
+    if (status == AIRA_OK) status = aira__graph_check(graph, error);
     if (status == AIRA_OK) {
         aira_tensor *norm = global_norm(graph, &t);
         if (norm == NULL) {
@@ -144,16 +195,35 @@ static aira_status add_update(aira_graph *graph, const aira__recipe *recipe, air
     return status == AIRA_OK ? aira__graph_check(graph, error) : status;
 }
 
-aira_graph *aira__step_build(const aira__model_spec *spec, const aira__recipe *recipe, aira_error *error) {
+static aira_status add_sums(aira_graph *graph, const aira__recipe *recipe, aira_error *error) {
+    trained t = {NULL, NULL, NULL, 0};
+    parts p = add_parts(graph, recipe);
+    aira_status status = differentiate(graph, &t, p.share, error);
+    if (status == AIRA_OK) accumulate(graph, &t, &p, true);
+    release(&t);
+    return status == AIRA_OK ? aira__graph_check(graph, error) : status;
+}
+
+static aira_graph *build(const aira__model_spec *spec, const aira__recipe *recipe, bool last, aira_error *error) {
     aira__model_spec own = *spec;
     own.training = true;
     own.with_loss = true;
     aira_graph *graph = aira__model_build(&own, error);
     if (graph == NULL) return NULL;
     drop_output(graph, "logits");
-    if (add_update(graph, recipe, error) == AIRA_OK) return graph;
+    aira_status status = last ? add_update(graph, recipe, error) : add_sums(graph, recipe, error);
+    aira_graph *made = status == AIRA_OK && recipe->recompute ? aira__graph_recompute(graph, error) : graph;
+    if (status == AIRA_OK && made == graph) return graph;
     aira__graph_destroy(graph);
-    return NULL;
+    return status == AIRA_OK ? made : NULL;
+}
+
+aira_graph *aira__step_build(const aira__model_spec *spec, const aira__recipe *recipe, aira_error *error) {
+    return build(spec, recipe, true, error);
+}
+
+aira_graph *aira__part_build(const aira__model_spec *spec, const aira__recipe *recipe, aira_error *error) {
+    return build(spec, recipe, false, error);
 }
 
 aira_graph *aira__evaluation_build(const aira__model_spec *spec, aira_error *error) {

@@ -37,17 +37,19 @@ aira_status aira__training_read_rows(aira__training *t, uint32_t split, uint64_t
     return aira__fail(error, status, "data set %s: %s", dataset->plugin->id, why[0] ? why : "it gave no reason");
 }
 
-aira_status aira__training_set_batch(aira__training *t, uint32_t graph, int64_t rows, aira_error *error) {
+aira_status aira__training_set_batch(aira__training *t, uint32_t graph, int64_t first, int64_t rows,
+                                     aira_error *error) {
     const aira_dataset_info *info = t->options.info;
-    uint64_t in = (uint64_t)(rows * info->input_length) * sizeof *t->inputs;
-    uint64_t out = (uint64_t)(rows * info->target_length) * sizeof *t->targets;
-    aira_status status = aira__session_set_input(t->session, graph, "tokens", 0, t->inputs, in, error);
-    return status != AIRA_OK ? status
-                             : aira__session_set_input(t->session, graph, "targets", 0, t->targets, out, error);
+    const int32_t *inputs = t->inputs + first * info->input_length;
+    const int32_t *targets = t->targets + first * info->target_length;
+    uint64_t in = (uint64_t)(rows * info->input_length) * sizeof *inputs;
+    uint64_t out = (uint64_t)(rows * info->target_length) * sizeof *targets;
+    aira_status status = aira__session_set_input(t->session, graph, "tokens", 0, inputs, in, error);
+    return status != AIRA_OK ? status : aira__session_set_input(t->session, graph, "targets", 0, targets, out, error);
 }
 
-aira_status aira__training_set_draw(aira__training *t, uint32_t graph, int64_t step, aira_error *error) {
-    int32_t number = (int32_t)step;
+aira_status aira__training_set_draw(aira__training *t, uint32_t graph, int64_t draw, aira_error *error) {
+    int32_t number = (int32_t)draw;
     if (!aira__graph_has_input(t->graphs[graph], "draw")) return AIRA_OK;
     return aira__session_set_input(t->session, graph, "draw", 0, &number, sizeof number, error);
 }
@@ -64,18 +66,55 @@ static aira_status set_scalar(aira__training *t, uint32_t graph, const char *nam
 /* A finite training set is one draw for everybody; an endless one is drawn by the training's seed. */
 static uint64_t train_seed(const aira__training *t) { return t->batches.rows > 0 ? 0 : t->options.seed; }
 
-/* Hands one step over; back is filled when the session has been finished. */
-static aira_status hand_over(aira__training *t, int64_t step, double rate, sent *back, aira_error *error) {
-    int64_t rows = aira__batches_rows(&t->batches, step, t->indices);
-    uint32_t graph = rows == t->batches.batch ? AIRA__GRAPH_STEP : AIRA__GRAPH_PARTIAL;
+/* Targets that count, of rows of the batch buffers. */
+static int64_t counted(const aira__training *t, int64_t first, int64_t rows) {
+    const aira_dataset_info *info = t->options.info;
+    const int32_t *targets = t->targets + first * info->target_length;
+    int64_t n = 0;
+    for (int64_t k = 0; k < rows * info->target_length; k++) n += targets[k] >= 0 && targets[k] < info->classes;
+    return n;
+}
+
+/* One run on rows of the batch; `all`: targets of the whole step that count. */
+static aira_status run_part(aira__training *t, uint32_t graph, int64_t step, int64_t first, int64_t rows, double rate,
+                            int64_t all, aira_error *error) {
+    int64_t parts = t->batches.batch / t->run_batch;
+    aira_status status = aira__training_set_batch(t, graph, first, rows, error);
+    if (status == AIRA_OK) status = aira__training_set_draw(t, graph, step * parts + first / t->run_batch, error);
+    if (status == AIRA_OK && parts > 1) {
+        double share = all > 0 ? (double)counted(t, first, rows) / (double)all : 0;
+        status = set_scalar(t, graph, "share", share, error);
+        if (status == AIRA_OK) status = set_scalar(t, graph, "keep", first > 0, error);
+    }
+    if (status == AIRA_OK && graph != t->part) {
+        status = set_scalar(t, graph, "lr", rate, error);
+        if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(step + 1), error);
+    }
+    return status == AIRA_OK ? aira__session_run(t->session, graph, error) : status;
+}
+
+/* Are loss and gradient norm of this step read? The first, every so many, before an evaluation, the last. */
+static bool is_measured(const aira__training *t, int64_t step) {
+    int64_t every = t->options.recipe->metrics_every;
+    return every <= 1 || step % every == 0 || step + 1 == t->total ||
+           (t->eval_every > 0 && (step + 1) % t->eval_every == 0);
+}
+
+/* Hands one step over, part by part; back is filled when the session has been finished. */
+static aira_status hand_over(aira__training *t, aira__step_result *r, sent *back, aira_error *error) {
+    int64_t rows = aira__batches_rows(&t->batches, r->step, t->indices);
+    uint32_t graph = AIRA__GRAPH_STEP;
     uint64_t bytes = scalar_bytes(t);
+    r->tokens = rows * t->options.info->input_length;
     aira_status status = aira__training_read_rows(t, AIRA_SPLIT_TRAIN, train_seed(t), (uint32_t)rows, error);
-    if (status == AIRA_OK) status = aira__training_set_batch(t, graph, rows, error);
-    if (status == AIRA_OK) status = set_scalar(t, graph, "lr", rate, error);
-    if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(step + 1), error);
-    if (status == AIRA_OK) status = aira__training_set_draw(t, graph, step, error);
-    if (status == AIRA_OK) status = aira__session_run(t->session, graph, error);
-    if (status == AIRA_OK) status = aira__session_get_output(t->session, graph, "loss", 0, &back->loss, bytes, error);
+    int64_t all = status == AIRA_OK && t->part != 0 ? counted(t, 0, rows) : 0;
+    for (int64_t first = 0; first < rows && status == AIRA_OK; first += t->run_batch) {
+        int64_t n = rows - first < t->run_batch ? rows - first : t->run_batch;
+        graph = first + n < rows ? t->part : n < t->run_batch ? t->partial : AIRA__GRAPH_STEP;
+        status = run_part(t, graph, r->step, first, n, r->lr, all, error);
+    }
+    if (status != AIRA_OK || !r->measured) return status;
+    status = aira__session_get_output(t->session, graph, "loss", 0, &back->loss, bytes, error);
     if (status == AIRA_OK)
         status = aira__session_get_output(t->session, graph, "grad_norm", 0, &back->grad_norm, bytes, error);
     return status;
@@ -94,8 +133,8 @@ aira_status aira__training_steps(aira__training *t, int n, double progress, aira
     for (int k = 0; k < n && status == AIRA_OK; k++) {
         int64_t step = t->next + k;
         double rate = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
-        results[k] = (aira__step_result){step, NAN, rate, NAN, 0};
-        status = hand_over(t, step, rate, &back[k], error);
+        results[k] = (aira__step_result){step, 0, is_measured(t, step), NAN, rate, NAN, 0};
+        status = hand_over(t, &results[k], &back[k], error);
     }
     /* also after a failure: the device still writes to back */
     finished = aira__session_finish(t->session, status == AIRA_OK ? error : NULL);
@@ -104,13 +143,13 @@ aira_status aira__training_steps(aira__training *t, int n, double progress, aira
     double seconds = (aira__now() - start) / n;
     for (int k = 0; k < n; k++) {
         aira__step_result *r = &results[k];
-        r->loss = value_of(t, &back[k].loss);
-        r->grad_norm = value_of(t, &back[k].grad_norm);
+        if (r->measured) r->loss = value_of(t, &back[k].loss);
+        if (r->measured) r->grad_norm = value_of(t, &back[k].grad_norm);
         r->seconds = seconds;
         t->next++;
         t->elapsed += seconds;
         ++*done;
-        if (isfinite(r->loss)) continue;
+        if (!r->measured || isfinite(r->loss)) continue;
         *nan = true;
         return aira__fail(error, AIRA_E_FAILED, "the loss is not finite (%g) at step %lld; try a smaller learning rate",
                           r->loss, (long long)r->step);

@@ -55,7 +55,14 @@ static aira_status plan_length(aira__training *t, aira_error *error) {
     int64_t epoch = aira__batches_per_epoch(&t->batches);
     int64_t usual = epoch == 0 ? 0 : epoch > EVALUATION_GAP ? epoch : EVALUATION_GAP;
     t->eval_every = recipe->eval_every > 0 ? recipe->eval_every : usual;
-    t->eval_batch = o->info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : batch;
+    int64_t parts = recipe->accumulate > 1 ? recipe->accumulate : 1;
+    if (batch % parts != 0) {
+        return aira__fail(error, AIRA_E_CONFIG,
+                          "a batch of %lld sequences has no %lld equal parts; change recipe.batch or recipe.accumulate",
+                          (long long)batch, (long long)parts);
+    }
+    t->run_batch = batch / parts;
+    t->eval_batch = o->info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : t->run_batch;
     int64_t most = 1; /* rows of the largest split: no batch needs more */
     for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS; split++) {
         if (rows_of(t, split) > most) most = rows_of(t, split);
@@ -66,37 +73,46 @@ static aira_status plan_length(aira__training *t, aira_error *error) {
     return AIRA_OK;
 }
 
+/* Takes the graph; *index: its place, if wanted. */
+static bool add_graph(aira__training *t, aira_graph *graph, uint32_t *index) {
+    if (graph == NULL) return false;
+    if (index != NULL) *index = t->n_graphs;
+    t->graphs[t->n_graphs++] = graph;
+    return true;
+}
+
 static aira_status build_graphs(aira__training *t, aira_error *error) {
-    aira__model_spec whole = model_spec(t, t->batches.batch), held = model_spec(t, t->eval_batch);
-    int64_t partial = aira__batches_partial(&t->batches);
-    bool built = (t->graphs[AIRA__GRAPH_EVALUATION] = aira__evaluation_build(&held, error)) != NULL &&
-                 (t->graphs[AIRA__GRAPH_STEP] = aira__step_build(&whole, t->options.recipe, error)) != NULL;
-    if (built && partial > 0) {
-        aira__model_spec rest = model_spec(t, partial);
-        built = (t->graphs[AIRA__GRAPH_PARTIAL] = aira__step_build(&rest, t->options.recipe, error)) != NULL;
-    }
+    const aira__recipe *recipe = t->options.recipe;
+    int64_t partial = aira__batches_partial(&t->batches) % t->run_batch;
+    aira__model_spec whole = model_spec(t, t->run_batch), held = model_spec(t, t->eval_batch);
+    aira__model_spec rest = model_spec(t, partial);
+    bool built = add_graph(t, aira__evaluation_build(&held, error), NULL) &&
+                 add_graph(t, aira__step_build(&whole, recipe, error), NULL) &&
+                 (partial == 0 || add_graph(t, aira__step_build(&rest, recipe, error), &t->partial)) &&
+                 (recipe->accumulate <= 1 || add_graph(t, aira__part_build(&whole, recipe, error), &t->part));
     return built ? AIRA_OK : error != NULL && error->status != AIRA_OK ? error->status : AIRA_E_FAILED;
 }
 
-static aira_status check_memory(const aira__training *t, uint32_t n, aira_error *error) {
+static aira_status check_memory(aira__training *t, aira_error *error) {
     const aira__training_options *o = &t->options;
-    aira__footprint need;
     aira__session_options options = {.seed = o->seed};
-    aira_status status = aira__session_predict(o->device, o->device_self, t->graphs, n, &options, &need, error);
+    aira_status status = aira__session_predict(o->device, o->device_self, t->graphs, t->n_graphs, &options, &t->need,
+                                               error);
     if (status != AIRA_OK) return status;
     aira_device_info info = {.size = sizeof info};
-    uint64_t limit = o->memory_limit, bytes = need.variables + need.activations + need.io;
-    if (o->device->info(o->device_self, &info) == AIRA_OK && info.memory_bytes > 0 &&
-        (limit == 0 || info.memory_bytes < limit)) {
-        limit = info.memory_bytes;
-    }
+    bool known = o->device->info(o->device_self, &info) == AIRA_OK && info.memory_bytes > 0;
+    bool device = known && (o->memory_limit == 0 || info.memory_bytes < o->memory_limit);
+    uint64_t limit = device ? info.memory_bytes : o->memory_limit;
+    uint64_t bytes = t->need.variables + t->need.activations + t->need.io;
     if (limit == 0 || bytes <= limit) return AIRA_OK;
-    return aira__fail(
-        error, AIRA_E_MEMORY,
-        "the training needs %.1f MiB (parameters and optimizer %.1f, activations %.1f), %.1f are allowed; "
-        "use a smaller batch or model",
-        (double)bytes / 1048576.0, (double)need.variables / 1048576.0, (double)need.activations / 1048576.0,
-        (double)limit / 1048576.0);
+    bool large = bytes >= 1ull << 30;
+    double unit = large ? 1073741824.0 : 1048576.0;
+    return aira__fail(error, AIRA_E_MEMORY,
+                      "the training needs %.1f %s (parameters and optimizer %.1f, activations %.1f), %s %.1f%s; use a "
+                      "smaller batch or model, recipe.accumulate, or recipe.recompute=block",
+                      (double)bytes / unit, large ? "GiB" : "MiB", (double)t->need.variables / unit,
+                      (double)t->need.activations / unit, device ? "the device has" : "", (double)limit / unit,
+                      device ? "" : " are allowed");
 }
 
 static aira_status allocate(aira__training *t, aira_error *error) {
@@ -128,12 +144,11 @@ aira_status aira__training_create(const aira__training_options *options, aira__t
     aira__session_options session = {.seed = options->seed, .queue = options->queue};
     aira_status status = plan_length(t, error);
     if (status == AIRA_OK) status = build_graphs(t, error);
-    uint32_t n = t->graphs[AIRA__GRAPH_PARTIAL] != NULL ? AIRA__N_GRAPHS : AIRA__N_GRAPHS - 1;
-    if (status == AIRA_OK) status = check_memory(t, n, error);
+    if (status == AIRA_OK) status = check_memory(t, error);
     if (status == AIRA_OK) status = allocate(t, error);
     if (status == AIRA_OK) {
-        status = aira__session_create(options->device, options->device_self, options->host, t->graphs, n, &session,
-                                      &t->session, error);
+        status = aira__session_create(options->device, options->device_self, options->host, t->graphs, t->n_graphs,
+                                      &session, &t->session, error);
     }
     if (status == AIRA_OK) status = aira__session_initialise(t->session, &options->seed, error);
     if (status != AIRA_OK) {
@@ -147,9 +162,7 @@ aira_status aira__training_create(const aira__training_options *options, aira__t
 void aira__training_destroy(aira__training *t) {
     if (t == NULL) return;
     aira__session_destroy(t->session);
-    for (int g = 0; g < AIRA__N_GRAPHS; g++) {
-        if (t->graphs[g] != NULL) aira__graph_destroy(t->graphs[g]);
-    }
+    for (uint32_t g = 0; g < t->n_graphs; g++) aira__graph_destroy(t->graphs[g]);
     aira__batches_release(&t->batches);
     free(t->indices);
     free(t->inputs);
@@ -171,11 +184,22 @@ int64_t aira__training_parameters(const aira__training *t) {
     return counts.parameters;
 }
 
-double aira__training_flops_per_step(const aira__training *t) {
+static double flops_of(const aira__training *t, uint32_t graph) {
     aira__counts counts;
-    aira__graph_count(t->graphs[AIRA__GRAPH_STEP], &counts);
-    return counts.flops;
+    aira__graph_count(t->graphs[graph], &counts);
+    return counts.flops - counts.flops_again;
 }
+
+double aira__training_flops_per_step(const aira__training *t) {
+    int64_t parts = t->batches.batch / t->run_batch;
+    return flops_of(t, AIRA__GRAPH_STEP) + (parts > 1 ? (double)(parts - 1) * flops_of(t, t->part) : 0);
+}
+
+double aira__training_flops_per_token(const aira__training *t) {
+    return 3 * flops_of(t, AIRA__GRAPH_EVALUATION) / (double)(t->eval_batch * t->options.info->input_length);
+}
+
+void aira__training_memory(const aira__training *t, aira__footprint *need) { *need = t->need; }
 
 /* --- evaluation --- */
 
@@ -208,7 +232,7 @@ static void count_batch(aira__training *t, int64_t rows, tally *sum) {
 aira_status aira__training_forward(aira__training *t, aira_error *error) {
     uint64_t answers = (uint64_t)(t->eval_batch * t->options.info->target_length);
     aira__session_queue(t->session);
-    aira_status status = aira__training_set_batch(t, AIRA__GRAPH_EVALUATION, t->eval_batch, error);
+    aira_status status = aira__training_set_batch(t, AIRA__GRAPH_EVALUATION, 0, t->eval_batch, error);
     if (status == AIRA_OK) status = aira__training_set_draw(t, AIRA__GRAPH_EVALUATION, 0, error);
     if (status == AIRA_OK) status = aira__session_run(t->session, AIRA__GRAPH_EVALUATION, error);
     if (status == AIRA_OK) {

@@ -10,6 +10,7 @@
 #include "aira/dataset.h"
 #include "aira/device.h"
 #include "aira/ext/queue.h"
+#include "core/engine/session.h"
 #include "core/graph/model.h"
 #include "core/train/recipe.h"
 
@@ -35,7 +36,9 @@ typedef struct aira__scores {
 } aira__scores;
 
 typedef struct aira__step_result {
-    int64_t step; /* 0-based */
+    int64_t step;   /* 0-based */
+    int64_t tokens; /* read by it */
+    bool measured;  /* else loss and grad_norm were not asked for: NAN (recipe.metrics_every) */
     double loss, lr, grad_norm, seconds;
 } aira__step_result;
 
@@ -66,7 +69,11 @@ void aira__training_destroy(aira__training *);
 int64_t aira__training_step_count(const aira__training *); /* of the whole training; 0: bounded in seconds */
 int64_t aira__training_batch(const aira__training *);      /* rows of a full step */
 int64_t aira__training_parameters(const aira__training *);
-double aira__training_flops_per_step(const aira__training *);
+double aira__training_flops_per_step(const aira__training *); /* without what recomputation repeats */
+/* Three times the forward's contractions per input token, attention at the pairs that are visible: what a step cannot
+   do without, in whatever way it is computed. */
+double aira__training_flops_per_token(const aira__training *);
+void aira__training_memory(const aira__training *, aira__footprint *); /* predicted before anything was allocated */
 int64_t aira__training_next_step(const aira__training *);
 int64_t aira__training_eval_every(const aira__training *); /* 0: only at the end */
 

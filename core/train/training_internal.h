@@ -6,12 +6,16 @@
 #include "core/train/batches.h"
 #include "core/train/training.h"
 
-enum { AIRA__GRAPH_EVALUATION, AIRA__GRAPH_STEP, AIRA__GRAPH_PARTIAL, AIRA__N_GRAPHS };
+enum { AIRA__GRAPH_EVALUATION, AIRA__GRAPH_STEP, AIRA__MOST_GRAPHS = 4 };
 
 struct aira__training {
     aira__training_options options;
-    aira_graph *graphs[AIRA__N_GRAPHS]; /* PARTIAL NULL: none needed */
+    aira_graph *graphs[AIRA__MOST_GRAPHS];
+    uint32_t n_graphs, partial, part; /* partial: a step whose batch is smaller; part: not the last run of a step;
+                                         0: none needed */
+    int64_t run_batch;                /* rows of one run: the batch, or its equal parts */
     aira__session *session;
+    aira__footprint need; /* predicted */
     aira__batches batches;
     int64_t total, next, eval_every, eval_batch;
     double base_rate;
@@ -25,11 +29,11 @@ struct aira__training {
     double elapsed;      /* seconds spent in steps, for recipes bounded in seconds */
 };
 
-/* steps.c: what steps and evaluations share. Rows of t->indices into the batch buffers; those into the graph's inputs;
-   the number that primitives draw by, where one does. */
+/* steps.c: what steps and evaluations share. Rows of t->indices into the batch buffers; those from `first` on into the
+   graph's inputs; the number that primitives draw by, where one does. */
 aira_status aira__training_read_rows(aira__training *, uint32_t split, uint64_t seed, uint32_t n, aira_error *);
-aira_status aira__training_set_batch(aira__training *, uint32_t graph, int64_t rows, aira_error *);
-aira_status aira__training_set_draw(aira__training *, uint32_t graph, int64_t step, aira_error *);
+aira_status aira__training_set_batch(aira__training *, uint32_t graph, int64_t first, int64_t rows, aira_error *);
+aira_status aira__training_set_draw(aira__training *, uint32_t graph, int64_t draw, aira_error *);
 /* training.c: the scoring graph on the eval_batch rows of the batch buffers: prediction and nll. */
 aira_status aira__training_forward(aira__training *, aira_error *);
 

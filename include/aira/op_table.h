@@ -116,6 +116,10 @@
     X(CROSS_ENTROPY, 147, COMPOSITE, 2, 1,                                                                             \
       "(logits[.., V], targets I32[..]): F32 negative log likelihood; a target outside 0..V-1 gives 0")                \
     X(CROSS_ENTROPY_BACKWARD, 148, COMPOSITE, 3, 1, "(logits, targets, g[..]): dlogits")                               \
+    X(HEAD_CROSS_ENTROPY, 149, COMPOSITE, 3, 1,                                                                        \
+      "(x[.., D], w[V,D], targets I32[..]): F32 CROSS_ENTROPY of x w' without the logits; x and w of one type")        \
+    X(HEAD_CROSS_ENTROPY_BACKWARD, 150, COMPOSITE, 4, 3,                                                               \
+      "(x, w, targets, g[..]): dx, dw in fp32, and the forward's result, all in one pass")                             \
     X(ASSIGN, 192, EFFECT, 1, 0, "writes the operand into variable i index; runs after every reader of the old value") \
     X(CHAIN, 255, ELEMENTWISE, -1, -1,                                                                                 \
       "made by the planner only: elementwise steps over one iteration space, run tile by tile")

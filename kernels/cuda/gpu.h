@@ -117,6 +117,7 @@ extern const gpu_kernel gpu_move_kernels[];        /* move.cu: leaves, shapes, i
 extern const gpu_kernel gpu_reduce_kernels[];      /* reduce.cu: sums, running sums, orders */
 extern const gpu_kernel gpu_row_kernels[];         /* rows.cu: norms, softmax, cross-entropy */
 extern const gpu_kernel gpu_attention_kernels[];   /* attention.cu: attention, rotary positions */
+extern const gpu_kernel gpu_head_kernels[];        /* head.cu: head and cross-entropy without logits */
 extern const gpu_kernel gpu_convolution_kernels[]; /* convolution.cu: a few taps */
 extern const gpu_kernel gpu_scan_kernels[];        /* scan.cu: Mamba-1 */
 extern const gpu_kernel gpu_ssd_kernels[];         /* ssd.cu: Mamba-2 */
@@ -131,6 +132,16 @@ const char *gpu_matmul_create(int tf32, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
 /* Has cuBLASLt an algorithm for this merged product? */
 int gpu_matmul_merges(const gpu_call *call);
+
+/* A product inside a kernel that is made of several: c[M,N] = a[M,K] b[K,N], row-major without gaps; trans: the matrix
+   lies transposed; add: to what c holds. dtype: of a and b; out_dtype: of c, the same or F32 with BF16 operands. */
+typedef struct gpu_product {
+    int64_t m, n, k;
+    int trans_a, trans_b, add;
+    uint32_t dtype, out_dtype;
+} gpu_product;
+const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *product, const void *a, const void *b, void *c,
+                         cudaStream_t stream);
 
 /* chain.c. NULL with *why: a step that cannot stand in a chain, or out of memory. */
 int gpu_chain_takes(uint32_t op);

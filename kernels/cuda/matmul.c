@@ -263,7 +263,7 @@ static cublasStatus_t choose(gpu_matmul *made, const product *p, const void *a, 
 static const char *multiply(gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
                             cudaStream_t stream) {
     float one = 1, share = p->added ? 1 : 0;
-    double wide_one = 1, wide_zero = 0;
+    double wide_one = 1, wide_share = p->added ? 1 : 0;
     int wide = p->dtype == AIRA_F64;
     descriptors d = {0};
     cublasLtMatmulAlgo_t algorithm;
@@ -272,8 +272,8 @@ static const char *multiply(gpu_matmul *made, const product *p, const void *a, c
     if (!s) s = choose(made, p, a, b, c, &d, &algorithm);
     if (!s)
         s = cublasLtMatmul(made->handle, d.how, wide ? (void *)&wide_one : (void *)&one, b, d.b, a, d.a,
-                           wide ? (void *)&wide_zero : (void *)&share, p->added ? p->added : c, d.c, c, d.c, &algorithm,
-                           made->scratch, SCRATCH, stream);
+                           wide ? (void *)&wide_share : (void *)&share, p->added ? p->added : c, d.c, c, d.c,
+                           &algorithm, made->scratch, SCRATCH, stream);
     release(&d);
     return sentence(s);
 }
@@ -309,6 +309,17 @@ static const char *run(const gpu_call *call) {
                        l.c == SIZE_MAX ? c->data : w + l.c, call->stream);
     if (!why && l.c != SIZE_MAX) why = gpu_convert(c->data, c->dtype, w + l.c, p.out_dtype, c->n, call->stream);
     return why;
+}
+
+const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *wanted, const void *a, const void *b, void *c,
+                         cudaStream_t stream) {
+    product p = {.m = wanted->m, .n = wanted->n, .k = wanted->k, .batch = 1};
+    p.trans_a = wanted->trans_a;
+    p.trans_b = wanted->trans_b;
+    p.dtype = wanted->dtype;
+    p.out_dtype = wanted->out_dtype;
+    p.added = wanted->add ? c : NULL;
+    return multiply(matmul, &p, a, b, c, stream);
 }
 
 const gpu_kernel gpu_matmul_kernels[] = {{AIRA_OP_MATMUL, run, workspace}, {0, NULL, NULL}};

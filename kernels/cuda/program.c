@@ -32,9 +32,10 @@ struct gpu_program {
 };
 
 const gpu_kernel *gpu_kernel_of(uint32_t op) {
-    static const gpu_kernel *const tables[] = {
-        gpu_move_kernels, gpu_reduce_kernels, gpu_row_kernels, gpu_attention_kernels, gpu_convolution_kernels,
-        gpu_scan_kernels, gpu_ssd_kernels,    gpu_fft_kernels, gpu_grouped_kernels,   gpu_matmul_kernels};
+    static const gpu_kernel *const tables[] = {gpu_move_kernels,      gpu_reduce_kernels,      gpu_row_kernels,
+                                               gpu_attention_kernels, gpu_convolution_kernels, gpu_scan_kernels,
+                                               gpu_ssd_kernels,       gpu_fft_kernels,         gpu_grouped_kernels,
+                                               gpu_matmul_kernels,    gpu_head_kernels};
     if (gpu_chain_takes(op)) return gpu_chain_kernels;
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const gpu_kernel *k = tables[t]; k->op; k++)
@@ -66,7 +67,7 @@ int gpu_kernel_holds(uint32_t op, const aira_plan_tensor *tensors) {
     case AIRA_OP_FFT_CONV:
     case AIRA_OP_FFT_CONV_BACKWARD: /* twice the time lies in shared memory, 16 bytes each in fp64 */
         wide = tensors->dtype == AIRA_F64 || second->dtype == AIRA_F64 || third->dtype == AIRA_F64;
-        return tensors->shape.dims[1] <= (wide ? 4096 : 8192);
+        return transform_fits(tensors->shape.dims[1], wide != 0);
     default:
         return 1;
     }

@@ -42,6 +42,35 @@ for delay in 0.05 0.11 0.17 0.23 0.31; do
     if [ -f "$work/c" ]; then "$aira" train "$work/model.yaml" --quiet --steps 1 --resume "$work/c" || fail "a torn checkpoint"; fi
 done
 
+# the same command again and again, killed at random instants: in the end the losses and weights of a run that nobody killed
+"$aira" train "$work/model.yaml" --quiet --log "$work/whole.jsonl" --save "$work/whole.safetensors" recipe.steps=300 recipe.accumulate=2
+rm -f "$work/c" "$work/slices.jsonl"
+slices=0 code=1
+while [ $code != 0 ]; do
+    "$aira" train "$work/model.yaml" --quiet --checkpoint "$work/c" --every 7 --continue --log "$work/slices.jsonl" \
+        --save "$work/slices.safetensors" recipe.steps=300 recipe.accumulate=2 &
+    pid=$!
+    sleep 0.$((2 + slices))
+    kill -9 $pid 2>/dev/null || true
+    code=0
+    wait $pid || code=$?
+    slices=$((slices + 1))
+    [ $slices -lt 60 ] || fail "sixty time slices do not suffice"
+done
+[ $slices -gt 1 ] || fail "no time slice was cut short"
+sed 's/,"seconds.*//' "$work/whole.jsonl" >"$work/whole.losses"
+sed 's/,"seconds.*//' "$work/slices.jsonl" >"$work/slices.losses"
+[ "$(wc -l <"$work/whole.losses")" = 300 ] || fail "one line per step"
+cmp "$work/whole.losses" "$work/slices.losses" || fail "$slices time slices change the losses"
+cmp "$work/whole.safetensors" "$work/slices.safetensors" || fail "$slices time slices change the weights"
+
+# how fast, how much memory, and of what peak
+grep -q '"tokens_per_second":[0-9.e+]*,"flops_per_token":[0-9.e+]*,"peak_tflops":null,"mfu":null' "$work/whole.jsonl" || fail "pace in the log: $(head -1 "$work/whole.jsonl")"
+"$aira" train "$work/model.yaml" --quiet --steps 3 --peak 0.5 --json recipe.metrics_every=2 --log "$work/paced.jsonl" >"$work/paced.json"
+grep -q '"peak_tflops":0.5,"mfu":0\.' "$work/paced.json" || fail "MFU: $(cat "$work/paced.json")"
+grep -q '"memory":{"variables":[1-9][0-9]*,"activations":[1-9]' "$work/paced.json" || fail "predicted memory: $(cat "$work/paced.json")"
+[ "$(wc -l <"$work/paced.jsonl")" = 2 ] || fail "metrics_every: a line per reading"
+
 # initial weights alone; a step of another seed differs
 "$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i1.safetensors"
 "$aira" train "$work/model.yaml" --quiet --steps 0 --save "$work/i2.safetensors" --seed 2
@@ -81,6 +110,11 @@ expect 1 "another model" "$aira" train "$work/model.yaml" --weights "$work/a.saf
 expect 1 "is not a checkpoint" "$aira" train "$work/model.yaml" --resume "$work/a.safetensors"
 expect 2 "another model or recipe" "$aira" train "$work/model.yaml" --resume "$work/c" recipe.clip=3
 expect 1 "not finite" "$aira" train "$work/model.yaml" recipe.optimizer.use=sgd recipe.optimizer.lr=1000
+expect 1 "the device has" "$aira" train "$work/model.yaml" --steps 1 recipe.batch=100M
+expect 2 "together with --checkpoint" "$aira" train "$work/model.yaml" --continue
+expect 2 "not both" "$aira" train "$work/model.yaml" --continue --checkpoint "$work/c" --resume "$work/c"
+expect 2 "such as 10m" "$aira" train "$work/model.yaml" --checkpoint "$work/c" --every soon
+expect 2 "no 3 equal parts" "$aira" train "$work/model.yaml" recipe.accumulate=3
 expect 1 "cannot be written" "$aira" train "$work/model.yaml" --steps 1 --log "$work/none/l.jsonl"
 sed '/^dataset/d; /^recipe/d' "$work/model.yaml" >"$work/bare.yaml"
 expect 2 "needs 'vocab'" "$aira" forward "$work/bare.yaml" --weights "$work/a.safetensors" --tokens "$work/t.npy" --out "$work/l.npy"

@@ -177,6 +177,104 @@ static void twins(test_device *gpu, test_device *cpu) {
     }
 }
 
+/* --- the head: product and cross-entropy in one --------------------------------------------------------------------
+ */
+
+/* x[0..3] are x, w, targets, g; writes nll, dx and dw as they follow from the definition. */
+static void naive_head(const test_tensor *x, double *nll, double *dx, double *dw) {
+    int64_t rows = x[0].shape.dims[0], depth = x[0].shape.dims[1], width = x[1].shape.dims[0];
+    double *logits = calloc((size_t)width, sizeof *logits);
+    memset(dw, 0, (size_t)(width * depth) * sizeof *dw);
+    for (int64_t r = 0; r < rows; r++) {
+        const double *in = x[0].v + r * depth;
+        double sum = 0;
+        int64_t target = (int64_t)x[2].v[r];
+        bool counts = target >= 0 && target < width;
+        for (int64_t v = 0; v < width; v++) {
+            logits[v] = 0;
+            for (int64_t d = 0; d < depth; d++) logits[v] += in[d] * x[1].v[v * depth + d];
+            sum += exp(logits[v]);
+        }
+        nll[r] = counts ? log(sum) - logits[target] : 0;
+        for (int64_t d = 0; d < depth; d++) dx[r * depth + d] = 0;
+        for (int64_t v = 0; v < width && counts; v++) {
+            double slope = x[3].v[r] * (exp(logits[v]) / sum - (v == target));
+            for (int64_t d = 0; d < depth; d++) {
+                dx[r * depth + d] += slope * x[1].v[v * depth + d];
+                dw[v * depth + d] += slope * in[d];
+            }
+        }
+    }
+    free(logits);
+}
+
+/* Largest error over the results of the one operation (backward: dx, dw, nll; else nll). */
+static double head_error(test_device *gpu, const int64_t *size, uint32_t dtype, bool backward, const char **why) {
+    int64_t rows = size[0], depth = size[1], width = size[2];
+    uint32_t in[4] = {0, 1, 2, 3}, out[3] = {4, 5, 6}, wide = dtype == AIRA_F64 ? AIRA_F64 : AIRA_F32;
+    test_tensor x[7] = {{.shape = SHAPE(rows, depth), .dtype = dtype}, {.shape = SHAPE(width, depth), .dtype = dtype},
+                        {.shape = SHAPE(rows), .dtype = AIRA_I32},     {.shape = SHAPE(rows), .dtype = wide},
+                        {.shape = SHAPE(rows, depth), .dtype = dtype}, {.shape = SHAPE(width, depth), .dtype = wide},
+                        {.shape = SHAPE(rows), .dtype = wide}};
+    aira_rng rng = aira_rng_make(aira_key(7, "head"), (uint64_t)rows);
+    double *want[3], worst = 0;
+    for (int k = 0; k < 7; k++) {
+        x[k].copies = 1;
+        x[k].given = k < 4;
+        x[k].v = calloc((size_t)test_elements(&x[k]), sizeof(double));
+        for (int64_t e = 0; k < 4 && e < test_elements(&x[k]); e++) {
+            double value = k == 2 ? (double)aira_rng_below(&rng, (uint32_t)width + 2) - 1 : aira_rng_normal(&rng);
+            x[k].v[e] = test_rounded(value, x[k].dtype);
+        }
+    }
+    for (int k = 0; k < 3; k++) want[k] = calloc((size_t)test_elements(&x[4 + k]), sizeof(double));
+    naive_head(x, want[2], want[0], want[1]);
+    aira_plan_step step = {.size = sizeof step, .op = AIRA_OP_HEAD_CROSS_ENTROPY, .n_in = 3, .n_out = 1, .copies = 1};
+    step.in = in;
+    step.out = &in[3];
+    if (backward) {
+        step.op = AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD;
+        step.n_in = 4;
+        step.n_out = 3;
+        step.out = out;
+    } else { /* the loss stands where the gradient stood */
+        x[3].given = false;
+    }
+    *why = test_run(gpu, x, backward ? 7 : 4, &step, 1, 0);
+    for (int k = 0; k < 3 && !*why; k++) {
+        double error = backward ? case_error(x[4 + k].v, want[k], test_elements(&x[4 + k]))
+                                : case_error(x[3].v, want[2], rows);
+        if (!(error <= worst)) worst = error;
+    }
+    for (int k = 0; k < 3; k++) free(want[k]);
+    case_free(x, 7);
+    return *why ? INFINITY : worst;
+}
+
+static void heads(test_device *gpu) {
+    static const struct {
+        const char *name;
+        int64_t size[3]; /* rows, depth, width */
+    } cases[] = {{"head", {21, 12, 5}},
+                 {"head wide", {37, 40, 1032}},
+                 {"head odd", {130, 24, 3001}},
+                 {"head chunks", {70000, 8, 24}}};
+    static const struct {
+        uint32_t dtype;
+        const char *name;
+        double forward, backward;
+    } types[] = {{AIRA_F64, "f64", 1e-9, 1e-9}, {AIRA_F32, "f32", 2e-5, 2e-4}, {AIRA_BF16, "bf16", 1.2e-2, 6e-2}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        for (size_t t = 0; t < 3; t++) {
+            const char *why = NULL;
+            double error = head_error(gpu, cases[k].size, types[t].dtype, false, &why);
+            complain(cases[k].name, types[t].name, error, types[t].forward, why);
+            error = head_error(gpu, cases[k].size, types[t].dtype, true, &why);
+            complain("and its gradients", types[t].name, error, types[t].backward, why);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     test_device gpu, cpu;
     char path[4096];
@@ -196,6 +294,7 @@ int main(int argc, char **argv) {
     printf("%s, %s\n", info.name, info.isa);
     floating(&gpu);
     twins(&gpu, &cpu);
+    heads(&gpu);
     printf("%d checks, %d failed; %d cases are left to the host's expansions\n", checks, failures, skipped);
     test_device_close(&gpu);
     test_device_close(&cpu);

@@ -11,8 +11,6 @@
 #include "core/graph/model.h"
 #include "core/train/model_file.h"
 
-#define VOCAB 128256
-
 typedef struct widths {
     int64_t width, hidden, heads, kv_heads, head;
 } widths;
@@ -24,9 +22,9 @@ static int64_t attention(const widths *w) {
     return w->width * (w->heads + 2 * w->kv_heads) * w->head + w->heads * w->head * w->width;
 }
 static int64_t swiglu(const widths *w) { return 3 * w->width * w->hidden; }
-/* Mamba-2 as Bae et al. write it: inner 2 d, head 128, state 128, one group, convolution over 4 with a bias. */
-static int64_t mamba2(const widths *w) {
-    int64_t inner = 2 * w->width, state = 128, heads = inner / 128;
+/* Mamba-2 as Bae et al. write it: inner 2 d, heads of 128, state 128, one group, convolution over 4 with a bias. */
+static int64_t mamba2(const widths *w, int64_t head) {
+    int64_t inner = 2 * w->width, state = 128, heads = inner / head;
     int64_t in = w->width * (2 * inner + 2 * state + heads), convolution = (inner + 2 * state) * (4 + 1);
     return in + convolution + 3 * heads + inner + inner * w->width;
 }
@@ -35,12 +33,21 @@ static const struct {
     const char *file;
     const widths *at;
     int attention, swiglu, mamba2;
-    double millions; /* of the body, as published or in the file's comment */
+    double millions;     /* of the body, as published or in the file's comment */
+    int64_t vocab, head; /* head: width of Mamba-2's heads */
 } cases[] = {
-    {"llama-350m", &at_350m, 14, 14, 0, 352.3},        {"llama-1b", &at_1b, 16, 16, 0, 973.1},
-    {"llama-3b", &at_3b, 28, 28, 0, 2818.6},           {"llama-8b", &at_8b, 32, 32, 0, 6979.3},
-    {"composer-stacked-1b", &at_1b, 9, 18, 0, 1000.3}, {"composer-stretched-1b", &at_1b, 10, 19, 0, 1061.2},
-    {"nemotron-2-like-1b", &at_1b, 3, 12, 12, 944.8},  {"mamba-1b", &at_1b, 0, 13, 13, 989.5},
+    {"llama-350m", &at_350m, 14, 14, 0, 352.3, 128256, 128},
+    {"llama-1b", &at_1b, 16, 16, 0, 973.1, 128256, 128},
+    {"llama-3b", &at_3b, 28, 28, 0, 2818.6, 128256, 128},
+    {"llama-8b", &at_8b, 32, 32, 0, 6979.3, 128256, 128},
+    {"composer-stacked-1b", &at_1b, 9, 18, 0, 1000.3, 128256, 128},
+    {"composer-stretched-1b", &at_1b, 10, 19, 0, 1061.2, 128256, 128},
+    {"nemotron-2-like-1b", &at_1b, 3, 12, 12, 944.8, 128256, 128},
+    {"mamba-1b", &at_1b, 0, 13, 13, 989.5, 128256, 128},
+    {"350m-llama", &at_350m, 14, 14, 0, 352.3, 32768, 64},
+    {"1b-llama", &at_1b, 16, 16, 0, 973.1, 32768, 64},
+    {"3b-llama", &at_3b, 28, 28, 0, 2818.6, 128256, 64},
+    {"1b-hybrid", &at_1b, 3, 13, 11, 970.1, 32768, 64},
 };
 
 static aira__registry *registry(void) {
@@ -83,12 +90,13 @@ Test(models, published_parameter_counts) {
         cr_assert_not_null(model, "%s", aira__diagnostics_text(d));
         const widths *w = cases[i].at;
         int layers = cases[i].attention + cases[i].swiglu + cases[i].mamba2;
-        int64_t body = cases[i].attention * attention(w) + cases[i].swiglu * swiglu(w) + cases[i].mamba2 * mamba2(w);
+        int64_t body = cases[i].attention * attention(w) + cases[i].swiglu * swiglu(w) +
+                       cases[i].mamba2 * mamba2(w, cases[i].head);
         cr_expect_eq(model->n_layers, layers, "%s: %d layers", cases[i].file, model->n_layers);
-        cr_expect_eq(model->vocab, VOCAB);
+        cr_expect_eq(model->vocab, cases[i].vocab);
         cr_expect_float_eq((double)body / 1e6, cases[i].millions, 0.05, "%s: %.3f M", cases[i].file,
                            (double)body / 1e6);
-        int64_t total = body + (layers + 1) * w->width + VOCAB * w->width;
+        int64_t total = body + (layers + 1) * w->width + cases[i].vocab * w->width;
         cr_expect_eq(built(model), total, "%s: %lld parameters, not %lld", cases[i].file, (long long)built(model),
                      (long long)total);
         aira__model_file_destroy(model);

@@ -101,6 +101,7 @@ static const op_case cases[] = {
     {AIRA_OP_GROUPED_MATMUL, "f7,3 f3,3,4 i3", .n_i = 1, .i = {0}, .range = 3},
     {AIRA_OP_GROUPED_MATMUL, "f7,3 f3,4,3 i3", .n_i = 1, .i = {1}, .range = 3},
     {AIRA_OP_CROSS_ENTROPY, "f3,4,5 i3,4", .range = 7},
+    {AIRA_OP_HEAD_CROSS_ENTROPY, "f3,4,6 f5,6 i3,4", .range = 7},
 };
 
 /* Backward operations, and the forward one that leads to them. */
@@ -117,6 +118,7 @@ static const uint32_t backward[][2] = {
     {AIRA_OP_FFT_CONV_BACKWARD, AIRA_OP_FFT_CONV},
     {AIRA_OP_GROUPED_WGRAD, AIRA_OP_GROUPED_MATMUL},
     {AIRA_OP_CROSS_ENTROPY_BACKWARD, AIRA_OP_CROSS_ENTROPY},
+    {AIRA_OP_HEAD_CROSS_ENTROPY_BACKWARD, AIRA_OP_HEAD_CROSS_ENTROPY},
 };
 
 /* "f2,3 ..." -> shape; returns what follows */
