@@ -103,6 +103,13 @@ static aira_status save_weights(train_run *r, aira_error *error) {
     return status;
 }
 
+static aira_status score(train_run *r, aira_error *error) {
+    aira__scores scores;
+    aira_status status = aira__training_evaluate(r->training, find_split(r->o->score), &scores, error);
+    if (status == AIRA_OK) r->score = scores.score;
+    return status;
+}
+
 /* The checkpoint that the training goes on from, or NULL. */
 static const char *resumed_from(const train_options *o) {
     return o->resume != NULL ? o->resume : o->go_on && aira__file_exists(o->checkpoint) ? o->checkpoint : NULL;
@@ -118,13 +125,6 @@ static aira_status begin(train_run *r, aira_error *error) {
         status = aira__training_load_weights(r->training, o->weights, error);
     if (status != AIRA_OK || o->log == NULL) return status;
     return aira__train_log_open(o->log, aira__training_next_step(r->training), &r->log, error);
-}
-
-static aira_status score(train_run *r, aira_error *error) {
-    aira__scores scores;
-    aira_status status = aira__training_evaluate(r->training, find_split(r->o->score), &scores, error);
-    if (status == AIRA_OK) r->score = scores.score;
-    return status;
 }
 
 static aira_status train(train_run *r, aira_error *error) {
@@ -294,11 +294,11 @@ int aira__cmd_train(aira__cli *cli, int argc, char **argv) {
         {"checkpoint", "C", "write the state of the training there at the end", AIRA__CLI_TEXT, &o.checkpoint, false},
         {"every", "N", "and every N steps, or so often: 10m", AIRA__CLI_TEXT, &o.every, false},
         {"resume", "C", "continue from a checkpoint", AIRA__CLI_TEXT, &o.resume, false},
+        {"score", "S", "at the end, score split search, selection or test", AIRA__CLI_TEXT, &o.score, false},
         {"continue", NULL, "from --checkpoint where there is one: the same command until done", AIRA__CLI_SWITCH,
          &o.go_on, false},
         {"peak", "TFLOPS", "of the device, for MFU (default: the data sheet's, by name)", AIRA__CLI_REAL, &o.peak,
          false},
-        {"score", "S", "at the end, score split search, selection or test", AIRA__CLI_TEXT, &o.score, false},
         {"seed", "N", "of initial values and order of data (default 1)", AIRA__CLI_SEED, &o.seed, false},
         {"device", "D", "device plugin (default cpu), or \"{use: cuda, gpu: 1}\"", AIRA__CLI_TEXT, &o.device, false},
         {"threads", "N", "threads of the device (default: one per core)", AIRA__CLI_INT, &o.threads, false}};

@@ -76,24 +76,31 @@ static int64_t counted(const aira__training *t, int64_t first, int64_t rows) {
 }
 
 /* One run on rows of the batch; `all`: targets of the whole step that count. */
-static aira_status run_part(aira__training *t, uint32_t graph, const aira__step_result *r, int64_t first, int64_t rows,
+static aira_status run_part(aira__training *t, uint32_t graph, int64_t step, int64_t first, int64_t rows, double rate,
                             int64_t all, aira_error *error) {
     int64_t parts = t->batches.batch / t->run_batch;
     aira_status status = aira__training_set_batch(t, graph, first, rows, error);
-    if (status == AIRA_OK) status = aira__training_set_draw(t, graph, r->step * parts + first / t->run_batch, error);
+    if (status == AIRA_OK) status = aira__training_set_draw(t, graph, step * parts + first / t->run_batch, error);
     if (status == AIRA_OK && parts > 1) {
         double share = all > 0 ? (double)counted(t, first, rows) / (double)all : 0;
         status = set_scalar(t, graph, "share", share, error);
         if (status == AIRA_OK) status = set_scalar(t, graph, "keep", first > 0, error);
     }
     if (status == AIRA_OK && graph != t->part) {
-        status = set_scalar(t, graph, "lr", r->lr, error);
-        if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(r->step + 1), error);
+        status = set_scalar(t, graph, "lr", rate, error);
+        if (status == AIRA_OK) status = set_scalar(t, graph, "step", (double)(step + 1), error);
     }
     return status == AIRA_OK ? aira__session_run(t->session, graph, error) : status;
 }
 
-/* Hands over step r->step; back is filled, of a step that is measured, when the session has been finished. */
+bool aira__training_is_measured(const aira__training *t, int64_t step) {
+    int64_t every = t->options.recipe->metrics_every;
+    return every <= 1 || step % every == 0 || step + 1 == t->total ||
+           (t->eval_every > 0 && (step + 1) % t->eval_every == 0);
+}
+
+/* Hands one step over, part by part; back is filled, of a step that is measured, when the session has been
+   finished. */
 static aira_status hand_over(aira__training *t, aira__step_result *r, sent *back, aira_error *error) {
     int64_t rows = aira__batches_rows(&t->batches, r->step, t->indices);
     uint32_t graph = AIRA__GRAPH_STEP;
@@ -104,19 +111,13 @@ static aira_status hand_over(aira__training *t, aira__step_result *r, sent *back
     for (int64_t first = 0; first < rows && status == AIRA_OK; first += t->run_batch) {
         int64_t n = rows - first < t->run_batch ? rows - first : t->run_batch;
         graph = first + n < rows ? t->part : n < t->run_batch ? t->partial : AIRA__GRAPH_STEP;
-        status = run_part(t, graph, r, first, n, all, error);
+        status = run_part(t, graph, r->step, first, n, r->lr, all, error);
     }
     if (status != AIRA_OK || !r->measured) return status;
     status = aira__session_get_output(t->session, graph, "loss", 0, &back->loss, bytes, error);
     if (status == AIRA_OK)
         status = aira__session_get_output(t->session, graph, "grad_norm", 0, &back->grad_norm, bytes, error);
     return status;
-}
-
-bool aira__training_is_measured(const aira__training *t, int64_t step) {
-    int64_t every = t->options.recipe->metrics_every;
-    return every <= 1 || step % every == 0 || step + 1 == t->total ||
-           (t->eval_every > 0 && (step + 1) % t->eval_every == 0);
 }
 
 aira_status aira__training_steps(aira__training *t, int n, double progress, aira__step_result *results, int *done,
@@ -132,8 +133,7 @@ aira_status aira__training_steps(aira__training *t, int n, double progress, aira
     for (int k = 0; k < n && status == AIRA_OK; k++) {
         int64_t step = t->next + k;
         double rate = aira__schedule_rate(&t->options.recipe->schedule, t->base_rate, step, t->total, progress);
-        bool measured = aira__training_is_measured(t, step);
-        results[k] = (aira__step_result){.step = step, .measured = measured, .loss = NAN, .lr = rate, .grad_norm = NAN};
+        results[k] = (aira__step_result){step, 0, aira__training_is_measured(t, step), NAN, rate, NAN, 0};
         status = hand_over(t, &results[k], &back[k], error);
     }
     /* also after a failure: the device still writes to back */
@@ -143,10 +143,8 @@ aira_status aira__training_steps(aira__training *t, int n, double progress, aira
     double seconds = (aira__now() - start) / n;
     for (int k = 0; k < n; k++) {
         aira__step_result *r = &results[k];
-        if (r->measured) {
-            r->loss = value_of(t, &back[k].loss);
-            r->grad_norm = value_of(t, &back[k].grad_norm);
-        }
+        if (r->measured) r->loss = value_of(t, &back[k].loss);
+        if (r->measured) r->grad_norm = value_of(t, &back[k].grad_norm);
         r->seconds = seconds;
         t->next++;
         t->elapsed += seconds;

@@ -67,7 +67,7 @@ int gpu_kernel_holds(uint32_t op, const aira_plan_tensor *tensors) {
     case AIRA_OP_FFT_CONV:
     case AIRA_OP_FFT_CONV_BACKWARD: /* twice the time lies in shared memory, 16 bytes each in fp64 */
         wide = tensors->dtype == AIRA_F64 || second->dtype == AIRA_F64 || third->dtype == AIRA_F64;
-        return tensors->shape.dims[1] <= (wide ? 4096 : 8192);
+        return transform_fits(tensors->shape.dims[1], wide != 0);
     default:
         return 1;
     }
