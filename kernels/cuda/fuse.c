@@ -1,4 +1,4 @@
-/* fuse.c - products and norm gradients that do what follows them: bias, residual, GELU, GELU's slope.
+/* fuse.c - products and norm gradients that do what follows them: bias, residual, GELU.
  *
  * A step merges with the elementwise chain behind it when nobody else reads what lies between. It then writes the
  * chain's result at its own place in the order, so that memory must be free that early, must not be one of its
@@ -273,30 +273,21 @@ static bool merge_norm(const fuser *f, uint32_t c) {
     return false;
 }
 
-/* GELU of a product, or a product times GELU's slope */
+/* GELU of a product. (Its slope is left alone: cuBLASLt's epilogue for it takes longer than the pass over memory.) */
 static bool merge_gelu(const fuser *f, uint32_t c) {
     const gpu_chain *chain = f->steps[c].chain;
     const gpu_chain_program *p = &chain->program;
     const gpu_chain_instruction *code = &p->code[0];
-    bool slope = code->op == AIRA_OP_GELU_BACKWARD;
-    if (p->n_code != 1 || (code->op != AIRA_OP_GELU && !slope) || code->mode != 0 || code->dtype != AIRA_BF16)
-        return false;
-    if (p->n_loads != (slope ? 2u : 1u)) return false;
-    for (uint32_t k = 0; k < p->n_loads; k++)
-        if (p->loads[k].access != GPU_WHOLE || p->loads[k].dtype != AIRA_BF16) return false;
-    uint32_t x = chain->tensors[p->loads[code->in[0]].view],
-             made = chain->tensors[p->loads[code->in[slope ? 1 : 0]].view];
-    uint32_t out = chain->tensors[code->view];
-    gpu_range range = gpu_range_of(f->plan, made, 0), to = gpu_range_of(f->plan, out, 1),
-              at = gpu_range_of(f->plan, x, 0);
+    if (p->n_code != 1 || p->n_loads != 1 || code->op != AIRA_OP_GELU || code->mode != 0) return false;
+    if (code->dtype != AIRA_BF16 || p->loads[0].access != GPU_WHOLE || p->loads[0].dtype != AIRA_BF16) return false;
+    uint32_t x = chain->tensors[p->loads[0].view], out = chain->tensors[code->view];
+    gpu_range range = gpu_range_of(f->plan, x, 0), to = gpu_range_of(f->plan, out, 1);
     uint32_t s = last_writer(f, c, &range);
     if (s == NONE || !is_plain_product(f, s) || !may_write_early(f, s, c, &to, NULL, 0)) return false;
     gpu_range written = gpu_range_of(f->plan, gpu_step_out(&f->steps[s])[0], 1);
-    if (!gpu_ranges_equal(&written, &range)) return false;
-    uint32_t in[3] = {gpu_step_in(&f->steps[s])[0], gpu_step_in(&f->steps[s])[1], x}, results[2] = {out, made};
-    if (!slope) return !gpu_ranges_meet(&to, &range) && try_merge(f, s, GPU_GELU, in, 2, results, 2);
-    if (only_reader(f, s, &range) != c || gpu_ranges_meet(&at, &to) || !is_there(f, s, c, &at)) return false;
-    return try_merge(f, s, GPU_GELU_SLOPE, in, 3, results, 1);
+    if (!gpu_ranges_equal(&written, &range) || gpu_ranges_meet(&to, &range)) return false;
+    const uint32_t *in = gpu_step_in(&f->steps[s]), operands[2] = {in[0], in[1]}, results[2] = {out, x};
+    return try_merge(f, s, GPU_GELU, operands, 2, results, 2);
 }
 
 /* --- rotary positions --- */

@@ -70,7 +70,7 @@ typedef struct product {
     uint32_t dtype, out_dtype; /* of the operands as multiplied, of the result as written by cuBLASLt */
     uint32_t merged;           /* GPU_ADD_BIAS ...; what follows is set accordingly */
     const void *bias, *added;
-    void *shape; /* what GELU is applied to: written by GPU_GELU if there, read by GPU_GELU_SLOPE */
+    void *shape; /* what GELU is applied to, written by GPU_GELU if there */
 } product;
 
 static product product_of(const gpu_call *call) {
@@ -90,7 +90,6 @@ static product product_of(const gpu_call *call) {
     p.merged = call->merged;
     if (p.merged & GPU_ADD_BIAS) p.bias = call->in[next++].data;
     if (p.merged & GPU_ADD_TENSOR) p.added = call->in[next++].data;
-    if (p.merged & GPU_GELU_SLOPE) p.shape = call->in[next].data;
     if (p.merged & GPU_GELU && call->n_out > 1) p.shape = call->out[1].data;
     int halves = call->in[0].dtype == AIRA_BF16 && call->in[1].dtype == AIRA_BF16;
     p.dtype = gpu_is_wide(call) ? AIRA_F64 : halves ? AIRA_BF16 : AIRA_F32;
@@ -197,7 +196,6 @@ static void release(descriptors *d) {
 }
 
 static cublasLtEpilogue_t epilogue_of(const product *p) {
-    if (p->merged & GPU_GELU_SLOPE) return CUBLASLT_EPILOGUE_DGELU;
     if (p->merged & GPU_GELU) return CUBLASLT_EPILOGUE_GELU_AUX;
     return p->merged & GPU_ADD_BIAS ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }

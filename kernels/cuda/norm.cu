@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, c
     int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM;
     int64_t first = (int64_t)blockIdx.x * ROWS_OF(TEAM), end = min(rows, first + ROWS_OF(TEAM));
     float4_of dw[N] = {};
+#pragma unroll(N <= 2 ? 2 : 1) /* two rows under way where registers allow */
     for (int64_t row = first + team; row < end; row += TEAMS) {
         float4_of v[N], slope[N];
         float squares = 0, dot = 0;

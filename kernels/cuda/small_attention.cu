@@ -94,6 +94,9 @@ __device__ __forceinline__ bool sees(const small_heads &a, const float *visible,
     return good && (!visible || visible[s % ROWS] != 0);
 }
 
+/* Where causality alone hides keys, one comparison tells: rows beyond T are not stored, keys beyond T come later. */
+__device__ __forceinline__ bool is_causal_only(const small_heads &a) { return a.causal && !a.window && !a.visible; }
+
 /* May any of these queries see any of these keys? Do all see all? */
 __device__ __forceinline__ bool any_seen(const small_heads &a, int t0, int t1, int s0, int s1) {
     if (s0 >= a.t_n || t0 >= a.t_n) return false;
@@ -243,11 +246,14 @@ __device__ __forceinline__ void walk(seen<K> &own, const small_heads &a, const h
         float s[4][4];
         scores<K, 4>(s, left, k, j);
         if (!all_seen(a, t0, t0 + 15, s0, s0 + 31)) {
+            bool simple = is_causal_only(a);
 #pragma unroll
             for (int n = 0; n < 4; n++)
 #pragma unroll
-                for (int c = 0; c < 4; c++)
-                    if (!sees(a, visible, t0 + g + (c >> 1) * 8, s0 + n * 8 + 2 * t + (c & 1))) s[n][c] = -INFINITY;
+                for (int c = 0; c < 4; c++) {
+                    int query = t0 + g + (c >> 1) * 8, key = s0 + n * 8 + 2 * t + (c & 1);
+                    if (simple ? key > query : !sees(a, visible, query, key)) s[n][c] = -INFINITY;
+                }
         }
         see<K>(own, s, v, j, turn);
     }
@@ -394,6 +400,7 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
     load_rows(k, a.k, base, stride, 0, a.t_n);
     load_rows(v, a.v, base, stride, 0, a.t_n);
     const float *visible = load_visible(visible_rows, a, b, 0);
+    bool simple = is_causal_only(a);
     __syncthreads();
     for (int s0 = 0; s0 < a.t_n; s0 += 16) {
         uint32_t keys[K][2], values[K][2];
@@ -415,7 +422,8 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
 #pragma unroll
                 for (int c = 0; c < 4; c++) {
                     float p = power2(fmaf(s[n][c], turn, -(c & 1 ? top.y : top.x)));
-                    if (!whole && !sees(a, visible, t0 + n * 8 + 2 * t + (c & 1), s0 + g + 8 * (c >> 1))) p = 0;
+                    int query = t0 + n * 8 + 2 * t + (c & 1), key = s0 + g + 8 * (c >> 1);
+                    if (!whole && (simple ? key > query : !sees(a, visible, query, key))) p = 0;
                     s[n][c] = p;
                     ds[n][c] = p * (ds[n][c] - (c & 1 ? pull.y : pull.x)) * a.scale;
                 }

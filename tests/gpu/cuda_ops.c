@@ -224,6 +224,7 @@ static double head_error(test_device *gpu, const int64_t *size, uint32_t dtype, 
         x[k].v = calloc((size_t)test_elements(&x[k]), sizeof(double));
         for (int64_t e = 0; k < 4 && e < test_elements(&x[k]); e++) {
             double value = k == 2 ? (double)aira_rng_below(&rng, (uint32_t)width + 2) - 1 : aira_rng_normal(&rng);
+            if (k == 1) value /= sqrt((double)depth); /* logits of about 1 */
             x[k].v[e] = test_rounded(value, x[k].dtype);
         }
     }

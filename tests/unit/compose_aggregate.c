@@ -138,7 +138,7 @@ Test(candidates, several_runs) {
     }
     aira__journal_source nothing = {"three", journal("t", "true", failed, 1)};
     cr_expect_eq(aira__candidates_read(&nothing, 1, NULL, 0, &c, &error), AIRA_E_FAILED);
-    cr_expect(strstr(error.text, "no candidate"), "%s", error.text);
+    cr_expect(strstr(error.text, "nothing to aggregate"), "%s", error.text);
     aira__candidates_release(&c);
     sqlite3_close(nothing.db);
     for (int i = 0; i < 2; i++) sqlite3_close(sources[i].db);
