@@ -223,6 +223,8 @@ void gpu_batch_destroy(gpu_batch *batch) {
 
 uint32_t gpu_batch_count(const gpu_batch *batch) { return batch->n; }
 
+const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k) { return &batch->members[k]; }
+
 /* --- running
  * --------------------------------------------------------------------------------------------------------------- */
 

@@ -17,5 +17,7 @@ const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const
                             cudaStream_t stream);
 const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue);
 uint32_t gpu_batch_count(const gpu_batch *batch);
+/* Member k as it was before it joined. */
+const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k);
 
 #endif
