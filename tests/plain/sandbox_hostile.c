@@ -192,7 +192,7 @@ static void run_variant(state *s, const char *name, const char *source, const ch
 }
 
 static void run_source(state *s, const char *name, const char *path, const char *tail) {
-    char *text = read_all(path), says[256], key[32], variant[8];
+    char *text = read_all(path), says[256], key[32], variant[16];
     if (!other_machine(text)) {
         if (strstr(text, "// variant ") == NULL)
             run_variant(s, name, text, tail, "", header(text, "// says: ", says, sizeof says));
