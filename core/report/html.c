@@ -64,8 +64,10 @@ static void head(aira__buf *b, const report_data *d) {
     text(b, "</h1>");
     state_line(b, d);
     text(b, "</header><nav aria-label=\"sections\">");
-    for (size_t i = 0; d->n_nodes > 0 && i < sizeof links / sizeof *links; i++)
+    for (size_t i = 0; d->n_nodes > 0 && i < sizeof links / sizeof *links; i++) {
+        if (strcmp(links[i][0], "layers") == 0 && !report_has_layers(d)) continue;
         aira__buf_printf(b, "<a href=\"#%s\">%s</a>", links[i][0], links[i][1]);
+    }
     text(b, "</nav><main>\n");
 }
 

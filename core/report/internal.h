@@ -149,6 +149,8 @@ double report_test_score(const report_data *, const char *hash); /* the mean of 
 
 /* texts.c: the canonical candidate of a node that is a source, a new reference; NULL: it is none */
 json_t *report_design(const report_data *, const report_node *);
+/* True where the ranked candidates are architectures, so that layers can be shown token by token; also without any. */
+bool report_has_layers(const report_data *);
 
 /* csv.c */
 bool report_nodes_csv(const report_data *, aira__buf *);

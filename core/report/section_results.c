@@ -69,10 +69,13 @@ static void notes_of(aira__buf *b, const json_t *aggregate) {
     text(b, "</ul></details>");
 }
 
+bool report_has_layers(const report_data *d) { return d->n_cluster == 0 || d->nodes[d->cluster[0]].n_layers > 0; }
+
 static void layers(aira__buf *b, const report_data *d) {
     size_t i;
     const json_t *a;
     char note[320];
+    if (!report_has_layers(d)) return;
     snprintf(note, sizeof note,
              "How often each token stands at each layer, in percent of the %d best distinct candidates%s", d->n_cluster,
              json_array_size(d->aggregated) ? "; below, what the aggregators made of them, with the share of the "

@@ -22,8 +22,7 @@ struct gpu_batch {
     void *memory; /* device: table, blocks, partial sums */
 };
 
-/* --- kinds
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- kinds --- */
 
 /* A sum of a whole fp32 tensor. */
 static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
@@ -70,8 +69,7 @@ static bool is_batchable(const aira_plan *plan, const gpu_step *step) {
     return is_scalar_sum(plan, step) || is_small_chain(plan, step);
 }
 
-/* --- order
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- order --- */
 
 /* Must a come before b as they stand? */
 static bool conflict(const aira_plan *plan, const gpu_step *a, const gpu_step *b) {
@@ -150,8 +148,7 @@ static bool reorder(const aira_plan *plan, gpu_step *steps, uint32_t n) {
     return good;
 }
 
-/* --- making
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- making --- */
 
 static uint32_t parts_of(const aira_plan *plan, const gpu_batch *batch, const gpu_step *member) {
     int64_t n = member->chain ? member->chain->program.n
@@ -225,8 +222,7 @@ uint32_t gpu_batch_count(const gpu_batch *batch) { return batch->n; }
 
 const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k) { return &batch->members[k]; }
 
-/* --- running
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- running --- */
 
 static size_t rounded(size_t bytes) { return (bytes + 255) & ~(size_t)255; }
 

@@ -21,4 +21,7 @@ template <int NEWEST> __device__ __forceinline__ void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(NEWEST) : "memory");
 }
 
+/* Waits for all of this thread's copies, closed or not. */
+__device__ __forceinline__ void copy_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
 #endif

@@ -96,8 +96,7 @@ static bool is_there(const fuser *f, uint32_t s, uint32_t c, const gpu_range *ra
     return true;
 }
 
-/* --- what chains are
- * --------------------------------------------------------------------------------------------------- */
+/* --- what chains are --- */
 
 /* A chain that adds bf16 tensors of one shape, and at most one vector to every row. */
 typedef struct sum_chain {
@@ -139,8 +138,7 @@ static bool read_sum(const aira_plan *plan, const gpu_chain *chain, sum_chain *s
     return true;
 }
 
-/* --- merging
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- merging --- */
 
 static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t n_in, const uint32_t *out,
                   uint32_t n_out) {

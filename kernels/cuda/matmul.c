@@ -70,7 +70,7 @@ typedef struct product {
     uint32_t dtype, out_dtype; /* of the operands as multiplied, of the result as written by cuBLASLt */
     uint32_t merged;           /* GPU_ADD_BIAS ...; what follows is set accordingly */
     const void *bias, *added;
-    void *shape; /* what GELU is applied to, written by GPU_GELU if there */
+    void *shape; /* what GELU is applied to, written by GPU_GELU */
 } product;
 
 static product product_of(const gpu_call *call) {
@@ -90,7 +90,7 @@ static product product_of(const gpu_call *call) {
     p.merged = call->merged;
     if (p.merged & GPU_ADD_BIAS) p.bias = call->in[next++].data;
     if (p.merged & GPU_ADD_TENSOR) p.added = call->in[next++].data;
-    if (p.merged & GPU_GELU && call->n_out > 1) p.shape = call->out[1].data;
+    if (p.merged & GPU_GELU) p.shape = call->out[1].data;
     int halves = call->in[0].dtype == AIRA_BF16 && call->in[1].dtype == AIRA_BF16;
     p.dtype = gpu_is_wide(call) ? AIRA_F64 : halves ? AIRA_BF16 : AIRA_F32;
     p.out_dtype = p.dtype == AIRA_BF16 && call->out[0].dtype != AIRA_BF16 ? AIRA_F32 : p.dtype;
@@ -221,7 +221,7 @@ static question question_of(const product *p, const void *a, const void *b, cons
     memset(&q, 0, sizeof q);
     q.m = p->m, q.n = p->n, q.k = p->k, q.batch = p->batch, q.a_step = p->a_step, q.b_step = p->b_step;
     q.trans_a = p->trans_a != 0, q.trans_b = p->trans_b != 0, q.dtype = p->dtype, q.out_dtype = p->out_dtype;
-    q.merged = p->merged | (p->shape ? 256u : 0u);
+    q.merged = p->merged;
     q.aligned[0] = alignment(a, p->a_step, p->dtype), q.aligned[1] = alignment(b, p->b_step, p->dtype);
     q.aligned[2] = alignment(c, p->batch > 1 ? p->m * p->n : 0, p->out_dtype);
     q.aligned[3] = p->added ? alignment(p->added, 0, p->out_dtype) : 256u;

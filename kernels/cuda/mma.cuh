@@ -61,12 +61,4 @@ __device__ __forceinline__ void multiply_k16(float *c, const uint32_t *a, uint32
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* 16 bytes into shared memory, zeros where not `in` (the address must be one that could be read). */
-__device__ __forceinline__ void fetch16(void *to, const void *from, bool in) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(in ? 16 : 0)
-                 : "memory");
-}
-/* All that this thread fetched has arrived; others see it after a barrier. */
-__device__ __forceinline__ void fetch_wait() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
-
 #endif

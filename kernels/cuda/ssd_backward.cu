@@ -291,7 +291,7 @@ __device__ void add_states(backward_tiles<P, N, MANY> &m, float (*dB)[4], float 
             running_sums(m.log[(n + warp) % SLOTS], m.dt[(n + warp) % SLOTS], s, c, c.first + n + warp);
         fetch_head(m, s, c, to.g, n);
         fetch_states(m, s, c, to, n);
-        fetch_wait();
+        copy_wait_all();
         __syncthreads();
         if (strip * 16 >= c.rows) continue;
 #pragma unroll
@@ -368,7 +368,7 @@ __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to
             __syncthreads(); /* the head before has been done */
             fetch_states(m, s, c, to, n);
         }
-        fetch_wait();
+        copy_wait_all();
         __syncthreads();
         if (n + 1 < c.per) fetch_head(m, s, c, to.g, n + 1);
         if (n > 0 && warp == n % 8) finish_head(m, s, c, n - 1, to);

@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(THREADS) forward_kernel(ssd s, const half16 *s
         /* slots of eight heads that were last read eight heads ago */
         if (n % 8 == 0 && n + warp < c.per)
             running_sums(m.log[(n + warp) % SLOTS], m.dt[(n + warp) % SLOTS], s, c, c.first + n + warp);
-        fetch_wait();
+        copy_wait_all();
         __syncthreads();
         if (n + 1 < c.per) fetch_head(m, s, c, states, n + 1);
         if (n == 0 && busy) products<N>(K, m.C, m.B, strip);

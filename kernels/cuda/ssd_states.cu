@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(THREADS)
     fetch<P>(m.outer, outer + x_at(s, c, h), (int64_t)s.h_n * P, c.rows, Q);
     fetch<N>(m.inner, inner, (int64_t)s.g_n * N, c.rows, Q);
     if (warp == 0) running_sums(m.log, m.dt, s, c, h);
-    fetch_wait();
+    copy_wait_all();
     __syncthreads();
     for (int i = threadIdx.x; i < Q * P / 2; i += THREADS) {
         int t = i / (P / 2);

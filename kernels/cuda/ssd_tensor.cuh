@@ -13,6 +13,7 @@
 #ifndef AIRA_GPU_SSD_TENSOR_CUH
 #define AIRA_GPU_SSD_TENSOR_CUH
 
+#include "copy.cuh"
 #include "mma.cuh"
 #include "ssd.cuh"
 
@@ -87,7 +88,7 @@ __device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t ste
     constexpr int PIECES = COLUMNS / 8;
     for (int i = threadIdx.x; i < n_rows * PIECES; i += THREADS) {
         int r = i / PIECES, piece = i % PIECES;
-        fetch16(&to[r][piece * 8], from + (r < rows ? r : 0) * step + piece * 8, r < rows);
+        copy_16(&to[r][piece * 8], from + (r < rows ? r : 0) * step + piece * 8, r < rows);
     }
 }
 

@@ -4,6 +4,7 @@
  */
 #include "element.cuh"
 #include "fast.h"
+#include "join.cuh"
 #include "sums.h"
 #include "vector.cuh"
 
@@ -76,24 +77,10 @@ const char *gpu_columns(const gpu_call *call) {
     return gpu_join_partials(&call->out[0], partial, chunks, n, call->stream);
 }
 
-/* to[c] = sum of partial[k][c] over k: 32 stretches of k, each in order, then the stretches in order */
-__global__ void __launch_bounds__(1024) join_partials(elements to, const float *partial, int64_t chunks, int width) {
-    __shared__ float sums[32][33];
-    int c = blockIdx.x * 32 + threadIdx.x;
-    int64_t per = (chunks + 31) / 32, k = per * threadIdx.y, end = min(chunks, k + per);
-    float sum = 0;
-    if (c < width)
-        for (; k < end; k++) sum += partial[k * width + c];
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y || c >= width) return;
-    for (int s = 1; s < 32; s++) sum += sums[s][threadIdx.x];
-    store<float>(to, c, sum);
-}
-
 const char *gpu_join_partials(const gpu_view *to, const float *partial, int64_t chunks, int64_t width,
                               cudaStream_t stream) {
-    join_partials<<<(unsigned)((width + 31) / 32), dim3(32, 32), 0, stream>>>(of(*to), partial, chunks, (int)width);
+    join_plan plan = {.n = width, .inner = width, .step = 0, .outer = chunks, .outer_step = width, .parts = 1};
+    join<float>(of(*to), partial, plan, stream);
     return gpu_launched();
 }
 
@@ -148,8 +135,7 @@ const char *gpu_scatter(const gpu_call *call) {
     return gpu_join_partials(&call->out[0], (const float *)call->workspace, chunks, call->out[0].n, call->stream);
 }
 
-/* --- whole tensors, many at once
- * -------------------------------------------------------------------------------------- */
+/* --- whole tensors, many at once --- */
 
 __global__ void __launch_bounds__(256) scalar_chunks(float *partial, const gpu_sum *sums, const gpu_block *blocks) {
     __shared__ float spare[32];

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/compose/notation.h"
 #include "core/engine/session.h"
 #include "core/graph/graph.h"
 #include "core/train/step.h"
@@ -54,25 +55,19 @@ static aira__instance *plugin(aira__registry *registry, const char *kind_name, c
 }
 
 static uint32_t read_layers(aira__registry *registry, const char *arch, aira__layer *layers) {
-    uint32_t n = 0;
-    for (const char *at = arch; *at;) {
-        long count = 0;
-        size_t best = N_TOKENS;
-        while (*at == ' ') at++;
-        while (*at >= '0' && *at <= '9') count = 10 * count + (*at++ - '0');
-        for (size_t k = 0; k < N_TOKENS; k++)
-            if (!strncmp(at, tokens[k].name, strlen(tokens[k].name)) &&
-                (best == N_TOKENS || strlen(tokens[k].name) > strlen(tokens[best].name)))
-                best = k;
-        if (best == N_TOKENS) stop("--arch has a token that is none of mA, M, Mb, S, Sg");
-        at += strlen(tokens[best].name);
-        if (!tokens[best].instance) tokens[best].instance = plugin(registry, "primitive", tokens[best].keys);
-        const aira__instance *i = tokens[best].instance;
-        for (long k = 0; k < (count ? count : 1) && n < MAX_LAYERS; k++)
-            layers[n++] = (aira__layer){tokens[best].name, i->plugin->id, tokens[best].keys, i->plugin->table, i->self};
-        while (*at == ' ') at++;
+    const char *names[N_TOKENS];
+    uint16_t indices[MAX_LAYERS];
+    aira_error error = {0};
+    int n = 0;
+    for (size_t k = 0; k < N_TOKENS; k++) names[k] = tokens[k].name;
+    if (aira__notation_parse(arch, names, (int)N_TOKENS, indices, MAX_LAYERS, &n, &error) != AIRA_OK) stop(error.text);
+    for (int k = 0; k < n; k++) {
+        token *t = &tokens[indices[k]];
+        if (!t->instance) t->instance = plugin(registry, "primitive", t->keys);
+        layers[k] = (aira__layer){t->name, t->instance->plugin->id, t->keys, t->instance->plugin->table,
+                                  t->instance->self};
     }
-    return n;
+    return (uint32_t)n;
 }
 
 static int dearer(const void *a, const void *b) {
