@@ -258,7 +258,8 @@ static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buf
                                                       .n = gpu_elements(&x->shape),
                                                       .dtype = x->dtype,
                                                       .to_dtype = AIRA_F32,
-                                                      .first = at};
+                                                      .first = at,
+                                                      .squares = (member->merged & GPU_SQUARES) != 0};
         }
         for (uint32_t part = 0; part < parts; part++) blocks[at++] = (gpu_block){k, part};
     }

@@ -1,4 +1,4 @@
-/* fuse.c - products and norm gradients that do what follows them: bias, residual, GELU.
+/* fuse.c - products and norm gradients that do what follows them: bias, residual, GELU; sums that square first.
  *
  * A step merges with the elementwise chain behind it when nobody else reads what lies between. It then writes the
  * chain's result at its own place in the order, so that memory must be free that early, must not be one of its
@@ -288,6 +288,29 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
     return try_merge(f, s, GPU_GELU, operands, 2, results, 2);
 }
 
+/* Sum of squares, for clipping: the squares are not kept. Returns the step that is gone, or NONE. */
+static uint32_t merge_squares(const fuser *f, uint32_t s) {
+    gpu_step *step = &f->steps[s];
+    if (step->step->op != AIRA_OP_SUM || step->merged || step->chain) return NONE;
+    uint32_t to = gpu_step_out(step)[0];
+    const aira_plan_tensor *sum = gpu_tensor_of(f->plan, to);
+    if (gpu_elements(&sum->shape) != 1 || sum->dtype != AIRA_F32) return NONE;
+    gpu_range range = gpu_range_of(f->plan, gpu_step_in(step)[0], 0);
+    uint32_t c = last_writer(f, s, &range);
+    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide) return NONE;
+    const gpu_chain *chain = f->steps[c].chain;
+    const gpu_chain_program *p = &chain->program;
+    const gpu_chain_instruction *code = &p->code[0];
+    bool square = p->n_code == 1 && p->n_loads == 1 && code->op == AIRA_OP_MUL && code->in[0] == code->in[1] &&
+                  code->dtype == AIRA_F32 && p->loads[0].access == GPU_WHOLE && p->loads[0].dtype == AIRA_F32;
+    if (!square || only_reader(f, c, &range) != s) return NONE;
+    uint32_t x = chain->tensors[p->loads[0].view];
+    gpu_range made = gpu_range_of(f->plan, chain->tensors[code->view], 1), from = gpu_range_of(f->plan, x, 0);
+    if (!gpu_ranges_equal(&made, &range) || !is_there(f, c, s, &from)) return NONE;
+    merge(step, GPU_SQUARES, &x, 1, &to, 1);
+    return c;
+}
+
 /* --- rotary positions --- */
 
 static bool is_rope(const gpu_step *step, bool back) {
@@ -391,6 +414,10 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
         if (steps[c].chain && !steps[c].chain->wide)
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
     merge_ropes(&f);
+    for (uint32_t s = 0; s < f.n; s++) {
+        uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);
+        if (squares != NONE) f.gone[squares] = true;
+    }
     uint32_t kept = 0;
     for (uint32_t s = 0; s < f.n; s++) {
         if (f.gone[s]) {

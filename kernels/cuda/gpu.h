@@ -59,6 +59,7 @@ typedef struct gpu_queue {
 #define GPU_ADD_BIAS 1u   /* MATMUL: + [N] */
 #define GPU_ADD_TENSOR 2u /* MATMUL, RMS_NORM_BACKWARD: + a tensor like the result */
 #define GPU_GELU 4u       /* MATMUL: GELU of it; a second result gets what GELU was applied to */
+#define GPU_SQUARES 64u   /* SUM of everything: of the squares */
 #define GPU_ELSEWHERE 32u /* its result lies in another place than was planned */
 #define GPU_ROPE                                                                                            \
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \

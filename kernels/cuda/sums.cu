@@ -149,10 +149,15 @@ __global__ void __launch_bounds__(256) scalar_chunks(float *partial, const gpu_s
 #pragma unroll 4
         for (int64_t i = first + 4 * threadIdx.x; i < end; i += 1024) {
             float4_of v = load4(from + i);
+#pragma unroll
+            for (int k = 0; k < 4; k++) v.v[k] = s.squares ? __fmul_rn(v.v[k], v.v[k]) : v.v[k];
             sum += (v.v[0] + v.v[1]) + (v.v[2] + v.v[3]);
         }
     } else {
-        for (int64_t i = first + threadIdx.x; i < end; i += 256) sum += load<float>(x, i);
+        for (int64_t i = first + threadIdx.x; i < end; i += 256) {
+            float v = load<float>(x, i);
+            sum += s.squares ? __fmul_rn(v, v) : v;
+        }
     }
     sum = block_reduce<float, false>(sum, spare);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;

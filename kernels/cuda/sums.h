@@ -11,7 +11,7 @@ typedef struct gpu_sum {
     char *from, *to;
     int64_t n;
     uint32_t dtype, to_dtype;
-    uint32_t first, reserved; /* its first block */
+    uint32_t first, squares; /* its first block; of the elements' squares? */
 } gpu_sum;
 
 /* What a block of a batched launch works at; lies in device memory. */

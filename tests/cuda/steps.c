@@ -124,9 +124,11 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     uint64_t in[16], out[16], attributes = attributes_of(step->step);
-    uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE) ? step->step->n_in : step->n_in, next = n_in;
+    uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE | GPU_SQUARES) ? step->step->n_in : step->n_in,
+             next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
+    if (step->merged & GPU_SQUARES) in[0] = name_of(AIRA_OP_MUL, 0, (uint64_t[2]){in[0], in[0]}, 2, 0);
     uint64_t turn = step->merged & GPU_ROPE ? attributes_of(step->also) : 0;
     bool turns = step->merged & GPU_ROPE && step->step->op == AIRA_OP_ATTENTION;
     for (uint32_t k = 0; k < 2 && turns; k++) in[k] = name_of(AIRA_OP_ROPE, turn, &in[k], 1, 0);

@@ -73,8 +73,9 @@ static double twin_error(test_device *gpu, test_device *cpu, const twin *c, uint
                      : c->integers >> (8 + k) & 1 && dtype == AIRA_BF16 ? AIRA_F32
                                                                         : dtype;
         a[k].v = calloc((size_t)test_elements(&a[k]) + 1, sizeof(double));
+        uint32_t names = c->op == AIRA_OP_SCATTER_ADD ? (uint32_t)c->x[2].dims[0] + 2 : 9; /* two of no row */
         for (int64_t e = 0; a[k].given && e < test_elements(&a[k]); e++) {
-            double value = a[k].dtype == AIRA_I32 ? (double)aira_rng_below(&rng, 9) - 1 : aira_rng_normal(&rng);
+            double value = a[k].dtype == AIRA_I32 ? (double)aira_rng_below(&rng, names) - 1 : aira_rng_normal(&rng);
             if (c->most && a[k].dtype != AIRA_I32) value = floor(value * c->most);
             a[k].v[e] = test_rounded(value, a[k].dtype);
         }
@@ -117,6 +118,28 @@ static void twins(test_device *gpu, test_device *cpu) {
         {"gather", AIRA_OP_GATHER, 2, 1, {S(6, 13), S(5, 7), S(5, 7, 13)}, 2, {0}, 0, 0, 0, 0},
         {"gather_last", AIRA_OP_GATHER_LAST, 2, 1, {S(9, 6), S(9, 4), S(9, 4)}, 2, {0}, 0, 0, 0, 0},
         {"scatter_add", AIRA_OP_SCATTER_ADD, 2, 1, {S(1234), S(1234, 37), S(7, 37)}, 1, {7}, 1, 0, 2e-6, 0},
+        {"scatter_add sorted",
+         AIRA_OP_SCATTER_ADD,
+         2,
+         1,
+         {S(1234), S(1234, 36), S(79, 36)},
+         1 | 1 << 10,
+         {79},
+         1,
+         0,
+         2e-6,
+         0},
+        {"scatter_add few",
+         AIRA_OP_SCATTER_ADD,
+         2,
+         1,
+         {S(299), S(299, 1028), S(66, 1028)},
+         1 | 1 << 10,
+         {66},
+         1,
+         0,
+         2e-6,
+         0},
         {"scatter_last", AIRA_OP_SCATTER_LAST, 2, 1, {S(9, 14), S(9, 14), S(9, 6)}, 1, {6}, 1, 0, 2e-6, 0},
         {"top_k", AIRA_OP_TOP_K, 1, 2, {S(9, 21), S(9, 5), S(9, 5)}, 4, {5}, 1, 0, 0, 3},
         {"argsort", AIRA_OP_ARGSORT, 1, 1, {S(9, 40), S(9, 40)}, 2, {0}, 1, 0, 0, 4},
