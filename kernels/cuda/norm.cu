@@ -46,13 +46,12 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* With n = x s and h = w g: dx = s (h - n mean(h n)) [+ residual], dw = sum over rows of g n. */
-template <class T, int TEAM, int N>
+/* With n = x s and h = w g: dx = s (h - n mean(h n)) [+ residual], dw = sum over rows of g n. A warp per row. */
+template <class T, int N>
 __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, const T *x, const float *w, const T *g,
                                                         const T *residual, int64_t rows, int width, float eps) {
-    extern __shared__ float sums[]; /* TEAM == 32: [8][width] */
-    __shared__ float spare[32];
-    constexpr int TEAMS = THREADS / TEAM;
+    extern __shared__ float sums[]; /* [8][width] */
+    constexpr int TEAM = 32, TEAMS = THREADS / TEAM;
     int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM;
     int64_t first = (int64_t)blockIdx.x * ROWS_OF(TEAM), end = min(rows, first + ROWS_OF(TEAM));
     float4_of dw[N] = {};
@@ -73,8 +72,8 @@ __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, c
                 dot += weight.v[k] * slope[n].v[k] * v[n].v[k];
             }
         }
-        squares = team_sum<TEAM>(squares, spare);
-        dot = team_sum<TEAM>(dot, spare);
+        squares = warp_sum(squares);
+        dot = warp_sum(dot);
         float s = 1.0f / sqrtf(squares / (float)width + eps);
         float pull = dot * s * s / (float)width;
 #pragma unroll
@@ -95,14 +94,81 @@ __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, c
 #pragma unroll
     for (int n = 0; n < N; n++) {
         int c = (n * TEAM + lane) * 4;
-        if (c < width) store4(TEAM == 32 ? sums + team * width + c : mine + c, dw[n]);
+        if (c < width) store4(sums + team * width + c, dw[n]);
     }
-    if (TEAM != 32) return;
     __syncthreads();
     for (int c = threadIdx.x; c < width; c += THREADS) {
         float sum = sums[c];
         for (int t = 1; t < TEAMS; t++) sum += sums[t * width + c];
         mine[c] = sum;
+    }
+}
+
+/* Wide rows: a block takes R rows at a time, so that their loads are under way together and one barrier serves all
+   their sums. Two sets of sums, so that no second barrier is needed before the next R rows write theirs. */
+template <class T, int N, int R>
+__global__ void __launch_bounds__(THREADS)
+    rms_backward_wide(T *dx, float *partial, const T *x, const float *w, const T *g, const T *residual, int64_t rows,
+                      int width, float eps) {
+    __shared__ float spare[2][2 * R][THREADS / 32];
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, turn = 0;
+    int64_t first = (int64_t)blockIdx.x * ROWS_OF(THREADS), end = min(rows, first + ROWS_OF(THREADS));
+    float4_of dw[N] = {}, weight[N];
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int c = (n * THREADS + threadIdx.x) * 4;
+        weight[n] = c < width ? load4(w + c) : float4_of{};
+    }
+    for (int64_t row = first; row < end; row += R, turn ^= 1) {
+        float4_of v[R][N], slope[R][N];
+#pragma unroll
+        for (int r = 0; r < R; r++)
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                int c = (n * THREADS + threadIdx.x) * 4;
+                bool inside = c < width && row + r < end;
+                v[r][n] = inside ? load4(x + (row + r) * width + c) : float4_of{};
+                slope[r][n] = inside ? load4(g + (row + r) * width + c) : float4_of{};
+            }
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            float squares = 0, dot = 0;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int k = 0; k < 4; k++) {
+                    squares += v[r][n].v[k] * v[r][n].v[k];
+                    dot += weight[n].v[k] * slope[r][n].v[k] * v[r][n].v[k];
+                }
+            squares = warp_sum(squares);
+            dot = warp_sum(dot);
+            if (lane == 0) spare[turn][2 * r][warp] = squares, spare[turn][2 * r + 1][warp] = dot;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            float squares = 0, dot = 0;
+#pragma unroll
+            for (int k = 0; k < THREADS / 32; k++) squares += spare[turn][2 * r][k], dot += spare[turn][2 * r + 1][k];
+            float s = 1.0f / sqrtf(squares / (float)width + eps), pull = dot * s * s / (float)width;
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                int c = (n * THREADS + threadIdx.x) * 4;
+                if (c >= width || row + r >= end) continue;
+                float4_of more = residual ? load4(residual + (row + r) * width + c) : float4_of{}, out;
+#pragma unroll
+                for (int k = 0; k < 4; k++) {
+                    dw[n].v[k] += slope[r][n].v[k] * v[r][n].v[k] * s;
+                    out.v[k] = s * (weight[n].v[k] * slope[r][n].v[k] - v[r][n].v[k] * pull) + more.v[k];
+                }
+                store4(dx + (row + r) * width + c, out);
+            }
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int c = (n * THREADS + threadIdx.x) * 4;
+        if (c < width) store4(partial + (int64_t)blockIdx.x * width + c, dw[n]);
     }
 }
 
@@ -169,13 +235,30 @@ template <class T> static const char *backward_as(const gpu_call *call) {
     int width = (int)gpu_last(&call->in[0].shape);
     int64_t rows = call->in[0].n / width, blocks = blocks_of(rows, width);
     const T *residual = call->n_in > 3 ? (const T *)call->in[3].data : NULL;
-#define BACKWARD(TEAM, N)                                                                                  \
-    rms_backward<T, TEAM, N>                                                                               \
-        <<<(unsigned)blocks, THREADS, TEAM == 32 ? (size_t)width * 8 * sizeof(float) : 0, call->stream>>>( \
-            (T *)call->out[0].data, (float *)call->workspace, (const T *)call->in[0].data,                 \
-            (const float *)call->in[1].data, (const T *)call->in[2].data, residual, rows, width,           \
-            (float)call->step->f[0])
-    BY_WIDTH(width, BACKWARD);
+    T *dx = (T *)call->out[0].data;
+    float *partial = (float *)call->workspace, eps = (float)call->step->f[0];
+    const T *x = (const T *)call->in[0].data, *g = (const T *)call->in[2].data;
+    const float *w = (const float *)call->in[1].data;
+#define NARROW(N)                                                                                       \
+    rms_backward<T, N><<<(unsigned)blocks, THREADS, (size_t)width * 8 * sizeof(float), call->stream>>>( \
+        dx, partial, x, w, g, residual, rows, width, eps)
+#define WIDE(N, R)             \
+    rms_backward_wide<T, N, R> \
+        <<<(unsigned)blocks, THREADS, 0, call->stream>>>(dx, partial, x, w, g, residual, rows, width, eps)
+    if (width <= 128)
+        NARROW(1);
+    else if (width <= 256)
+        NARROW(2);
+    else if (width <= 512)
+        NARROW(4);
+    else if (width <= 1024)
+        NARROW(8);
+    else if (width <= 2048)
+        WIDE(2, 4);
+    else if (width <= 4096)
+        WIDE(4, 2);
+    else
+        WIDE(8, 1);
     return gpu_join_partials(&call->out[1], (const float *)call->workspace, blocks, width, call->stream);
 }
 
