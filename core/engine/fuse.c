@@ -41,11 +41,11 @@ static bool edge_chains(const aira__plan *plan, const aira__step_node *from, uin
            aira__same_shape(&plan->values[v].shape, &plan->values[to->out[0]].shape);
 }
 
-/* Distinct values that the node and the listed groups together read from outside. */
+/* Distinct values that the node (NONE: nothing besides) and the listed groups together read from outside. */
 static uint32_t count_inputs(const fusion *f, uint32_t node, const uint32_t *roots, uint32_t n_roots) {
     const aira__plan *plan = f->plan;
     uint32_t seen[3 * (AIRA__CHAIN_STEPS + 1)], n = 0;
-    for (uint32_t r = 0; r <= n_roots; r++) {
+    for (uint32_t r = 0; r < n_roots + (node != AIRA__NONE); r++) {
         for (uint32_t m = r < n_roots ? roots[r] : node; m != AIRA__NONE; m = r < n_roots ? f->next[m] : AIRA__NONE) {
             for (uint32_t k = 0; k < plan->nodes[m].n_in; k++) {
                 uint32_t v = plan->nodes[m].in[k], p = plan->values[v].node, j = 0;
@@ -90,7 +90,7 @@ static void raise(fusion *f, uint32_t root, uint32_t level) {
 }
 
 static bool fits(const fusion *f, uint32_t n, const uint32_t *roots, uint32_t n_roots) {
-    uint32_t steps = 1;
+    uint32_t steps = n != AIRA__NONE;
     for (uint32_t r = 0; r < n_roots; r++) steps += f->count[roots[r]];
     return steps <= AIRA__CHAIN_STEPS && count_inputs(f, n, roots, n_roots) <= AIRA__CHAIN_INPUTS;
 }
@@ -134,6 +134,27 @@ static void place(fusion *f, uint32_t n) {
     }
 }
 
+/* The two gradients of a product y = a x, da = dy x and dx = dy a, both read dy: one chain reads it once. Groups of one
+   level do not depend on each other, so that joining them is free. multiplied: by value, the last node that did. */
+static void join_gradients(fusion *f, uint32_t *multiplied) {
+    const aira__plan *plan = f->plan;
+    for (uint32_t n = 0; n < plan->n_nodes; n++) {
+        const aira__step_node *node = &plan->nodes[n];
+        if (node->code != AIRA_OP_MUL || !node->backward || !can_chain(plan, node)) continue;
+        for (uint32_t k = 0; k < node->n_in; k++) {
+            uint32_t v = node->in[k], other = multiplied[v];
+            if (!aira__same_shape(&plan->values[v].shape, &plan->values[node->out[0]].shape)) continue;
+            multiplied[v] = n + 1;
+            if (other-- == 0 || f->level[other] != f->level[n]) continue;
+            const aira__step_node *sibling = &plan->nodes[other];
+            uint32_t roots[2] = {find(f, other), find(f, n)};
+            bool alike = sibling->copies == node->copies && sibling->again == node->again &&
+                         sibling->block == node->block && roots[0] != roots[1];
+            if (alike && fits(f, AIRA__NONE, roots, 2)) join(f, roots[0], roots[1]);
+        }
+    }
+}
+
 static int by_index(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return x < y ? -1 : x > y;
@@ -173,8 +194,10 @@ aira_status aira__plan_fuse(aira__plan *plan, aira_error *error) {
     f.tail = aira__pool_take(&scratch, n, sizeof *f.tail);
     f.count = aira__pool_take(&scratch, n, sizeof *f.count);
     f.level = aira__pool_take(&scratch, n, sizeof *f.level);
+    uint32_t *multiplied = aira__pool_take(&scratch, plan->n_values, sizeof *multiplied); /* zeroed */
     aira_status status = AIRA_OK;
-    if (f.parent == NULL || f.next == NULL || f.tail == NULL || f.count == NULL || f.level == NULL) {
+    if (f.parent == NULL || f.next == NULL || f.tail == NULL || f.count == NULL || f.level == NULL ||
+        multiplied == NULL) {
         status = aira__plan_memory(error);
     } else {
         for (uint32_t k = 0; k < n; k++) {
@@ -183,6 +206,7 @@ aira_status aira__plan_fuse(aira__plan *plan, aira_error *error) {
             f.count[k] = 1;
         }
         for (uint32_t k = 0; k < n; k++) place(&f, k);
+        join_gradients(&f, multiplied);
         status = collect(&f, error);
     }
     aira__pool_release(&scratch);

@@ -2,8 +2,9 @@
  *
  * Walks the graph once, in its order. Dead operations are skipped; operations that change nothing (a cast to the same
  * type, a reshape to the same shape, a transpose that only moves extents of 1) disappear or become reshapes; equal
- * operations on equal operands are computed once; an elementwise operation reads a broadcast operand as it was before
- * the broadcast, and a constant as a scalar, because devices broadcast for nothing.
+ * operations on equal operands are computed once (but for a gate's activation: activation_again); an elementwise
+ * operation reads a broadcast operand as it was before the broadcast, and a constant as a scalar, because devices
+ * broadcast for nothing.
  *
  * Invariants afterwards: nodes are in topological order, assignments last; every node is needed; no output and no
  * assigned value is the memory of a variable or an input (a copy is put in between).
@@ -18,6 +19,7 @@ typedef struct lowering {
     uint32_t *table; /* open addressing: node index + 1 by hash */
     uint32_t mask;
     uint32_t *assigned; /* per variable: 1 once assigned */
+    uint32_t *last_use; /* per graph tensor: the last live operation that reads it */
 } lowering;
 
 static bool is_shared_input(const aira__plan *plan, const char *name) {
@@ -33,7 +35,7 @@ static bool is_shared_input(const aira__plan *plan, const char *name) {
 static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x100000001b3ull; }
 
 static uint64_t node_hash(const aira__step_node *n, uint32_t dtype, const aira_shape *shape) {
-    uint64_t h = mix(mix(0xcbf29ce484222325ull, n->code + 256u * n->again), dtype);
+    uint64_t h = mix(mix(0xcbf29ce484222325ull, n->code + 256u * n->again + 512u * n->repeat), dtype);
     for (uint32_t k = 0; k < n->n_in; k++) h = mix(h, n->in[k]);
     for (uint32_t k = 0; k < n->n_i; k++) h = mix(h, (uint64_t)n->i[k]);
     for (uint32_t k = 0; k < n->n_f; k++) {
@@ -48,8 +50,8 @@ static uint64_t node_hash(const aira__step_node *n, uint32_t dtype, const aira_s
 static bool node_equal(const aira__plan *plan, const aira__step_node *a, const aira__step_node *b, uint32_t dtype,
                        const aira_shape *shape) {
     const aira__value *out = &plan->values[a->out[0]];
-    return a->code == b->code && a->again == b->again && a->n_in == b->n_in && a->n_out == b->n_out &&
-           a->n_i == b->n_i && a->n_f == b->n_f && !a->copy &&
+    return a->code == b->code && a->again == b->again && a->repeat == b->repeat && a->n_in == b->n_in &&
+           a->n_out == b->n_out && a->n_i == b->n_i && a->n_f == b->n_f && !a->copy &&
            (a->n_in == 0 || memcmp(a->in, b->in, a->n_in * sizeof *a->in) == 0) &&
            (a->n_i == 0 || memcmp(a->i, b->i, a->n_i * sizeof *a->i) == 0) &&
            (a->n_f == 0 || memcmp(a->f, b->f, a->n_f * sizeof *a->f) == 0) && out->dtype == dtype &&
@@ -240,7 +242,35 @@ static uint32_t own_memory(lowering *l, uint32_t v) {
     return is_leaf_memory(l->plan, v) ? add_reshape(l, v, &l->plan->values[v].shape, true, NULL) : v;
 }
 
-static aira_status lower_op(lowering *l, const aira__op *op, aira_error *error) {
+/* A gate's activation in the backward of its product: y = silu(z) x needs silu(z) again for dx, and dz needs z anyway.
+   Computing silu(z) beside dx is cheaper than keeping it. Returns the value to read for operand k of the operation. */
+static uint32_t activation_again(lowering *l, const aira__op *op, uint32_t k, uint32_t o) {
+    const aira_graph *graph = l->plan->graph;
+    const aira_tensor *t = op->in[k];
+    const aira__op *made = graph->ops[t->op];
+    uint32_t v = l->map[t->id];
+    bool cheap = made->code == AIRA_OP_SILU || made->code == AIRA_OP_GELU || made->code == AIRA_OP_RELU;
+    if (!cheap || op->code != AIRA_OP_MUL || op->backward != AIRA__BACKWARD || made->backward != AIRA__FORWARD)
+        return v;
+    if (!aira__same_shape(&t->shape, &op->out[0]->shape) || l->last_use[made->in[0]->id] <= o) return v;
+    uint32_t in = l->map[made->in[0]->id];
+    aira__step_node draft = {.code = made->code,
+                             .n_in = 1,
+                             .n_out = 1,
+                             .n_i = made->n_i,
+                             .n_f = made->n_f,
+                             .block = op->block,
+                             .backward = 1,
+                             .repeat = true,
+                             .in = &in,
+                             .i = made->i,
+                             .f = made->f};
+    uint32_t node = add_node(l, &draft, &t->dtype, &t->shape);
+    return node == AIRA__NONE ? AIRA__NONE : l->plan->nodes[node].out[0];
+}
+
+static aira_status lower_op(lowering *l, uint32_t o, aira_error *error) {
+    const aira__op *op = l->plan->graph->ops[o];
     aira__plan *plan = l->plan;
     if (op->code == AIRA_OP_PARAM || op->code == AIRA_OP_INPUT) {
         uint32_t v = op->code == AIRA_OP_PARAM ? variable_value(l, (uint32_t)op->i[0])
@@ -253,7 +283,10 @@ static aira_status lower_op(lowering *l, const aira__op *op, aira_error *error) 
     if (op->n_in > 16 && (in = aira__pool_take(&plan->pool, op->n_in, sizeof *in)) == NULL) {
         return aira__plan_memory(error);
     }
-    for (uint32_t k = 0; k < op->n_in; k++) in[k] = l->map[op->in[k]->id];
+    for (uint32_t k = 0; k < op->n_in; k++) {
+        in[k] = activation_again(l, op, k, o);
+        if (in[k] == AIRA__NONE) return aira__plan_memory(error);
+    }
     if (keeps_elements(op)) {
         uint32_t v = add_reshape(l, in[0], &op->out[0]->shape, false, op);
         if (v == AIRA__NONE) return aira__plan_memory(error);
@@ -308,15 +341,18 @@ static aira_status lower_assign(lowering *l, const aira__op *op, aira_error *err
     return AIRA_OK;
 }
 
-/* Marks what outputs and assignments need. */
-static void mark_live(const aira_graph *graph, uint8_t *live_op, uint8_t *live_tensor) {
+/* Marks what outputs and assignments need, and who reads a tensor last. */
+static void mark_live(const aira_graph *graph, uint8_t *live_op, uint8_t *live_tensor, uint32_t *last_use) {
     for (uint32_t k = 0; k < graph->n_outputs; k++) live_tensor[graph->outputs[k].tensor->id] = 1;
     for (uint32_t o = graph->n_ops; o-- > 0;) {
         const aira__op *op = graph->ops[o];
         bool live = op->code == AIRA_OP_ASSIGN;
         for (uint32_t k = 0; k < op->n_out && !live; k++) live = live_tensor[op->out[k]->id];
         live_op[o] = live;
-        for (uint32_t k = 0; live && k < op->n_in; k++) live_tensor[op->in[k]->id] = 1;
+        for (uint32_t k = 0; live && k < op->n_in; k++) {
+            if (last_use[op->in[k]->id] == 0) last_use[op->in[k]->id] = o;
+            live_tensor[op->in[k]->id] = 1;
+        }
     }
 }
 
@@ -379,18 +415,19 @@ aira_status aira__plan_lower(aira__plan *plan, aira_error *error) {
     l.map = aira__pool_take(&scratch, graph->n_tensors, sizeof *l.map);
     l.table = aira__pool_take(&scratch, slots, sizeof *l.table);
     l.assigned = aira__pool_take(&scratch, graph->n_variables, sizeof *l.assigned);
+    l.last_use = aira__pool_take(&scratch, graph->n_tensors, sizeof *l.last_use);
     uint8_t *live_op = aira__pool_take(&scratch, graph->n_ops, 1);
     uint8_t *live_tensor = aira__pool_take(&scratch, graph->n_tensors, 1);
     aira_status status = AIRA_OK;
     if (plan->nodes == NULL || plan->values == NULL || plan->variable_values == NULL || l.map == NULL ||
-        l.table == NULL || l.assigned == NULL || live_op == NULL || live_tensor == NULL) {
+        l.table == NULL || l.assigned == NULL || l.last_use == NULL || live_op == NULL || live_tensor == NULL) {
         status = aira__plan_memory(error);
     } else {
         memset(l.map, 0xff, graph->n_tensors * sizeof *l.map);
         memset(plan->variable_values, 0xff, graph->n_variables * sizeof *plan->variable_values);
-        mark_live(graph, live_op, live_tensor);
+        mark_live(graph, live_op, live_tensor, l.last_use);
         for (uint32_t o = 0; o < graph->n_ops && status == AIRA_OK; o++) {
-            if (live_op[o] && graph->ops[o]->code != AIRA_OP_ASSIGN) status = lower_op(&l, graph->ops[o], error);
+            if (live_op[o] && graph->ops[o]->code != AIRA_OP_ASSIGN) status = lower_op(&l, o, error);
         }
         if (status == AIRA_OK) status = name_outputs(&l, error);
         for (uint32_t o = 0; o < graph->n_ops && status == AIRA_OK; o++) {

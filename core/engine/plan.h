@@ -43,6 +43,7 @@ typedef struct aira__step_node {
     const double *f;
     uint32_t group;
     bool again;  /* recomputed for a block's backward: not what the forward computed, and in no chain with others */
+    bool repeat; /* done once more beside its reader (lower.c): not what the forward computed */
     bool copy;   /* a RESHAPE that must move data */
     bool hidden; /* does nothing at run time: its result is a part of another value */
 } aira__step_node;
