@@ -133,6 +133,36 @@ Test(engine_layout, useless_work_disappears) {
     aira__graph_destroy(g);
 }
 
+/* y = silu(z) x: silu(z) is in nobody's memory, and both gradients are made by one chain. */
+Test(engine_layout, a_gate_keeps_no_activation) {
+    aira_graph *g = aira__graph_create(AIRA_F32, NULL);
+    const aira_ops *ops = aira__graph_ops();
+    aira_shape shape = {{8, 6}, 2, 0};
+    aira_tensor *z = ops->tanh(g, aira__graph_input(g, "z", AIRA_F32, &shape));
+    aira_tensor *x = ops->exp(g, aira__graph_input(g, "x", AIRA_F32, &shape));
+    aira_tensor *wrt[2] = {z, x}, *grads[2],
+                *loss = ops->sum(g, ops->exp(g, ops->mul(g, ops->silu(g, z), x)), (int32_t[]){0, 1}, 2, 0);
+    aira_error error = {0};
+    cr_assert_eq(aira__graph_gradients(g, loss, wrt, 2, grads, &error), AIRA_OK, "%s", error.text);
+    aira__graph_output(g, "dz", grads[0]);
+    aira__graph_output(g, "dx", grads[1]);
+    aira__variable_table variables;
+    aira__plan *plan = plan_of(g, true, true, 1, &variables);
+    for (uint32_t s = 0; s < plan->table.n_steps; s++) {
+        const aira_plan_step *step = &plan->table.steps[s];
+        for (uint32_t k = 0; k < step->n_chain; k++) {
+            if (step->chain[k].op != AIRA_OP_SILU) continue;
+            const aira_plan_tensor *kept = &plan->table.tensors[step->chain[k].out[0]];
+            cr_expect_eq(kept->storage, (uint32_t)AIRA_STORE_CHAIN, "silu(z) is kept");
+        }
+    }
+    char *text = aira__plan_describe(plan);
+    cr_expect_not_null(strstr(text, "SILU_BACKWARD"), "%s", text);
+    free(text);
+    aira__plan_destroy(plan);
+    aira__graph_destroy(g);
+}
+
 /* x * s + b, tanh, times x, and an update of a variable: one chain, its inner values nowhere in memory. */
 Test(engine_layout, elementwise_work_becomes_one_chain) {
     aira_graph *g = aira__graph_create(AIRA_F32, NULL);
