@@ -1,8 +1,9 @@
 /* batch.c - which steps run together, their tables, and their launch. See batch.h.
  *
- * Only three kinds are batched: chains that update variables, casts of variables, and sums of a whole tensor. They move
- * as far as bytes allow: casts to the front, updates and sums, which are the tail of a training step, into an order in
- * which one waits until nothing else can run.
+ * Four kinds are batched: chains that update variables, casts of variables, sums of a whole tensor, and gradients of
+ * small weights. They move as far as bytes allow: casts to the front; updates and sums, which are the tail of a
+ * training step, into an order in which one waits until nothing else can run; gradients of weights, which only the tail
+ * reads, back to where their operands are about to be written over.
  */
 #include "batch.h"
 
@@ -10,15 +11,18 @@
 #include <string.h>
 
 #include "sums.h"
+#include "weights.h"
 
 #define NONE UINT32_MAX
 #define CHAIN_BLOCK 256u /* threads of a block, each with `vector` elements */
+#define NEAR 32u         /* steps between a gradient of a weight and that of its bias */
 
 struct gpu_batch {
     gpu_step *members; /* their chains belong to the batch */
     uint32_t n, n_blocks;
-    int vector; /* of chains */
-    size_t table_bytes, block_bytes;
+    int vector;                  /* of chains */
+    uint32_t n_weights, n_joins; /* of gradients of weights: entries of their list, blocks of the second stage */
+    size_t table_bytes, block_bytes, workspace;
     void *memory; /* device: table, blocks, partial sums */
 };
 
@@ -26,7 +30,7 @@ struct gpu_batch {
 
 /* A sum of a whole fp32 tensor. */
 static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
-    if (step->step->op != AIRA_OP_SUM || step->step->copies > 1) return false;
+    if (step->step->op != AIRA_OP_SUM || step->step->copies > 1 || step->batch) return false;
     const aira_plan_tensor *x = gpu_tensor_of(plan, gpu_step_in(step)[0]),
                            *y = gpu_tensor_of(plan, gpu_step_out(step)[0]);
     return gpu_elements(&y->shape) == 1 && gpu_elements(&x->shape) > 0 && y->dtype == AIRA_F32 &&
@@ -174,6 +178,83 @@ static gpu_batch *make_batch(const aira_plan *plan, const gpu_step *steps, uint3
     return batch;
 }
 
+/* --- gradients of weights --- */
+
+static gpu_batch *make_weights(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
+    gpu_batch *batch = calloc(1, sizeof *batch);
+    gpu_weight *list = calloc(n, sizeof *list);
+    if (batch) batch->members = calloc(n, sizeof *batch->members);
+    if (!batch || !list || !batch->members) {
+        if (batch) free(batch->members);
+        free(batch);
+        free(list);
+        return NULL;
+    }
+    memcpy(batch->members, steps, n * sizeof *steps);
+    batch->n = n;
+    batch->vector = 1;
+    batch->n_weights = gpu_weights_list(plan, steps, n, NULL, list);
+    for (uint32_t k = 0; k < batch->n_weights; k++) {
+        batch->n_blocks += gpu_weight_blocks(&list[k]);
+        batch->n_joins += gpu_weight_joins(&list[k]);
+        batch->workspace += gpu_weight_partials(&list[k]) * sizeof(float);
+    }
+    batch->table_bytes = batch->n_weights * sizeof *list;
+    batch->block_bytes = (batch->n_blocks + batch->n_joins) * sizeof(gpu_block);
+    free(list);
+    return batch;
+}
+
+static bool writes(const aira_plan *plan, const gpu_step *step, const gpu_range *range) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(plan, step, ranges);
+    for (uint32_t k = 0; k < n; k++)
+        if (ranges[k].writes && gpu_ranges_meet(&ranges[k], range)) return true;
+    return false;
+}
+
+/* A gradient of a weight, or a sum over the same rows that stands near and finds them as that does. */
+static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, uint32_t n) {
+    if (gpu_is_weight_product(plan, &steps[s])) return true;
+    if (steps[s].step->op != AIRA_OP_SUM || steps[s].chain) return false;
+    gpu_range range = gpu_range_of(plan, gpu_step_in(&steps[s])[0], 0);
+    for (uint32_t t = s + 1; t < n && t - s <= NEAR && !writes(plan, &steps[t], &range); t++)
+        if (gpu_is_weight_product(plan, &steps[t]) && gpu_is_weight_sum(plan, &steps[s], &steps[t])) return true;
+    for (uint32_t t = s; t-- > 0 && s - t <= NEAR && !writes(plan, &steps[t], &range);)
+        if (gpu_is_weight_product(plan, &steps[t]) && gpu_is_weight_sum(plan, &steps[s], &steps[t])) return true;
+    return false;
+}
+
+/* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
+   at once. */
+static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
+    gpu_step *sorted = calloc(2 * (size_t)*n + 1, sizeof *sorted), *waiting = sorted + *n;
+    uint32_t placed = 0, waits = 0;
+    bool good = sorted != NULL;
+    for (uint32_t s = 0; s <= *n && good; s++) {
+        bool flush = s == *n;
+        for (uint32_t k = 0; k < waits && !flush; k++) flush = conflict(plan, &waiting[k], &steps[s]);
+        if (flush && waits) {
+            gpu_step step = waiting[0];
+            step.batch = make_weights(plan, waiting, waits);
+            good = step.batch != NULL;
+            sorted[placed++] = step;
+            waits = 0;
+        }
+        if (s == *n || !good) break;
+        if (is_weight(plan, steps, s, *n))
+            waiting[waits++] = steps[s];
+        else
+            sorted[placed++] = steps[s];
+    }
+    if (good) {
+        memcpy(steps, sorted, placed * sizeof *steps);
+        *n = placed;
+    }
+    free(sorted);
+    return good;
+}
+
 /* Neighbours of one kind that do not need each other become one step. */
 static bool collect(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     uint32_t kept = 0;
@@ -207,6 +288,11 @@ bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     while (tail < *n && !(is_small_chain(plan, &steps[tail]) && steps[tail].chain->program.n_code > 1)) tail++;
     /* what comes right before the first update belongs to it: sums of gradients for clipping */
     while (tail > front && is_scalar_sum(plan, &steps[tail - 1])) tail--;
+    uint32_t middle = tail - front;
+    if (!delay_weights(plan, steps + front, &middle)) return false;
+    memmove(steps + front + middle, steps + tail, (*n - tail) * sizeof *steps);
+    *n -= tail - front - middle;
+    tail = front + middle;
     if (!reorder(plan, steps, front) || !reorder(plan, steps + tail, *n - tail)) return false;
     return collect(plan, steps, n);
 }
@@ -227,8 +313,11 @@ const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k) { return &b
 static size_t rounded(size_t bytes) { return (bytes + 255) & ~(size_t)255; }
 
 size_t gpu_batch_bytes(const gpu_batch *batch) {
-    return rounded(batch->table_bytes) + rounded(batch->block_bytes) + rounded(batch->n_blocks * sizeof(float));
+    size_t sums = batch->n_weights ? 0 : batch->n_blocks * sizeof(float);
+    return rounded(batch->table_bytes) + rounded(batch->block_bytes) + rounded(sums);
 }
+
+size_t gpu_batch_workspace(const gpu_batch *batch) { return batch->workspace; }
 
 static char *address_of(const aira_plan *plan, void *const *buffers, uint32_t id) {
     const aira_plan_tensor *t = gpu_tensor_of(plan, id);
@@ -242,8 +331,22 @@ static gpu_chain_pointers pointers_of(const aira_plan *plan, void *const *buffer
     return pointers;
 }
 
+static void fill_weights(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, gpu_weight *list,
+                         gpu_block *blocks) {
+    uint32_t at = 0;
+    (void)gpu_weights_list(plan, batch->members, batch->n, buffers, list);
+    for (uint32_t k = 0; k < batch->n_weights; k++)
+        for (uint32_t part = 0; part < gpu_weight_blocks(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
+    for (uint32_t k = 0; k < batch->n_weights; k++)
+        for (uint32_t part = 0; part < gpu_weight_joins(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
+}
+
 static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, char *table, gpu_block *blocks) {
     uint32_t at = 0;
+    if (batch->n_weights) {
+        fill_weights(batch, plan, buffers, (gpu_weight *)(void *)table, blocks);
+        return;
+    }
     for (uint32_t k = 0; k < batch->n; k++) {
         const gpu_step *member = &batch->members[k];
         uint32_t parts = parts_of(plan, batch, member);
@@ -296,9 +399,15 @@ static const char *run_singly(const gpu_batch *batch, const aira_plan *plan, voi
     return why;
 }
 
-const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue) {
+const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue,
+                          void *workspace) {
     char *memory = batch->memory;
     const gpu_chain *chain = batch->members[0].chain;
+    if (batch->n_weights) {
+        const gpu_block *first = (const gpu_block *)(const void *)(memory + rounded(batch->table_bytes));
+        return gpu_weights_run((const gpu_weight *)(const void *)memory, first, batch->n_blocks,
+                               first + batch->n_blocks, batch->n_joins, workspace, queue->stream);
+    }
     if (!chain) {
         char *blocks = memory + rounded(batch->table_bytes), *partial = blocks + rounded(batch->block_bytes);
         return gpu_sums_run((const gpu_sum *)(void *)memory, batch->n, (const gpu_block *)(void *)blocks,

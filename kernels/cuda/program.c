@@ -162,10 +162,12 @@ static const char *allocate(gpu_program *program) {
     if (!program->views) return "out of memory";
     for (uint32_t s = 0; s < program->n_steps; s++) {
         const gpu_step *step = &program->steps[s];
+        size_t bytes = step->batch ? gpu_batch_workspace(step->batch) : 0;
         if (step->batch) tables += gpu_batch_bytes(step->batch);
-        if (step->batch || !step->kernel->workspace) continue;
-        gpu_call call = call_of(program, step, 0, nowhere);
-        size_t bytes = step->kernel->workspace(&call);
+        if (!step->batch && step->kernel->workspace) {
+            gpu_call call = call_of(program, step, 0, nowhere);
+            bytes = step->kernel->workspace(&call);
+        }
         if (bytes > program->workspace_bytes) program->workspace_bytes = bytes;
     }
     cudaStream_t stream = program->queue->stream;
@@ -225,7 +227,7 @@ static const char *enqueue_step(gpu_program *program, uint32_t s, void *const *b
     int64_t copies = step->step->copies ? step->step->copies : 1;
     const char *why = NULL;
     if (step->batch) {
-        why = gpu_batch_run(step->batch, program->plan, buffers, program->queue);
+        why = gpu_batch_run(step->batch, program->plan, buffers, program->queue, program->workspace);
     } else {
         for (int64_t copy = 0; copy < copies && !why; copy++) {
             gpu_call call = call_of(program, step, copy, buffers);
