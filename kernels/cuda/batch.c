@@ -21,7 +21,7 @@ struct gpu_batch {
     gpu_step *members; /* their chains belong to the batch */
     uint32_t n, n_blocks;
     int vector;                  /* of chains */
-    uint32_t n_weights, n_joins; /* of gradients of weights: entries of their list, blocks of the second stage */
+    uint32_t n_weights, n_joins; /* of gradients of weights: entries of their list, blocks of a second kernel */
     size_t table_bytes, block_bytes, workspace;
     void *memory; /* device: table, blocks, partial sums */
 };
@@ -194,13 +194,15 @@ static gpu_batch *make_weights(const aira_plan *plan, const gpu_step *steps, uin
     batch->n = n;
     batch->vector = 1;
     batch->n_weights = gpu_weights_list(plan, steps, n, NULL, list);
+    uint32_t counts = 0;
     for (uint32_t k = 0; k < batch->n_weights; k++) {
         batch->n_blocks += gpu_weight_blocks(&list[k]);
         batch->n_joins += gpu_weight_joins(&list[k]);
         batch->workspace += gpu_weight_partials(&list[k]) * sizeof(float);
+        counts += gpu_weight_counts(&list[k]);
     }
     batch->table_bytes = batch->n_weights * sizeof *list;
-    batch->block_bytes = (batch->n_blocks + batch->n_joins) * sizeof(gpu_block);
+    batch->block_bytes = (batch->n_blocks + batch->n_joins) * sizeof(gpu_block) + counts * sizeof counts;
     free(list);
     return batch;
 }
@@ -404,9 +406,14 @@ const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *c
     char *memory = batch->memory;
     const gpu_chain *chain = batch->members[0].chain;
     if (batch->n_weights) {
-        const gpu_block *first = (const gpu_block *)(const void *)(memory + rounded(batch->table_bytes));
-        return gpu_weights_run((const gpu_weight *)(const void *)memory, first, batch->n_blocks,
-                               first + batch->n_blocks, batch->n_joins, workspace, queue->stream);
+        gpu_block *first = (gpu_block *)(void *)(memory + rounded(batch->table_bytes));
+        gpu_weights run = {.list = (const gpu_weight *)(const void *)memory, .blocks = first};
+        run.joins = first + batch->n_blocks;
+        run.counts = (uint32_t *)(void *)(first + batch->n_blocks + batch->n_joins); /* zeros came with the table */
+        run.partial = workspace;
+        run.n_blocks = batch->n_blocks;
+        run.n_joins = batch->n_joins;
+        return gpu_weights_run(&run, queue->stream);
     }
     if (!chain) {
         char *blocks = memory + rounded(batch->table_bytes), *partial = blocks + rounded(batch->block_bytes);

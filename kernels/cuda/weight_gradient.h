@@ -10,35 +10,45 @@
 #include "sums.h"
 
 #define GPU_WEIGHT_TILE 128   /* rows and columns of dW that a block owns */
-#define GPU_WEIGHT_DEEP 64    /* rows of the operands in one stage of shared memory */
-#define GPU_WEIGHT_JOIN 1024  /* results that a block of the second stage adds up */
+#define GPU_WEIGHT_CLUSTER 8  /* slices that are added within a cluster of blocks */
+#define GPU_WEIGHT_JOIN 1024  /* results that a block of the second kernel adds up, where there is one */
 #define GPU_WEIGHT_LEAST 2048 /* rows below which cuBLASLt is left to it */
 
-/* One product of a list; lies in device memory. Operands and dW begin at multiples of 16 bytes. */
+/* One product of a list; lies in device memory. Operands and results begin at multiples of 16 bytes. */
 typedef struct gpu_weight {
     const void *dy, *x; /* x: NULL with k == 0, where only the sum over rows is wanted */
     void *dw, *db;
     uint32_t dw_dtype, db_dtype;
-    int64_t rows, slice;                     /* rows of all and of a slice */
-    uint32_t n, k;                           /* multiples of 8 */
-    uint32_t tiles_n, tiles_k, slices, sums; /* sums: 1 where db is wanted */
-    uint64_t partial; /* floats of the workspace before its own: [slices][n,k], then [slices][n] */
+    int64_t rows, slice; /* rows of all and of a slice; the last slices may have fewer, or none */
+    uint32_t n, k;       /* multiples of 8 */
+    uint32_t tiles_n, tiles_k;
+    uint32_t slices;          /* a multiple of the cluster */
+    uint32_t sums;            /* 1: db is wanted */
+    uint32_t count, reserved; /* its first counter */
+    uint64_t partial;         /* floats of the workspace before its own: [slices][n k + n] */
 } gpu_weight;
 
-/* Sets slice, tiles and slices from rows, n and k. As many blocks as fill about a quarter of a large GPU (a half, where
-   there are four tiles), since a layer has several products; but slices of 256 rows at least, whose sums are then a
-   quarter of what they read. */
+/* What a launch needs, all in device memory: blocks' parts are (cluster * tiles + tile) * GPU_WEIGHT_CLUSTER + rank;
+   counts are 0 before the first launch and after each. */
+typedef struct gpu_weights {
+    const gpu_weight *list;
+    const gpu_block *blocks, *joins;
+    uint32_t *counts;
+    float *partial;
+    uint32_t n_blocks, n_joins;
+} gpu_weights;
+
+/* Sets slice, tiles and slices from rows, n and k: blocks for a quarter of a large GPU or, where there are four tiles,
+   for a half, since a layer has several products; but slices of 128 rows at least. */
 static inline void gpu_weight_cut(gpu_weight *w) {
     w->tiles_n = (w->n + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE;
     w->tiles_k = w->k ? (w->k + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE : 1;
     uint32_t tiles = w->tiles_n * w->tiles_k;
-    int64_t wanted = tiles == 1 ? 32 : tiles == 2 ? 24 : tiles <= 4 ? 16 : 8;
-    int64_t most = (w->rows + 4 * GPU_WEIGHT_DEEP - 1) / (4 * GPU_WEIGHT_DEEP);
-    if (wanted > most) wanted = most;
-    w->slice = (w->rows + wanted - 1) / wanted;
-    w->slice = (w->slice + GPU_WEIGHT_DEEP - 1) / GPU_WEIGHT_DEEP * GPU_WEIGHT_DEEP;
-    w->slices = (uint32_t)((w->rows + w->slice - 1) / w->slice);
+    w->slices = (tiles == 1 ? 4u : tiles <= 8 ? 2u : 1u) * GPU_WEIGHT_CLUSTER;
+    while (w->slices > GPU_WEIGHT_CLUSTER && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
+    w->slice = ((w->rows + w->slices - 1) / w->slices + 15) / 16 * 16;
 }
+static inline uint32_t gpu_weight_counts(const gpu_weight *w) { return w->tiles_n * w->tiles_k * GPU_WEIGHT_CLUSTER; }
 static inline uint32_t gpu_weight_blocks(const gpu_weight *w) { return w->tiles_n * w->tiles_k * w->slices; }
 static inline uint32_t gpu_weight_joins(const gpu_weight *w) {
     return (w->n * w->k + w->n + GPU_WEIGHT_JOIN - 1) / GPU_WEIGHT_JOIN;
@@ -50,9 +60,7 @@ static inline uint64_t gpu_weight_partials(const gpu_weight *w) { return (uint64
 extern "C" {
 #endif
 
-/* list, blocks[n_blocks] (part = slice * tiles + tile) and joins[n_joins] in device memory; partial: the workspace. */
-const char *gpu_weights_run(const gpu_weight *list, const gpu_block *blocks, uint32_t n_blocks, const gpu_block *joins,
-                            uint32_t n_joins, float *partial, cudaStream_t stream);
+const char *gpu_weights_run(const gpu_weights *run, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

@@ -81,7 +81,7 @@ static uint32_t product_of(const aira_plan *plan, const gpu_step *members, uint3
 
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
                           gpu_weight *list) {
-    uint32_t made = 0;
+    uint32_t made = 0, count = 0;
     uint64_t partial = 0;
     for (uint32_t k = 0; k < n; k++)
         if (members[k].step->op == AIRA_OP_MATMUL) list[made++] = entry_of(plan, &members[k], buffers);
@@ -96,6 +96,8 @@ uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32
     for (uint32_t k = 0; k < made; k++) {
         gpu_weight_cut(&list[k]);
         list[k].partial = partial;
+        list[k].count = count;
+        count += gpu_weight_counts(&list[k]);
         partial += gpu_weight_partials(&list[k]);
     }
     return made;
