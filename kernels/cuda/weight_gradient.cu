@@ -285,7 +285,7 @@ __device__ __forceinline__ const float *place_of(const work &t, const tile_sums 
     return &sums->db[part * 4];
 }
 __device__ __forceinline__ int units_of(const work &t) {
-    return t.rows * max(0, t.columns) / 4 + (t.adds ? t.rows / 4 : 0);
+    return t.rows * t.columns / 4 + (t.adds ? t.rows / 4 : 0);
 }
 
 __device__ __forceinline__ void add_to(float4_of *sum, float4_of v) {
