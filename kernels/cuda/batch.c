@@ -193,12 +193,11 @@ static gpu_batch *make_weights(const aira_plan *plan, const gpu_step *steps, uin
     memcpy(batch->members, steps, n * sizeof *steps);
     batch->n = n;
     batch->vector = 1;
-    batch->n_weights = gpu_weights_list(plan, steps, n, NULL, list);
+    batch->n_weights = gpu_weights_list(plan, steps, n, NULL, list, &batch->workspace);
     uint32_t counts = 0;
     for (uint32_t k = 0; k < batch->n_weights; k++) {
         batch->n_blocks += gpu_weight_blocks(&list[k]);
         batch->n_joins += gpu_weight_joins(&list[k]);
-        batch->workspace += gpu_weight_partials(&list[k]) * sizeof(float);
         counts += gpu_weight_counts(&list[k]);
     }
     batch->table_bytes = batch->n_weights * sizeof *list;
@@ -230,9 +229,9 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
 /* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
    at once. */
 static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
-    gpu_step *sorted = calloc(2 * (size_t)*n + 1, sizeof *sorted), *waiting = sorted + *n;
+    gpu_step *sorted = calloc((size_t)*n + 1, sizeof *sorted), *waiting = calloc((size_t)*n + 1, sizeof *waiting);
     uint32_t placed = 0, waits = 0;
-    bool good = sorted != NULL;
+    bool good = sorted && waiting;
     for (uint32_t s = 0; s <= *n && good; s++) {
         bool flush = s == *n;
         for (uint32_t k = 0; k < waits && !flush; k++) flush = conflict(plan, &waiting[k], &steps[s]);
@@ -240,7 +239,7 @@ static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
             gpu_step step = waiting[0];
             step.batch = make_weights(plan, waiting, waits);
             good = step.batch != NULL;
-            sorted[placed++] = step;
+            sorted[placed++] = step; /* for its operation and shapes, which traces print */
             waits = 0;
         }
         if (s == *n || !good) break;
@@ -253,7 +252,9 @@ static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
         memcpy(steps, sorted, placed * sizeof *steps);
         *n = placed;
     }
+    for (uint32_t k = 0; k < placed && !good; k++) gpu_batch_destroy(sorted[k].batch);
     free(sorted);
+    free(waiting);
     return good;
 }
 
@@ -336,7 +337,8 @@ static gpu_chain_pointers pointers_of(const aira_plan *plan, void *const *buffer
 static void fill_weights(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, gpu_weight *list,
                          gpu_block *blocks) {
     uint32_t at = 0;
-    (void)gpu_weights_list(plan, batch->members, batch->n, buffers, list);
+    size_t workspace;
+    (void)gpu_weights_list(plan, batch->members, batch->n, buffers, list, &workspace); /* as it was, with addresses */
     for (uint32_t k = 0; k < batch->n_weights; k++)
         for (uint32_t part = 0; part < gpu_weight_blocks(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
     for (uint32_t k = 0; k < batch->n_weights; k++)

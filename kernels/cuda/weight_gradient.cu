@@ -284,9 +284,7 @@ __device__ __forceinline__ const float *place_of(const work &t, const tile_sums 
     *at = (uint64_t)t.w.n * t.w.k + t.n0 + part * 4;
     return &sums->db[part * 4];
 }
-__device__ __forceinline__ int units_of(const work &t) {
-    return t.rows * t.columns / 4 + (t.adds ? t.rows / 4 : 0);
-}
+__device__ __forceinline__ int units_of(const work &t) { return t.rows * t.columns / 4 + (t.adds ? t.rows / 4 : 0); }
 
 __device__ __forceinline__ void add_to(float4_of *sum, float4_of v) {
 #pragma unroll
@@ -398,14 +396,13 @@ __global__ void __launch_bounds__(256)
     if (i < step && (w.sums || i < step - w.n)) store_result(w, i, add_parts(partial + w.partial + i, w.slices, step));
 }
 
-/* Is there code for groups of warps, and a GPU that runs it? */
-static bool has_groups() {
-#ifdef AIRA_CUDA_90A
+int gpu_weights_in_clusters(void) {
+#ifdef AIRA_CUDA_90A /* there is code for groups of warps */
     int gpu = 0, major = 0;
     return cudaGetDevice(&gpu) == cudaSuccess &&
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
 #else
-    return false;
+    return 0;
 #endif
 }
 
@@ -429,7 +426,7 @@ static const char *run_clusters(const gpu_weights *run, cudaStream_t stream) {
 }
 
 const char *gpu_weights_run(const gpu_weights *run, cudaStream_t stream) {
-    if (has_groups()) return run_clusters(run, stream);
+    if (gpu_weights_in_clusters()) return run_clusters(run, stream);
     cudaError_t error = cudaFuncSetAttribute(weight_slices, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                              (int)sizeof(shared));
     if (error != cudaSuccess) return cudaGetErrorString(error);

@@ -25,7 +25,7 @@ typedef struct gpu_weight {
     uint32_t slices;          /* a multiple of the cluster */
     uint32_t sums;            /* 1: db is wanted */
     uint32_t count, reserved; /* its first counter */
-    uint64_t partial;         /* floats of the workspace before its own: [slices][n k + n] */
+    uint64_t partial;         /* floats of the workspace before its own: [clusters, else slices][n k + n] */
 } gpu_weight;
 
 /* What a launch needs, all in device memory: blocks' parts are (cluster * tiles + tile) * GPU_WEIGHT_CLUSTER + rank;
@@ -54,12 +54,16 @@ static inline uint32_t gpu_weight_joins(const gpu_weight *w) {
     return (w->n * w->k + w->n + GPU_WEIGHT_JOIN - 1) / GPU_WEIGHT_JOIN;
 }
 /* Floats of workspace. */
-static inline uint64_t gpu_weight_partials(const gpu_weight *w) { return (uint64_t)w->slices * (w->n * w->k + w->n); }
+static inline uint64_t gpu_weight_partials(const gpu_weight *w, int clusters) {
+    return (uint64_t)(clusters ? w->slices / GPU_WEIGHT_CLUSTER : w->slices) * (w->n * w->k + w->n);
+}
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* 1: the current GPU adds slices in clusters. */
+int gpu_weights_in_clusters(void);
 const char *gpu_weights_run(const gpu_weights *run, cudaStream_t stream);
 
 #ifdef __cplusplus

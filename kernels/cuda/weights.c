@@ -80,9 +80,10 @@ static uint32_t product_of(const aira_plan *plan, const gpu_step *members, uint3
 }
 
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
-                          gpu_weight *list) {
+                          gpu_weight *list, size_t *workspace) {
     uint32_t made = 0, count = 0;
     uint64_t partial = 0;
+    int clusters = gpu_weights_in_clusters();
     for (uint32_t k = 0; k < n; k++)
         if (members[k].step->op == AIRA_OP_MATMUL) list[made++] = entry_of(plan, &members[k], buffers);
     for (uint32_t k = 0; k < n; k++) {
@@ -98,7 +99,8 @@ uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32
         list[k].partial = partial;
         list[k].count = count;
         count += gpu_weight_counts(&list[k]);
-        partial += gpu_weight_partials(&list[k]);
+        partial += gpu_weight_partials(&list[k], clusters);
     }
+    *workspace = partial * sizeof(float);
     return made;
 }

@@ -10,8 +10,8 @@ bool gpu_is_weight_product(const aira_plan *plan, const gpu_step *step);
 /* The sum over all rows of what this product has as dY, if dY is the same when both run. */
 bool gpu_is_weight_sum(const aira_plan *plan, const gpu_step *sum, const gpu_step *product);
 /* Fills list, room for n: an entry per product with its sum, and one per sum whose product is not here. Addresses are
-   set where buffers are given. Returns the number of entries. */
+   set where buffers are given. Returns the number of entries; *workspace: bytes. */
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
-                          gpu_weight *list);
+                          gpu_weight *list, size_t *workspace);
 
 #endif
