@@ -43,10 +43,28 @@ struct shared {
     uint32_t ones[256]; /* of bf16, eight rows of 128 bytes */
 };
 
+/* 8 bytes of a copy that runs beside the arithmetic; zeros where it is not `there`. */
+__device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
+                 "l"(from), "r"(there ? 8 : 0)
+                 : "memory");
+}
+
 /* Rows first.. of a slice that ends at `end`; columns from `column` on of `width`. What lies beyond the last column is
    left as it is: it reaches only results that nobody stores. Rows beyond the end are zeros. */
 __device__ __forceinline__ void fetch(uint4 (*to)[DEEP][8], const half16 *from, int64_t first, int64_t end, int column,
                                       int width) {
+    if (width % 8) { /* rows that begin at multiples of 8 bytes */
+        int part = threadIdx.x % (TILE / 4);
+        if (column + part * 4 >= width) return;
+#pragma unroll
+        for (int r = threadIdx.x / (TILE / 4); r < DEEP; r += THREADS / (TILE / 4)) {
+            bool there = first + r < end;
+            uint2 *at = (uint2 *)&to[part / 16][r][part / 2 % 8 ^ (r & 7)] + part % 2;
+            copy_8(at, from + (there ? (first + r) * width : 0) + column + part * 4, there);
+        }
+        return;
+    }
     int part = threadIdx.x % (TILE / 8);
     if (column + part * 8 >= width) return;
 #pragma unroll

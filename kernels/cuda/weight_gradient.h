@@ -20,7 +20,7 @@ typedef struct gpu_weight {
     void *dw, *db;
     uint32_t dw_dtype, db_dtype;
     int64_t rows, slice; /* rows of all and of a slice; the last slices may have fewer, or none */
-    uint32_t n, k;       /* multiples of 8 */
+    uint32_t n, k;       /* multiples of 4 */
     uint32_t tiles_n, tiles_k;
     uint32_t slices;          /* a multiple of the cluster */
     uint32_t sums;            /* 1: db is wanted */

@@ -20,7 +20,7 @@ bool gpu_is_weight_product(const aira_plan *plan, const gpu_step *step) {
     if (dy->dtype != AIRA_BF16 || x->dtype != AIRA_BF16 || !is_result(dw)) return false;
     if (dy->shape.rank != 2 || x->shape.rank != 2 || dw->shape.rank != 2) return false;
     int64_t rows = dy->shape.dims[0], n = dy->shape.dims[1], k = x->shape.dims[1];
-    if (rows < GPU_WEIGHT_LEAST || n <= 0 || k <= 0 || n % 8 || k % 8 || n > MOST_COLUMNS || k > MOST_COLUMNS)
+    if (rows < GPU_WEIGHT_LEAST || n <= 0 || k <= 0 || n % 4 || k % 4 || n > MOST_COLUMNS || k > MOST_COLUMNS)
         return false;
     if (n * k > MOST_CELLS || rows > MOST_WORK / (n * k)) return false;
     return aligned(plan, in[0]) && aligned(plan, in[1]) && aligned(plan, out[0]);

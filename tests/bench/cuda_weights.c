@@ -164,6 +164,7 @@ static const layer layers[] = {
     {"512 x 128, 4096 rows", 4096, 1, {{512, 128, false, false}}},
     {"256 x 512, 16384 rows", 16384, 1, {{256, 512, false, false}}},
     {"768 x 128, 16384 rows", 16384, 1, {{768, 128, false, false}}},
+    {"772 x 128, 16384 rows", 16384, 1, {{772, 128, false, false}}},
     {"16 x 128 and bias, 16384 rows", 16384, 1, {{16, 128, true, false}}},
 };
 

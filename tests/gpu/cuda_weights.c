@@ -147,7 +147,7 @@ static int64_t pick(aira_rng *rng, const int64_t *from, uint32_t n) { return fro
 
 static int random_list(aira_rng *rng, product *list, int n) {
     static const int64_t rows[] = {1000, 2048, 4096, 4097, 5003, 16384},
-                         widths[] = {8, 16, 40, 64, 72, 128, 136, 200, 256, 512, 768, 772};
+                         widths[] = {8, 12, 16, 40, 64, 76, 128, 136, 200, 256, 512, 768, 772};
     for (int p = 0; p < n; p++) {
         product *c = &list[p];
         do
