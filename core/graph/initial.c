@@ -9,6 +9,7 @@
 
 #include "aira/rng.h"
 #include "core/base/parallel.h"
+#include "core/base/uniform.h"
 #include "core/graph/internal.h"
 
 typedef struct evaluation {
@@ -202,13 +203,8 @@ static distribution distribution_of(const char *name) {
     return ZEROS;
 }
 
-/* aira_element_uniform of elements from .. to - 1, four from each block. */
-static void draw_uniform(uint64_t key, int64_t from, int64_t to, double *out) {
-    uint32_t w[4] = {0};
-    for (int64_t k = from; k < to; k++) {
-        if (k == from || k % 4 == 0) aira_philox(key, 0, (uint64_t)k >> 2, w);
-        out[k] = (float)(w[k & 3] >> 8) * 5.9604644775390625e-8f;
-    }
+static void fill_same(double *out, int64_t n, double value) {
+    for (int64_t k = 0; k < n; k++) out[k] = value;
 }
 
 /* Every element is a function of its own number, so threads change nothing. */
@@ -216,29 +212,29 @@ static void draw(void *context, int64_t from, int64_t to) {
     const drawing *d = context;
     const aira__variable *v = d->variable;
     double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
-    if (d->kind == UNIFORM || d->kind == FAN_IN) draw_uniform(d->key, from, to, d->out);
-    for (int64_t k = from; k < to; k++) {
-        double value = 0;
-        switch (d->kind) {
-        case ZEROS:
-            break;
-        case ONES:
-            value = 1;
-            break;
-        case CONSTANT:
-            value = v->a;
-            break;
-        case NORMAL:
-            value = v->a * aira_element_normal(d->key, 0, (uint64_t)k);
-            break;
-        case UNIFORM:
-            value = v->a + (v->b - v->a) * d->out[k];
-            break;
-        case FAN_IN:
-            value = bound * (2 * d->out[k] - 1);
-            break;
-        }
-        d->out[k] = value * v->init_mult;
+    double *out = d->out + from, mult = v->init_mult;
+    int64_t n = to - from;
+    switch (d->kind) {
+    case ZEROS:
+        fill_same(out, n, 0 * mult);
+        break;
+    case ONES:
+        fill_same(out, n, mult);
+        break;
+    case CONSTANT:
+        fill_same(out, n, v->a * mult);
+        break;
+    case NORMAL:
+        for (int64_t k = 0; k < n; k++) out[k] = v->a * aira_element_normal(d->key, 0, (uint64_t)(from + k)) * mult;
+        break;
+    case UNIFORM:
+        aira__uniforms(d->key, (uint64_t)from, n, out);
+        for (int64_t k = 0; k < n; k++) out[k] = (v->a + (v->b - v->a) * out[k]) * mult;
+        break;
+    case FAN_IN:
+        aira__uniforms(d->key, (uint64_t)from, n, out);
+        for (int64_t k = 0; k < n; k++) out[k] = bound * (2 * out[k] - 1) * mult;
+        break;
     }
 }
 
