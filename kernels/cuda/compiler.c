@@ -25,11 +25,14 @@ typedef struct nvrtc {
     int (*destroy)(void **program);
 } nvrtc;
 
+#define BUCKETS 256u
+
 typedef struct kept {
-    char *source;
+    struct kept *next; /* of its bucket */
     cudaLibrary_t library;
     cudaKernel_t kernel; /* NULL: it does not compile; interpret */
-    struct kept *next;
+    size_t n;
+    uint64_t key[]; /* n words */
 } kept;
 
 struct gpu_compiler {
@@ -38,8 +41,9 @@ struct gpu_compiler {
     int major, minor;
     bool looked, warned;
     nvrtc calls;
-    kept *kernels;
-    char folder[900]; /* "" : none */
+    kept *kernels[BUCKETS];  /* by hash of their keys */
+    uint64_t scalar_hash[2]; /* of gpu_scalar_text */
+    char folder[900];        /* "" : none */
 };
 
 static void warn(gpu_compiler *c, const char *what, const char *why) {
@@ -48,6 +52,17 @@ static void warn(gpu_compiler *c, const char *what, const char *why) {
     c->warned = true;
     snprintf(line, sizeof line, "cuda device: %s%s%s", what, why ? ": " : "", why ? why : "");
     c->host->log(c->host, AIRA_LOG_INFO, line);
+}
+
+static void hash_text(const char *text, uint64_t hash[2]) {
+    uint64_t a = hash[0], b = hash[1];
+    for (const char *s = text; *s; s++) {
+        a = (a ^ (uint8_t)*s) * 0x100000001b3ull;
+        b = (b ^ (uint8_t)*s) * 0xff51afd7ed558ccdull;
+        b ^= b >> 29;
+    }
+    hash[0] = a;
+    hash[1] = b;
 }
 
 gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor) {
@@ -65,18 +80,21 @@ gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor) {
             : home && home[0] == '/' ? snprintf(c->folder, sizeof c->folder, "%s/.cache/aira/cuda", home)
                                      : 0;
     if (n < 0 || (size_t)n >= sizeof c->folder) c->folder[0] = 0;
+    c->scalar_hash[0] = 0xcbf29ce484222325ull;
+    c->scalar_hash[1] = 0x9e3779b97f4a7c15ull;
+    hash_text(gpu_scalar_text, c->scalar_hash);
     return c;
 }
 
 void gpu_compiler_destroy(gpu_compiler *c) {
     if (!c) return;
-    while (c->kernels) {
-        kept *k = c->kernels;
-        c->kernels = k->next;
-        if (k->library) (void)cudaLibraryUnload(k->library); /* goes with the process at the latest */
-        free(k->source);
-        free(k);
-    }
+    for (uint32_t b = 0; b < BUCKETS; b++)
+        while (c->kernels[b]) {
+            kept *k = c->kernels[b];
+            c->kernels[b] = k->next;
+            if (k->library) (void)cudaLibraryUnload(k->library); /* goes with the process at the latest */
+            free(k);
+        }
     if (c->calls.library) dlclose(c->calls.library);
     (void)pthread_mutex_destroy(&c->lock); /* nobody holds it */
     free(c);
@@ -114,16 +132,11 @@ static bool look(gpu_compiler *c) {
 
 static bool cache_path(const gpu_compiler *c, const char *source, char *path, size_t size) {
     int major = 0, minor = 0;
-    uint64_t a = 0xcbf29ce484222325ull, b = 0x9e3779b97f4a7c15ull;
+    uint64_t hash[2] = {c->scalar_hash[0], c->scalar_hash[1]};
     if (!c->folder[0] || c->calls.version(&major, &minor)) return false;
-    for (const char *parts[] = {gpu_scalar_text, source}, **part = parts; part < parts + 2; part++)
-        for (const char *s = *part; *s; s++) {
-            a = (a ^ (uint8_t)*s) * 0x100000001b3ull;
-            b = (b ^ (uint8_t)*s) * 0xff51afd7ed558ccdull;
-            b ^= b >> 29;
-        }
-    int n = snprintf(path, size, "%s/%016llx%016llx-sm%d%d-%d.%d.bin", c->folder, (unsigned long long)a,
-                     (unsigned long long)b, c->major, c->minor, major, minor);
+    hash_text(source, hash);
+    int n = snprintf(path, size, "%s/%016llx%016llx-sm%d%d-%d.%d.bin", c->folder, (unsigned long long)hash[0],
+                     (unsigned long long)hash[1], c->major, c->minor, major, minor);
     return n > 0 && (size_t)n < size;
 }
 
@@ -222,23 +235,26 @@ static cudaKernel_t make(gpu_compiler *c, const char *source, kept *entry) {
 }
 
 static cudaKernel_t find_or_make(gpu_compiler *c, const gpu_chain_program *program, int vector, int batched) {
+    uint64_t key[GPU_CHAIN_KEY], hash = 0;
     if (!look(c)) return NULL;
+    size_t n = gpu_chain_key(program, vector, batched, key);
+    for (size_t k = 0; k < n; k++) hash = (hash ^ key[k]) * 0xff51afd7ed558ccdull, hash ^= hash >> 32;
+    kept **bucket = &c->kernels[hash % BUCKETS];
+    for (const kept *k = *bucket; k; k = k->next)
+        if (k->n == n && !memcmp(k->key, key, n * sizeof *key)) return k->kernel;
+    kept *entry = calloc(1, sizeof *entry + n * sizeof *key);
     char *source = gpu_chain_source(program, vector, batched);
-    if (!source) return NULL;
-    for (const kept *k = c->kernels; k; k = k->next)
-        if (!strcmp(k->source, source)) {
-            free(source);
-            return k->kernel;
-        }
-    kept *entry = calloc(1, sizeof *entry);
-    if (!entry) {
+    if (!entry || !source) {
+        free(entry);
         free(source);
         return NULL;
     }
-    entry->source = source;
+    memcpy(entry->key, key, n * sizeof *key);
+    entry->n = n;
     entry->kernel = make(c, source, entry);
-    entry->next = c->kernels;
-    c->kernels = entry;
+    entry->next = *bucket;
+    *bucket = entry;
+    free(source);
     return entry->kernel;
 }
 

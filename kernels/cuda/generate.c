@@ -79,6 +79,33 @@ int gpu_chain_vector(const gpu_chain_program *p, const gpu_chain_pointers *point
     return 1;
 }
 
+/* --- keys -----------------------------------------------------------------------------------------------------------
+ */
+
+size_t gpu_chain_key(const gpu_chain_program *p, int vector, int batched, uint64_t *key) {
+    size_t n = 0;
+    key[n++] = (uint64_t)vector << 32 | (batched != 0);
+    key[n++] = batched ? 0 : (uint64_t)p->n;
+    key[n++] = (uint64_t)p->n_loads << 32 | p->n_code;
+    for (uint32_t k = 0; k < p->n_loads; k++) {
+        const gpu_chain_load *l = &p->loads[k];
+        uint32_t walked = l->access == GPU_WALK ? l->n_dims : 0;
+        key[n++] = (uint64_t)l->dtype << 48 | (uint64_t)l->access << 40 | (uint64_t)walked << 32 | l->view;
+        for (uint32_t d = 0; d < walked; d++) {
+            key[n++] = (uint64_t)l->extents[d];
+            key[n++] = (uint64_t)l->strides[d];
+        }
+    }
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        const gpu_chain_instruction *c = &p->code[k];
+        key[n] = (uint64_t)c->op << 48 | (uint64_t)c->mode << 32 | (uint64_t)c->narrow << 16 | c->n_in;
+        key[n + 1] = c->stored ? (uint64_t)(c->view + 1u) << 56 | (uint64_t)c->dtype << 48 : 0;
+        for (uint32_t j = 0; j < c->n_in; j++) key[n + 1] |= (uint64_t)c->in[j] << 16 * j;
+        n += 2;
+    }
+    return n;
+}
+
 /* --- text -----------------------------------------------------------------------------------------------------------
  */
 

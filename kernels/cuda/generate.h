@@ -23,6 +23,10 @@ cudaKernel_t gpu_compiler_kernel(gpu_compiler *compiler, const gpu_chain_program
 /* The largest vector that shapes and addresses allow. */
 int gpu_chain_vector(const gpu_chain_program *program, const gpu_chain_pointers *pointers);
 
+/* What a chain's kernel depends on, and nothing else: equal keys, equal sources. Words; at most GPU_CHAIN_KEY. */
+#define GPU_CHAIN_KEY (8u + GPU_CHAIN_LOADS * (1u + 2u * AIRA_MAX_RANK) + 2u * GPU_CHAIN_CODE)
+size_t gpu_chain_key(const gpu_chain_program *program, int vector, int batched, uint64_t *key);
+
 /* The source text of a chain's kernel, malloc'ed; NULL when out of memory. (generate.c; for tests) */
 char *gpu_chain_source(const gpu_chain_program *program, int vector, int batched);
 
