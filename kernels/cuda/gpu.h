@@ -126,8 +126,9 @@ extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
-   on the stream, that is once per captured graph. */
-const char *gpu_matmul_create(int tf32, gpu_matmul **out);
+   on the stream, that is once per captured graph. beside: of another queue of the device, whose answers about
+   algorithms it shares and which outlives it; or NULL. */
+const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
 /* Has cuBLASLt an algorithm for this merged product? */
 int gpu_matmul_merges(const gpu_call *call);
