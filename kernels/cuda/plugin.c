@@ -274,13 +274,27 @@ static void cuda_program_destroy(void *self, void *program) {
     if (!enter(self)) gpu_program_destroy(program); /* without its GPU everything is gone anyway */
 }
 
+/* What a program cost until its first launch, for those who look for where time goes (AIRA_LOG=debug). */
+static void tell_times(const cuda_device *device, const gpu_program *program) {
+    char line[300];
+    uint32_t n = 0;
+    gpu_program_times t = gpu_program_time(program, &n);
+    snprintf(
+        line, sizeof line,
+        "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, batching %.2f, memory %.2f, tables %.2f, "
+        "capture %.2f, instantiate %.2f, upload %.2f",
+        n, t.chains, t.merging, t.batching, t.memory, t.tables, t.capture, t.instantiate, t.upload);
+    device->host->log(device->host, AIRA_LOG_DEBUG, line);
+}
+
 static aira_status queue_run(void *queue, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     cuda_device *device = queue;
     aira_status status = enter(device);
     if (status) return status;
-    bool first = device->trace && gpu_program_is_new(program);
+    bool first = gpu_program_is_new(program);
     const char *why = gpu_program_start(program, buffers, seed);
-    if (!why && first) {
+    if (!why && first) tell_times(device, program);
+    if (!why && first && device->trace) {
         why = gpu_program_trace(program, buffers, device->trace);
         if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
     }
