@@ -355,5 +355,7 @@ void aira__plan_destroy(aira__plan *plan) {
     if (plan == NULL) return;
     aira__graph_destroy(plan->graph);
     aira__pool_release(&plan->pool);
+    free(plan->values);
+    free(plan->nodes);
     free(plan);
 }
