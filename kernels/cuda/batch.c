@@ -288,6 +288,12 @@ uint32_t gpu_batch_count(const gpu_batch *batch) { return batch->n; }
 
 const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k) { return &batch->members[k]; }
 
+bool gpu_batch_wish(const gpu_batch *batch, gpu_chain_wish *wish) {
+    const gpu_chain *chain = batch->members[0].chain;
+    if (chain) *wish = (gpu_chain_wish){&chain->program, batch->vector, 1};
+    return chain != NULL;
+}
+
 /* --- running --- */
 
 static size_t rounded(size_t bytes) { return (bytes + 255) & ~(size_t)255; }

@@ -17,6 +17,8 @@ const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const
                             cudaStream_t stream);
 const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue);
 uint32_t gpu_batch_count(const gpu_batch *batch);
+/* The kernel that the launch of a batch of chains will ask for; false: of sums, which need none. */
+bool gpu_batch_wish(const gpu_batch *batch, gpu_chain_wish *wish);
 /* Member k as it was before it joined. */
 const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k);
 

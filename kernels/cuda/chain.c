@@ -178,9 +178,9 @@ const char *gpu_chain_run(const gpu_chain *chain, const gpu_chain_pointers *give
     if (chain->program.n == 0) return NULL;
     int vector = gpu_chain_vector(&chain->program, &pointers);
     int64_t blocks = (chain->program.n / vector + 255) / 256;
-    cudaKernel_t kernel = chain->wide || chain->program.n > UINT32_MAX || !compiler
-                              ? NULL
-                              : gpu_compiler_kernel(compiler, &chain->program, vector, 0);
+    cudaKernel_t kernel = compiler && gpu_chain_is_compiled(chain)
+                              ? gpu_compiler_kernel(compiler, &chain->program, vector, 0)
+                              : NULL;
     if (!kernel) return gpu_chain_interpret(chain, &pointers, stream);
     cudaError_t error = cudaLaunchKernel((const void *)kernel, (dim3){(unsigned)blocks, 1, 1}, (dim3){256, 1, 1},
                                          arguments, 0, stream);

@@ -59,6 +59,11 @@ struct gpu_chain {
     int wide;
 };
 
+/* Is there a kernel of its own for it, where there is a compiler? */
+static inline int gpu_chain_is_compiled(const gpu_chain *chain) {
+    return !chain->wide && chain->program.n > 0 && chain->program.n <= (int64_t)UINT32_MAX;
+}
+
 #ifdef __cplusplus
 extern "C"
 #endif

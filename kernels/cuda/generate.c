@@ -109,15 +109,20 @@ size_t gpu_chain_key(const gpu_chain_program *p, int vector, int batched, uint64
 /* --- text -----------------------------------------------------------------------------------------------------------
  */
 
-static const char prelude[] =
+_Static_assert(GPU_CHAIN_VALUES == 128, "the text below says so");
+const char gpu_chain_prelude[] =
     "typedef scalar<math32> op;\n"
-    "struct views { char *data[%d]; };\n"
+    "struct views { char *data["
+    "128"
+    "]; };\n"
+    "struct member { views v; long n; };\n"
+    "struct block { unsigned member, part; };\n"
     "template <class T, int V> struct __align__(sizeof(T) * V) packed { T v[V]; };\n"
     "static __device__ __forceinline__ float open(float x) { return x; }\n"
     "static __device__ __forceinline__ float open(unsigned short x) { return __uint_as_float((unsigned)x << 16); }\n"
     "static __device__ __forceinline__ void close(float *to, float x) { *to = x; }\n"
     "static __device__ __forceinline__ void close(unsigned short *to, float x) {\n"
-    "    asm(\"cvt.rn.bf16.f32 %%0, %%1;\" : \"=h\"(*to) : \"f\"(x));\n"
+    "    asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(*to) : \"f\"(x));\n"
     "}\n"
     "static __device__ __forceinline__ float halved(float x) {\n"
     "    unsigned short h;\n"
@@ -178,24 +183,23 @@ static void say_code(text *t, const gpu_chain_program *p, uint32_t k) {
 }
 
 /* One chain, or (batched) one of many that differ in addresses and size alone. */
-static void say_head(text *t, const gpu_chain_program *p, int vector, int batched) {
-    say(t, prelude, GPU_CHAIN_VALUES);
+static void say_head(text *t, const gpu_chain_program *p, int vector, int batched, const char *name) {
+    say(t, "extern \"C\" __global__ void __launch_bounds__(256) %s(", name);
     if (!batched) {
-        say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const __grid_constant__ views p) {\n");
+        say(t, "const __grid_constant__ views p) {\n");
         say(t, "    long i = ((long)blockIdx.x * 256 + threadIdx.x) * %d;\n    if (i >= %lldl) return;\n", vector,
             (long long)p->n);
         return;
     }
-    say(t, "struct member { views v; long n; };\nstruct block { unsigned member, part; };\n");
-    say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const member *members, const block *blocks) {\n");
+    say(t, "const member *members, const block *blocks) {\n");
     say(t, "    block b = blocks[blockIdx.x];\n    const views &p = members[b.member].v;\n");
     say(t, "    long i = ((long)b.part * 256 + threadIdx.x) * %d;\n    if (i >= members[b.member].n) return;\n",
         vector);
 }
 
-char *gpu_chain_source(const gpu_chain_program *p, int vector, int batched) {
+char *gpu_chain_source(const gpu_chain_program *p, int vector, int batched, const char *name) {
     text t = {0};
-    say_head(&t, p, vector, batched);
+    say_head(&t, p, vector, batched, name);
     for (uint32_t k = 0; k < p->n_loads; k++) say_load(&t, &p->loads[k], k, vector);
     for (uint32_t k = 0; k < p->n_code; k++)
         if (p->code[k].stored) say(&t, "    packed<%s, %d> s%u;\n", type_of(p->code[k].dtype), vector, k);

@@ -281,9 +281,9 @@ static void tell_times(const cuda_device *device, const gpu_program *program) {
     gpu_program_times t = gpu_program_time(program, &n);
     snprintf(
         line, sizeof line,
-        "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, batching %.2f, memory %.2f, tables %.2f, "
+        "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, kernels %.2f, memory %.2f, tables %.2f, "
         "capture %.2f, instantiate %.2f, upload %.2f",
-        n, t.chains, t.merging, t.batching, t.memory, t.tables, t.capture, t.instantiate, t.upload);
+        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload);
     device->host->log(device->host, AIRA_LOG_DEBUG, line);
 }
 

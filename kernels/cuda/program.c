@@ -190,6 +190,27 @@ static const char *allocate(gpu_program *program) {
                            sizeof program->sentence);
 }
 
+/* The kernel that a chain's launch will ask for: buffers begin at multiples of 256, so that offsets tell alignment. */
+static bool wish_of(const gpu_program *program, const gpu_step *step, gpu_chain_wish *wish) {
+    gpu_chain_pointers pointers = {{NULL}};
+    if (step->batch) return gpu_batch_wish(step->batch, wish);
+    if (!step->chain || !gpu_chain_is_compiled(step->chain)) return false;
+    for (uint32_t k = 0; k < step->n_in; k++)
+        pointers.data[k] = (char *)(uintptr_t)gpu_tensor_of(program->plan, tensor_id(step, k))->offset;
+    *wish = (gpu_chain_wish){&step->chain->program, gpu_chain_vector(&step->chain->program, &pointers), 0};
+    return true;
+}
+
+static bool prepare_kernels(const gpu_program *program) {
+    if (!program->queue->compiler) return true;
+    gpu_chain_wish *wishes = calloc((size_t)program->n_steps + 1, sizeof *wishes);
+    uint32_t n = 0;
+    for (uint32_t s = 0; wishes && s < program->n_steps; s++) n += wish_of(program, &program->steps[s], &wishes[n]);
+    if (wishes) gpu_compiler_prepare(program->queue->compiler, wishes, n);
+    free(wishes);
+    return wishes != NULL;
+}
+
 gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
@@ -208,10 +229,12 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
     times.chains = lap(&clock);
-    if (!sentence && !gpu_fuse(plan, queue, program->steps, &program->n_steps)) sentence = "out of memory";
+    if (!sentence && (!gpu_fuse(plan, queue, program->steps, &program->n_steps) ||
+                      !gpu_batch_steps(plan, program->steps, &program->n_steps)))
+        sentence = "out of memory";
     times.merging = lap(&clock);
-    if (!sentence && !gpu_batch_steps(plan, program->steps, &program->n_steps)) sentence = "out of memory";
-    times.batching = lap(&clock);
+    if (!sentence && !prepare_kernels(program)) sentence = "out of memory";
+    times.kernels = lap(&clock);
     if (!sentence) sentence = allocate(program);
     times.memory = lap(&clock);
     if (!sentence) {

@@ -177,7 +177,7 @@ static void check_key(const gpu_chain_program *p, int vector, int batched) {
     static known_kernel known[512];
     known_kernel k;
     k.n = gpu_chain_key(p, vector, batched, k.key);
-    k.source = gpu_chain_source(p, vector, batched);
+    k.source = gpu_chain_source(p, vector, batched, "chain");
     if (!k.source || k.n > GPU_CHAIN_KEY) exit(1);
     bool seen = false;
     for (int j = 0; j < kernels; j++) {
