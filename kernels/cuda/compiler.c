@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache.h"
 #include "generate.h"
@@ -25,6 +26,7 @@ typedef struct nvrtc {
 } nvrtc;
 
 #define BUCKETS 256u
+#define MOST_PARTS 8u /* compiled beside each other */
 
 /* Kernels that were compiled at once. */
 typedef struct pack {
@@ -235,21 +237,62 @@ static void keep(gpu_compiler *c, const missing *list, uint32_t n, const char *t
     free(sources);
 }
 
-/* All at once; one by one where that fails, so that only those who are to blame are interpreted. */
-static void make_all(gpu_compiler *c, const missing *list, uint32_t n) {
-    char name[GPU_PACK_NAME] = "", *text = join_sources(list, n);
-    size_t size = 0;
-    char *cubin = text ? compile(c, text, &size) : NULL;
-    if (!cubin) {
-        free(text);
-        for (uint32_t k = 0; n > 1 && k < n; k++) make_all(c, &list[k], 1);
-        if (n == 1) warn(c, "NVRTC did not compile a chain; it is interpreted", NULL);
+/* Kernels that one thread compiles, as one text. */
+typedef struct part {
+    gpu_compiler *compiler;
+    const missing *list;
+    uint32_t n;
+    char *text, *cubin; /* cubin: NULL where it does not compile */
+    size_t size;
+} part;
+
+static void *compile_part(void *part_pointer) {
+    part *p = part_pointer;
+    p->text = join_sources(p->list, p->n);
+    p->cubin = p->text ? compile(p->compiler, p->text, &p->size) : NULL;
+    return NULL;
+}
+
+/* Keeps and loads what came of a part. What did not compile together is tried one by one, so that only those who are to
+   blame are interpreted. */
+static void take_part(gpu_compiler *c, part *p) {
+    char name[GPU_PACK_NAME] = "";
+    if (!p->cubin) {
+        free(p->text);
+        for (uint32_t k = 0; p->n > 1 && k < p->n; k++) {
+            part one = {.compiler = c, .list = &p->list[k], .n = 1};
+            (void)compile_part(&one);
+            take_part(c, &one);
+        }
+        if (p->n == 1) warn(c, "NVRTC did not compile a chain; it is interpreted", NULL);
         return;
     }
-    keep(c, list, n, text, cubin, size, name);
-    const pack *made = load_pack(c, name, text, cubin);
-    for (uint32_t k = 0; made && k < n; k++) (void)take_kernel(c, made, list[k].entry);
-    free(cubin);
+    keep(c, p->list, p->n, p->text, p->cubin, p->size, name);
+    const pack *made = load_pack(c, name, p->text, p->cubin);
+    for (uint32_t k = 0; made && k < p->n; k++) (void)take_kernel(c, made, p->list[k].entry);
+    free(p->cubin);
+}
+
+/* A part for every processor, of two kernels at least: the first costs as much again as the others. */
+static void make_all(gpu_compiler *c, const missing *list, uint32_t n) {
+    part parts[MOST_PARTS];
+    pthread_t threads[MOST_PARTS];
+    bool started[MOST_PARTS] = {false};
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t n_parts = n < 4 ? 1 : n / 2 < MOST_PARTS ? n / 2 : MOST_PARTS;
+    if (processors < 1) processors = 1;
+    if (processors < (long)n_parts) n_parts = (uint32_t)processors;
+    for (uint32_t k = 0; k < n_parts; k++) {
+        uint32_t from = (uint32_t)((uint64_t)n * k / n_parts), to = (uint32_t)((uint64_t)n * (k + 1) / n_parts);
+        parts[k] = (part){.compiler = c, .list = list + from, .n = to - from};
+        if (k > 0) started[k] = pthread_create(&threads[k], NULL, compile_part, &parts[k]) == 0;
+    }
+    for (uint32_t k = 0; k < n_parts; k++)
+        if (!started[k]) (void)compile_part(&parts[k]);
+    for (uint32_t k = 0; k < n_parts; k++) {
+        if (started[k]) (void)pthread_join(threads[k], NULL); /* a thread that is there */
+        take_part(c, &parts[k]);
+    }
 }
 
 /* --- kernels by key --- */

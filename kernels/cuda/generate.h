@@ -1,8 +1,8 @@
 /* generate.h - a kernel of its own for every chain: source text written from the chain, compiled by NVRTC at run time.
  *
  * NVRTC is looked for when a chain has to be compiled; without it, or when a compilation fails, chains are
- * interpreted. What a program lacks is compiled as one text: most of a compilation's time is the same for one kernel
- * and for thirty. Compiled kernels are kept in memory by the compiler and on disk (cache.h).
+ * interpreted. What a program lacks is compiled at once, a text of several kernels for every processor; machine code
+ * does not depend on what else is in a text. Compiled kernels are kept in memory by the compiler and on disk (cache.h).
  */
 #ifndef AIRA_GPU_GENERATE_H
 #define AIRA_GPU_GENERATE_H
