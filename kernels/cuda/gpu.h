@@ -130,6 +130,8 @@ extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps
    algorithms it shares and which outlives it; or NULL. */
 const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
+/* How many kinds of products were asked about on the device so far, and the milliseconds that took. */
+double gpu_matmul_asked(const gpu_matmul *matmul, uint32_t *n);
 /* Has cuBLASLt an algorithm for this merged product? */
 int gpu_matmul_merges(const gpu_call *call);
 

@@ -276,14 +276,15 @@ static void cuda_program_destroy(void *self, void *program) {
 
 /* What a program cost until its first launch, for those who look for where time goes (AIRA_LOG=debug). */
 static void tell_times(const cuda_device *device, const gpu_program *program) {
-    char line[300];
-    uint32_t n = 0;
+    char line[400];
+    uint32_t n = 0, asked = 0;
+    double answers = gpu_matmul_asked(device->queue.matmul, &asked);
     gpu_program_times t = gpu_program_time(program, &n);
     snprintf(
         line, sizeof line,
         "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, kernels %.2f, memory %.2f, tables %.2f, "
-        "capture %.2f, instantiate %.2f, upload %.2f",
-        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload);
+        "capture %.2f, instantiate %.2f, upload %.2f; so far cuBLASLt was asked %u times, %.2f",
+        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload, asked, answers);
     device->host->log(device->host, AIRA_LOG_DEBUG, line);
 }
 
