@@ -202,29 +202,41 @@ static int larger_first(const void *a, const void *b) {
     return x->value < y->value ? -1 : 1;
 }
 
-/* placed: values in ascending offset. Returns the number of values that lie before the place found. */
-static uint32_t tightest_gap(const aira__plan *plan, const uint32_t *placed, uint32_t n, const aira__value *value,
-                             uint64_t bytes, uint64_t *offset) {
+/* Memory that is taken, apart from the values because every item looks at all of it. */
+typedef struct place {
+    uint64_t begin, end;
+    uint32_t first, last; /* steps */
+} place;
+
+/* placed: in ascending begin. Returns the number of places that lie before the gap found. */
+static uint32_t tightest_gap(const place *placed, uint32_t n, const aira__value *value, uint64_t bytes,
+                             uint64_t *offset) {
     uint64_t end = 0, best = UINT64_MAX;
     for (uint32_t k = 0; k < n; k++) {
-        const aira__value *other = &plan->values[placed[k]];
+        const place *other = &placed[k];
         if (other->last < value->first || value->last < other->first) continue;
-        if (other->offset >= end + bytes && other->offset - end < best) {
-            best = other->offset - end;
+        if (other->begin >= end + bytes && other->begin - end < best) {
+            best = other->begin - end;
             *offset = end;
         }
-        uint64_t other_end = other->offset + align_up(other->copies * aira__value_bytes(other));
-        if (other_end > end) end = other_end;
+        if (other->end > end) end = other->end;
     }
     if (best == UINT64_MAX) *offset = end;
-    uint32_t at = 0;
-    while (at < n && plan->values[placed[at]].offset <= *offset) at++;
+    uint32_t at = 0, beyond = n; /* the first place that begins further on */
+    while (at < beyond) {
+        uint32_t middle = at + (beyond - at) / 2;
+        if (placed[middle].begin <= *offset)
+            at = middle + 1;
+        else
+            beyond = middle;
+    }
     return at;
 }
 
 static aira_status pack_arena(aira__plan *plan, aira_error *error) {
     item *items = malloc((plan->n_values + 1) * sizeof *items);
-    uint32_t *placed = malloc((plan->n_values + 1) * sizeof *placed), n = 0;
+    place *placed = malloc((plan->n_values + 1) * sizeof *placed);
+    uint32_t n = 0;
     if (items == NULL || placed == NULL) {
         free(items);
         free(placed);
@@ -238,10 +250,10 @@ static aira_status pack_arena(aira__plan *plan, aira_error *error) {
     qsort(items, n, sizeof *items, larger_first);
     for (uint32_t k = 0; k < n; k++) {
         aira__value *value = &plan->values[items[k].value];
-        uint32_t at = tightest_gap(plan, placed, k, value, items[k].bytes, &value->offset);
-        memmove(placed + at + 1, placed + at, (k - at) * sizeof *placed);
-        placed[at] = items[k].value;
+        uint32_t at = tightest_gap(placed, k, value, items[k].bytes, &value->offset);
         uint64_t end = value->offset + items[k].bytes;
+        memmove(placed + at + 1, placed + at, (k - at) * sizeof *placed);
+        placed[at] = (place){value->offset, end, value->first, value->last};
         if (end > plan->table.bytes[AIRA_STORE_ARENA]) plan->table.bytes[AIRA_STORE_ARENA] = end;
     }
     free(items);

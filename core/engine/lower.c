@@ -9,6 +9,7 @@
  * Invariants afterwards: nodes are in topological order, assignments last; every node is needed; no output and no
  * assigned value is the memory of a variable or an input (a copy is put in between).
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/engine/plan.h"
@@ -407,8 +408,9 @@ aira_status aira__plan_lower(aira__plan *plan, aira_error *error) {
     plan->max_values = graph->n_tensors + 2 * graph->n_ops + graph->n_outputs + graph->n_variables + graph->n_inputs +
                        1;
     while (slots < 2 * plan->max_nodes) slots *= 2;
-    plan->nodes = aira__pool_take(&plan->pool, plan->max_nodes, sizeof *plan->nodes);
-    plan->values = aira__pool_take(&plan->pool, plan->max_values, sizeof *plan->values);
+    /* megabytes, most of them never used: what is taken is filled then */
+    plan->nodes = malloc(plan->max_nodes * sizeof *plan->nodes);
+    plan->values = malloc(plan->max_values * sizeof *plan->values);
     plan->variable_values = aira__pool_take(&plan->pool, graph->n_variables, sizeof *plan->variable_values);
     lowering l = {.plan = plan, .mask = slots - 1};
     aira__pool scratch = {NULL, 0, 0};

@@ -310,10 +310,14 @@ static aira_status index_variables(aira__plan *plan, aira_error *error) {
     const aira_graph *graph = plan->graph;
     plan->variable_index = aira__pool_take(&plan->pool, graph->n_variables, sizeof *plan->variable_index);
     if (plan->variable_index == NULL) return aira__plan_memory(error);
-    for (uint32_t k = 0; k < graph->n_variables; k++) {
-        uint32_t j = 0;
-        while (j < plan->variables->n && strcmp(plan->variables->places[j].name, graph->variables[k]->name) != 0) j++;
-        if (j == plan->variables->n) {
+    uint32_t n = plan->variables->n, j = 0; /* the session's variables stand in much the same order */
+    for (uint32_t k = 0; k < graph->n_variables; k++, j++) {
+        uint32_t tried = 0;
+        for (; tried < n; tried++, j++) {
+            if (j >= n) j = 0;
+            if (strcmp(plan->variables->places[j].name, graph->variables[k]->name) == 0) break;
+        }
+        if (tried == n) {
             return aira__fail(error, AIRA_E_FAILED, "variable %s is unknown to the session", graph->variables[k]->name);
         }
         plan->variable_index[k] = j;
@@ -351,5 +355,7 @@ void aira__plan_destroy(aira__plan *plan) {
     if (plan == NULL) return;
     aira__graph_destroy(plan->graph);
     aira__pool_release(&plan->pool);
+    free(plan->values);
+    free(plan->nodes);
     free(plan);
 }

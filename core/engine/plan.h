@@ -8,7 +8,8 @@
  * The result depends on the graph and the options alone: same input, same plan, bit for bit.
  *
  * Words: a *value* is a tensor of the plan, a *node* an operation, a *group* one node or a chain of them; step s of the
- * plan is the s-th group that does something. Everything lives in the plan's pool.
+ * plan is the s-th group that does something. Everything lives in the plan's pool, but for the arrays of values and
+ * nodes.
  */
 #ifndef AIRA_ENGINE_PLAN_H
 #define AIRA_ENGINE_PLAN_H

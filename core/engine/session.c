@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/rng.h"
 #include "core/engine/plan.h"
 #include "core/plugin/registry.h"
 
@@ -33,8 +34,10 @@ struct aira__session {
 /* --- variables --- */
 
 static const aira__variable_place *find_place(const aira__variable_table *table, const char *name) {
+    uint64_t hash = aira_key(0, name);
     for (uint32_t k = 0; k < table->n; k++) {
-        if (strcmp(table->places[k].name, name) == 0) return &table->places[k];
+        const aira__variable_place *place = &table->places[k];
+        if (place->variable->hash == hash && strcmp(place->name, name) == 0) return place;
     }
     return NULL;
 }
@@ -109,27 +112,6 @@ static aira_status plan_graph(const aira_device *device, void *self, const aira_
     return aira__plan_create(expanded, variables, &plan_options, plan, error);
 }
 
-aira_status aira__session_predict(const aira_device *device, void *self, aira_graph *const *graphs, uint32_t n,
-                                  const aira__session_options *options, aira__footprint *footprint, aira_error *error) {
-    static const aira__session_options defaults = {0};
-    if (options == NULL) options = &defaults;
-    aira__variable_table variables;
-    *footprint = (aira__footprint){0, 0, 0};
-    aira_status status = collect_variables(graphs, n, options->copies > 1 ? options->copies : 1, &variables, error);
-    for (uint32_t g = 0; g < n && status == AIRA_OK; g++) {
-        aira__plan *plan = NULL;
-        status = plan_graph(device, self, graphs[g], options, &variables, &plan, error);
-        if (status != AIRA_OK) break;
-        uint64_t arena = plan->table.bytes[AIRA_STORE_ARENA];
-        if (arena > footprint->activations) footprint->activations = arena;
-        footprint->io += plan->table.bytes[AIRA_STORE_IO];
-        aira__plan_destroy(plan);
-    }
-    footprint->variables = variables.bytes;
-    free(variables.places);
-    return status;
-}
-
 /* --- life --- */
 
 /* The sentence of a device call that failed. */
@@ -155,28 +137,9 @@ static aira_status create_buffer(aira__session *s, uint64_t bytes, const char *w
     return device_failed(s, status, sentence, error);
 }
 
-static aira_status compile_all(aira__session *s, aira_error *error) {
-    uint64_t arena = 0;
-    for (uint32_t g = 0; g < s->n; g++) {
-        const aira_plan *table = &s->programs[g].plan->table;
-        if (table->bytes[AIRA_STORE_ARENA] > arena) arena = table->bytes[AIRA_STORE_ARENA];
-    }
-    aira_status status = create_buffer(s, s->variables.bytes, "parameters and optimizer state", &s->persistent, error);
-    if (status == AIRA_OK) status = create_buffer(s, arena, "activations", &s->arena, error);
-    for (uint32_t g = 0; g < s->n && status == AIRA_OK; g++) {
-        program *p = &s->programs[g];
-        status = create_buffer(s, p->plan->table.bytes[AIRA_STORE_IO], "inputs and outputs", &p->io, error);
-        if (status != AIRA_OK) break;
-        clear_failure(s);
-        status = s->device->compile(s->self, &p->plan->table, &p->compiled);
-        if (status != AIRA_OK) return device_failed(s, status, "compiling a graph", error);
-    }
-    return status;
-}
-
-aira_status aira__session_create(const aira_device *device, void *self, const aira_host *host,
-                                 aira_graph *const *graphs, uint32_t n, const aira__session_options *options,
-                                 aira__session **out, aira_error *error) {
+aira_status aira__session_plan(const aira_device *device, void *self, const aira_host *host, aira_graph *const *graphs,
+                               uint32_t n, const aira__session_options *options, aira__session **out,
+                               aira_error *error) {
     static const aira__session_options defaults = {0};
     if (options == NULL) options = &defaults;
     *out = NULL;
@@ -194,13 +157,49 @@ aira_status aira__session_create(const aira_device *device, void *self, const ai
     for (; s->n < n && status == AIRA_OK; s->n++) {
         status = plan_graph(device, self, graphs[s->n], options, &s->variables, &s->programs[s->n].plan, error);
     }
-    if (status == AIRA_OK) status = compile_all(s, error);
     if (status != AIRA_OK) {
         aira__session_destroy(s);
         return status;
     }
     *out = s;
     return AIRA_OK;
+}
+
+void aira__session_footprint(const aira__session *s, aira__footprint *footprint) {
+    *footprint = (aira__footprint){s->variables.bytes, 0, 0};
+    for (uint32_t g = 0; g < s->n; g++) {
+        const aira_plan *table = &s->programs[g].plan->table;
+        if (table->bytes[AIRA_STORE_ARENA] > footprint->activations)
+            footprint->activations = table->bytes[AIRA_STORE_ARENA];
+        footprint->io += table->bytes[AIRA_STORE_IO];
+    }
+}
+
+aira_status aira__session_start(aira__session *s, aira_error *error) {
+    aira__footprint need;
+    aira__session_footprint(s, &need);
+    aira_status status = create_buffer(s, need.variables, "parameters and optimizer state", &s->persistent, error);
+    if (status == AIRA_OK) status = create_buffer(s, need.activations, "activations", &s->arena, error);
+    for (uint32_t g = 0; g < s->n && status == AIRA_OK; g++) {
+        program *p = &s->programs[g];
+        status = create_buffer(s, p->plan->table.bytes[AIRA_STORE_IO], "inputs and outputs", &p->io, error);
+        if (status != AIRA_OK) break;
+        clear_failure(s);
+        status = s->device->compile(s->self, &p->plan->table, &p->compiled);
+        if (status != AIRA_OK) return device_failed(s, status, "compiling a graph", error);
+    }
+    return status;
+}
+
+aira_status aira__session_create(const aira_device *device, void *self, const aira_host *host,
+                                 aira_graph *const *graphs, uint32_t n, const aira__session_options *options,
+                                 aira__session **out, aira_error *error) {
+    aira_status status = aira__session_plan(device, self, host, graphs, n, options, out, error);
+    if (status == AIRA_OK) status = aira__session_start(*out, error);
+    if (status == AIRA_OK) return AIRA_OK;
+    aira__session_destroy(*out);
+    *out = NULL;
+    return status;
 }
 
 void aira__session_destroy(aira__session *s) {
@@ -272,6 +271,12 @@ aira_status aira__session_get_output(aira__session *s, uint32_t graph, const cha
     return move_named(s, graph, false, name, copy, NULL, data, bytes, error);
 }
 
+static aira_status write_place(aira__session *s, const aira__variable_place *place, uint32_t copy, const void *from,
+                               aira_error *error) {
+    s->touched = true;
+    return move(s, s->persistent, place->offset + copy * place->bytes, from, NULL, place->bytes, place->name, error);
+}
+
 static aira_status move_variable(aira__session *s, const char *name, uint32_t copy, const void *from, void *to,
                                  uint64_t bytes, aira_error *error) {
     const aira__variable_place *place = find_place(&s->variables, name);
@@ -280,8 +285,8 @@ static aira_status move_variable(aira__session *s, const char *name, uint32_t co
     }
     aira_status status = check_size("variable", name, place->bytes, bytes, error);
     if (status != AIRA_OK) return status;
-    s->touched = s->touched || from != NULL;
-    return move(s, s->persistent, place->offset + copy * place->bytes, from, to, bytes, name, error);
+    if (from != NULL) return write_place(s, place, copy, from, error);
+    return move(s, s->persistent, place->offset + copy * place->bytes, NULL, to, bytes, name, error);
 }
 
 aira_status aira__session_get_variable(aira__session *s, const char *name, uint32_t copy, void *data, uint64_t bytes,
@@ -294,24 +299,33 @@ aira_status aira__session_set_variable(aira__session *s, const char *name, uint3
     return move_variable(s, name, copy, data, NULL, bytes, error);
 }
 
+/* To fp32 in place: the values of a group are read before it is written, and groups behind it lie further on. */
+static void narrow(double *values, int64_t n) {
+    enum { GROUP = 8 };
+    float group[GROUP], *to = (float *)values;
+    int64_t k = 0;
+    for (; k + GROUP <= n; k += GROUP) {
+        for (int j = 0; j < GROUP; j++) group[j] = (float)values[k + j];
+        memcpy(to + k, group, sizeof group);
+    }
+    for (; k < n; k++) {
+        float x = (float)values[k];
+        memcpy(to + k, &x, sizeof x);
+    }
+}
+
 static aira_status initialise_one(aira__session *s, const aira__variable_place *place, uint32_t copy, uint64_t seed,
                                   bool zeroed, double *values, aira_error *error) {
     int64_t n = aira__shape_elements(&place->shape);
     if (place->variable->kind == AIRA_VARIABLE_STATE && place->variable->value == NULL) {
         if (zeroed) return AIRA_OK;
         memset(values, 0, place->bytes);
-        return aira__session_set_variable(s, place->name, copy, values, place->bytes, error);
+        return write_place(s, place, copy, values, error);
     }
     aira_status status = aira__variable_initial(place->graph, place->variable, seed, values, error);
     if (status != AIRA_OK) return status;
-    if (place->dtype == AIRA_F32) { /* in place: element k is read before it is overwritten */
-        float *narrow = (float *)values;
-        for (int64_t k = 0; k < n; k++) {
-            float x = (float)values[k];
-            memcpy(&narrow[k], &x, sizeof x);
-        }
-    }
-    return aira__session_set_variable(s, place->name, copy, values, place->bytes, error);
+    if (place->dtype == AIRA_F32) narrow(values, n);
+    return write_place(s, place, copy, values, error);
 }
 
 aira_status aira__session_initialise(aira__session *s, const uint64_t *seeds, aira_error *error) {

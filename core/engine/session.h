@@ -25,10 +25,14 @@ typedef struct aira__footprint { /* predicted, bytes; known before anything is a
     uint64_t variables, activations, io;
 } aira__footprint;
 
-/* Plans without allocating or compiling. */
-aira_status aira__session_predict(const aira_device *, void *device_self, aira_graph *const *graphs, uint32_t n,
-                                  const aira__session_options *, aira__footprint *, aira_error *);
-/* The session keeps pointers to the graphs (not owned) and to the device. host: for the device's error sentences. */
+/* Plans; nothing is allocated on the device or compiled. The session keeps pointers to the graphs (not owned) and to
+   the device. host: for the device's error sentences. */
+aira_status aira__session_plan(const aira_device *, void *device_self, const aira_host *host, aira_graph *const *graphs,
+                               uint32_t n, const aira__session_options *, aira__session **, aira_error *);
+void aira__session_footprint(const aira__session *, aira__footprint *);
+/* Buffers and programs of a planned session, which can do everything from now on. After a failure: destroy it. */
+aira_status aira__session_start(aira__session *, aira_error *);
+/* Both at once. */
 aira_status aira__session_create(const aira_device *, void *device_self, const aira_host *host,
                                  aira_graph *const *graphs, uint32_t n, const aira__session_options *, aira__session **,
                                  aira_error *);

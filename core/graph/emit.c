@@ -12,16 +12,14 @@ typedef struct op_row {
     const char *name;
 } op_row;
 
-static const op_row op_rows[] = {
-#define ROW(name, code, cls, n_in, n_out, doc) {code, AIRA_CLASS_##cls, n_in, n_out, #name},
-    AIRA_OP_TABLE(ROW)
+static const op_row op_rows[] = {/* by code; codes that are not in use have no name */
+#define ROW(name, code, cls, n_in, n_out, doc) [code] = {code, AIRA_CLASS_##cls, n_in, n_out, #name},
+                                 AIRA_OP_TABLE(ROW)
 #undef ROW
 };
 
 static const op_row *row_of(uint32_t code) {
-    for (size_t k = 0; k < sizeof op_rows / sizeof *op_rows; k++)
-        if (op_rows[k].code == code) return &op_rows[k];
-    return NULL;
+    return code < sizeof op_rows / sizeof *op_rows && op_rows[code].name != NULL ? &op_rows[code] : NULL;
 }
 
 const char *aira__op_name(uint32_t code) {

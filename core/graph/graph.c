@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/rng.h"
 #include "core/graph/internal.h"
 
 #define CHUNK_BYTES ((size_t)64 * 1024)
@@ -237,6 +238,7 @@ aira__variable *aira__graph_add_variable(aira_graph *graph, const char *full_nam
                                        graph->n_variables, sizeof *graph->variables))
         return NULL;
     v->name = aira__graph_copy_text(graph, full_name);
+    v->hash = aira_key(0, full_name);
     v->kind = kind;
     v->dtype = graph->storage_dtype;
     v->flags = info->flags;
@@ -263,8 +265,11 @@ aira__variable *aira__graph_add_variable(aira_graph *graph, const char *full_nam
 }
 
 aira__variable *aira__graph_find_variable(const aira_graph *graph, const char *name) {
-    for (uint32_t v = 0; v < graph->n_variables; v++)
-        if (strcmp(graph->variables[v]->name, name) == 0) return graph->variables[v];
+    uint64_t hash = aira_key(0, name);
+    for (uint32_t v = 0; v < graph->n_variables; v++) {
+        aira__variable *variable = graph->variables[v];
+        if (variable->hash == hash && strcmp(variable->name, name) == 0) return variable;
+    }
     return NULL;
 }
 

@@ -41,6 +41,7 @@ typedef struct aira__op {
 typedef enum { AIRA_VARIABLE_PARAM, AIRA_VARIABLE_STATE } aira__variable_kind;
 typedef struct aira__variable {
     const char *name; /* "layers.3.mA.qkv.weight"; unique in the graph */
+    uint64_t hash;    /* of the name: names are looked up often and begin alike */
     aira__variable_kind kind;
     uint32_t dtype; /* storage: F32, or F64 in an fp64 graph */
     uint32_t flags; /* AIRA_PARAM_x */

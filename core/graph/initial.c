@@ -9,6 +9,7 @@
 
 #include "aira/rng.h"
 #include "core/base/parallel.h"
+#include "core/base/uniform.h"
 #include "core/graph/internal.h"
 
 typedef struct evaluation {
@@ -117,42 +118,52 @@ static void fill_leaf(const evaluation *e, const aira__op *op, const aira_shape 
     }
 }
 
+/* Where element k of the result, which lies at `at`, comes from in the one operand; -1: the operation computes. */
+static int64_t source_of(const aira__op *op, const aira_tensor *t, int64_t k, const int64_t *at) {
+    int64_t source[AIRA_MAX_RANK];
+    switch (op->code) {
+    case AIRA_OP_RESHAPE:
+        return k;
+    case AIRA_OP_BROADCAST:
+        return broadcast_index(&op->in[0]->shape, t->shape.rank, at);
+    case AIRA_OP_TRANSPOSE:
+    case AIRA_OP_SLICE:
+        for (uint32_t d = 0; d < t->shape.rank; d++) {
+            if (op->code == AIRA_OP_TRANSPOSE)
+                source[op->i[d]] = at[d];
+            else
+                source[d] = at[d] + (d == (uint32_t)op->i[0] ? op->i[1] : 0);
+        }
+        return broadcast_index(&op->in[0]->shape, t->shape.rank, source);
+    default:
+        return -1;
+    }
+}
+
+static bool moves(uint32_t code) {
+    return code == AIRA_OP_RESHAPE || code == AIRA_OP_BROADCAST || code == AIRA_OP_TRANSPOSE || code == AIRA_OP_SLICE;
+}
+
 static bool fill(const aira__op *op, const aira_tensor *t, double *const *in, double *out) {
     int64_t n = aira__shape_elements(&t->shape), at[AIRA_MAX_RANK] = {0};
+    if (!moves(op->code) && aira__op_class(op->code) != AIRA_CLASS_ELEMENTWISE) return false;
+    bool plain = op->code == AIRA_OP_RESHAPE; /* every operand has the result's shape: element k is element k */
+    if (!moves(op->code)) {
+        plain = true;
+        for (uint32_t j = 0; j < op->n_in; j++) plain = plain && aira__shape_equal(&op->in[j]->shape, &t->shape);
+    }
     for (int64_t k = 0; k < n; k++) {
-        unravel(&t->shape, k, at);
-        int64_t from = 0;
-        switch (op->code) {
-        case AIRA_OP_RESHAPE:
-            from = k;
-            break;
-        case AIRA_OP_BROADCAST:
-            from = broadcast_index(&op->in[0]->shape, t->shape.rank, at);
-            break;
-        case AIRA_OP_TRANSPOSE:
-        case AIRA_OP_SLICE: {
-            int64_t source[AIRA_MAX_RANK];
-            for (uint32_t d = 0; d < t->shape.rank; d++) {
-                if (op->code == AIRA_OP_TRANSPOSE)
-                    source[op->i[d]] = at[d];
-                else
-                    source[d] = at[d] + (d == (uint32_t)op->i[0] ? op->i[1] : 0);
-            }
-            from = broadcast_index(&op->in[0]->shape, t->shape.rank, source);
-            break;
-        }
-        default:
-            if (aira__op_class(op->code) != AIRA_CLASS_ELEMENTWISE) return false;
-            if (op->n_in == 1) {
-                out[k] = unary(op, in[0][k]);
-                continue;
-            }
+        if (!plain) unravel(&t->shape, k, at);
+        if (moves(op->code)) {
+            out[k] = in[0][source_of(op, t, k, at)];
+        } else if (op->n_in == 1) {
+            out[k] = unary(op, in[0][k]);
+        } else {
             double v[3] = {0, 0, 0};
-            for (uint32_t j = 0; j < op->n_in; j++) v[j] = in[j][broadcast_index(&op->in[j]->shape, t->shape.rank, at)];
+            for (uint32_t j = 0; j < op->n_in; j++)
+                v[j] = in[j][plain ? k : broadcast_index(&op->in[j]->shape, t->shape.rank, at)];
             out[k] = op->n_in == 3 ? (v[0] != 0 ? v[1] : v[2]) : binary(op->code, v[0], v[1]);
-            continue;
         }
-        out[k] = in[0][from];
     }
     return true;
 }
@@ -202,13 +213,8 @@ static distribution distribution_of(const char *name) {
     return ZEROS;
 }
 
-/* aira_element_uniform of elements from .. to - 1, four from each block. */
-static void draw_uniform(uint64_t key, int64_t from, int64_t to, double *out) {
-    uint32_t w[4] = {0};
-    for (int64_t k = from; k < to; k++) {
-        if (k == from || k % 4 == 0) aira_philox(key, 0, (uint64_t)k >> 2, w);
-        out[k] = (float)(w[k & 3] >> 8) * 5.9604644775390625e-8f;
-    }
+static void fill_same(double *out, int64_t n, double value) {
+    for (int64_t k = 0; k < n; k++) out[k] = value;
 }
 
 /* Every element is a function of its own number, so threads change nothing. */
@@ -216,29 +222,27 @@ static void draw(void *context, int64_t from, int64_t to) {
     const drawing *d = context;
     const aira__variable *v = d->variable;
     double bound = v->shape.rank ? 1 / sqrt((double)v->shape.dims[v->shape.rank - 1]) : 1;
-    if (d->kind == UNIFORM || d->kind == FAN_IN) draw_uniform(d->key, from, to, d->out);
-    for (int64_t k = from; k < to; k++) {
-        double value = 0;
-        switch (d->kind) {
-        case ZEROS:
-            break;
-        case ONES:
-            value = 1;
-            break;
-        case CONSTANT:
-            value = v->a;
-            break;
-        case NORMAL:
-            value = v->a * aira_element_normal(d->key, 0, (uint64_t)k);
-            break;
-        case UNIFORM:
-            value = v->a + (v->b - v->a) * d->out[k];
-            break;
-        case FAN_IN:
-            value = bound * (2 * d->out[k] - 1);
-            break;
-        }
-        d->out[k] = value * v->init_mult;
+    double *out = d->out + from, mult = v->init_mult;
+    int64_t n = to - from;
+    switch (d->kind) {
+    case ZEROS:
+        fill_same(out, n, 0 * mult);
+        break;
+    case ONES:
+        fill_same(out, n, mult);
+        break;
+    case CONSTANT:
+        fill_same(out, n, v->a * mult);
+        break;
+    case NORMAL:
+        for (int64_t k = 0; k < n; k++) out[k] = v->a * aira_element_normal(d->key, 0, (uint64_t)(from + k)) * mult;
+        break;
+    case UNIFORM:
+        aira__uniforms(d->key, (uint64_t)from, n, &(aira__uniform_map){v->a, v->b - v->a, 1, mult}, out);
+        break;
+    case FAN_IN:
+        aira__uniforms(d->key, (uint64_t)from, n, &(aira__uniform_map){-1, 2, bound, mult}, out);
+        break;
     }
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aira/rng.h"
 #include "core/graph/internal.h"
 
 static const char magic[8] = {'A', 'I', 'R', 'A', 'G', 'R', 'F', '1'};
@@ -232,6 +233,7 @@ static void read_variable(reader *r, uint32_t index) {
         return;
     }
     v->name = get_text(r);
+    v->hash = aira_key(0, v->name);
     v->kind = (aira__variable_kind)get_u32(r);
     v->dtype = get_u32(r);
     v->flags = get_u32(r);

@@ -92,12 +92,18 @@ static aira_status build_graphs(aira__training *t, aira_error *error) {
     return built ? AIRA_OK : error != NULL && error->status != AIRA_OK ? error->status : AIRA_E_FAILED;
 }
 
-static aira_status check_memory(aira__training *t, aira_error *error) {
+/* The session's plan, and what it will need. */
+static aira_status plan_session(aira__training *t, aira_error *error) {
     const aira__training_options *o = &t->options;
-    aira__session_options options = {.seed = o->seed};
-    aira_status status = aira__session_predict(o->device, o->device_self, t->graphs, t->n_graphs, &options, &t->need,
-                                               error);
-    if (status != AIRA_OK) return status;
+    aira__session_options options = {.seed = o->seed, .queue = o->queue};
+    aira_status status = aira__session_plan(o->device, o->device_self, o->host, t->graphs, t->n_graphs, &options,
+                                            &t->session, error);
+    if (status == AIRA_OK) aira__session_footprint(t->session, &t->need);
+    return status;
+}
+
+static aira_status check_memory(const aira__training *t, aira_error *error) {
+    const aira__training_options *o = &t->options;
     aira_device_info info = {.size = sizeof info};
     bool known = o->device->info(o->device_self, &info) == AIRA_OK && info.memory_bytes > 0;
     bool device = known && (o->memory_limit == 0 || info.memory_bytes < o->memory_limit);
@@ -140,15 +146,12 @@ aira_status aira__training_create(const aira__training_options *options, aira__t
     if (t == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for a training");
     t->options = *options;
     t->search_step = -1;
-    aira__session_options session = {.seed = options->seed, .queue = options->queue};
     aira_status status = plan_length(t, error);
     if (status == AIRA_OK) status = build_graphs(t, error);
+    if (status == AIRA_OK) status = plan_session(t, error);
     if (status == AIRA_OK) status = check_memory(t, error);
     if (status == AIRA_OK) status = allocate(t, error);
-    if (status == AIRA_OK) {
-        status = aira__session_create(options->device, options->device_self, options->host, t->graphs, t->n_graphs,
-                                      &session, &t->session, error);
-    }
+    if (status == AIRA_OK) status = aira__session_start(t->session, error);
     if (status == AIRA_OK) status = aira__session_initialise(t->session, &options->seed, error);
     if (status != AIRA_OK) {
         aira__training_destroy(t);

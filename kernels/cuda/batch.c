@@ -69,28 +69,86 @@ static bool same_kind(const aira_plan *plan, const gpu_step *a, const gpu_step *
            vector_of(&a->chain->program) == vector_of(&b->chain->program);
 }
 
-static bool is_batchable(const aira_plan *plan, const gpu_step *step) {
+bool gpu_batch_takes(const aira_plan *plan, const gpu_step *step) {
     return is_scalar_sum(plan, step) || is_small_chain(plan, step);
 }
 
 /* --- order --- */
 
-/* Must a come before b as they stand? */
-static bool conflict(const aira_plan *plan, const gpu_step *a, const gpu_step *b) {
-    gpu_range x[GPU_MOST_RANGES], y[GPU_MOST_RANGES];
-    uint32_t n = gpu_step_ranges(plan, a, x), m = gpu_step_ranges(plan, b, y);
-    for (uint32_t k = 0; k < n; k++)
-        for (uint32_t j = 0; j < m; j++)
-            if ((x[k].writes || y[j].writes) && gpu_ranges_meet(&x[k], &y[j])) return true;
-    return false;
+/* Which steps must keep their order, a bit for every pair: two meet where one writes what the other touches. Steps are
+   known by their numbers. */
+typedef struct meetings {
+    uint64_t *bits;
+    size_t words; /* of a row */
+} meetings;
+
+/* A range of a step, in the order of begin; furthest: the largest end up to here. */
+typedef struct place {
+    gpu_range range;
+    uint64_t furthest;
+    uint32_t step;
+} place;
+
+static bool meet(const meetings *m, const gpu_step *a, const gpu_step *b) {
+    return m->bits[a->number * m->words + b->number / 64] >> b->number % 64 & 1;
+}
+
+static void mark(meetings *m, uint32_t a, uint32_t b) {
+    m->bits[a * m->words + b / 64] |= (uint64_t)1 << b % 64;
+    m->bits[b * m->words + a / 64] |= (uint64_t)1 << a % 64;
+}
+
+static int by_begin(const void *a, const void *b) {
+    const place *x = a, *y = b;
+    if (x->range.storage != y->range.storage) return x->range.storage < y->range.storage ? -1 : 1;
+    if (x->range.begin != y->range.begin) return x->range.begin < y->range.begin ? -1 : 1;
+    return 0;
+}
+
+static place *list_places(const aira_plan *plan, const gpu_step *steps, uint32_t n, size_t *count) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    size_t all = 0, at = 0;
+    for (uint32_t s = 0; s < n; s++) all += gpu_step_ranges(plan, &steps[s], ranges);
+    place *list = malloc((all + 1) * sizeof *list);
+    for (uint32_t s = 0; list && s < n; s++) {
+        uint32_t mine = gpu_step_ranges(plan, &steps[s], ranges);
+        for (uint32_t k = 0; k < mine; k++)
+            if (ranges[k].begin < ranges[k].end) list[at++] = (place){ranges[k], 0, s};
+    }
+    *count = at;
+    return list;
+}
+
+/* Fills m for steps[0..n), whose numbers are set to their places. */
+static bool find_meetings(const aira_plan *plan, gpu_step *steps, uint32_t n, meetings *m) {
+    size_t count = 0;
+    place *list = list_places(plan, steps, n, &count);
+    m->words = ((size_t)n + 63) / 64;
+    m->bits = calloc((size_t)n * m->words + 1, sizeof *m->bits);
+    bool good = list && m->bits;
+    for (uint32_t s = 0; s < n; s++) steps[s].number = s;
+    if (good) qsort(list, count, sizeof *list, by_begin);
+    for (size_t k = 0; k < count && good; k++) {
+        bool first = k == 0 || list[k - 1].range.storage != list[k].range.storage;
+        uint64_t before = first ? 0 : list[k - 1].furthest;
+        list[k].furthest = list[k].range.end > before ? list[k].range.end : before;
+        /* those that begin before and may reach this one */
+        for (size_t j = k;
+             j-- > 0 && list[j].range.storage == list[k].range.storage && list[j].furthest > list[k].range.begin;)
+            if ((list[j].range.writes || list[k].range.writes) && gpu_ranges_meet(&list[j].range, &list[k].range))
+                mark(m, list[j].step, list[k].step);
+    }
+    free(list);
+    if (!good) free(m->bits);
+    return good;
 }
 
 /* Moves every cast of a variable to the front that no step before it forbids. Returns how many stand there. */
-static uint32_t casts_first(const aira_plan *plan, gpu_step *steps, uint32_t n) {
+static uint32_t casts_first(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t n) {
     uint32_t front = 0;
     for (uint32_t s = 0; s < n; s++) {
         bool moves = is_small_chain(plan, &steps[s]) && steps[s].chain->program.n_code == 1;
-        for (uint32_t t = front; t < s && moves; t++) moves = !conflict(plan, &steps[t], &steps[s]);
+        for (uint32_t t = front; t < s && moves; t++) moves = !meet(m, &steps[t], &steps[s]);
         if (!moves) continue;
         gpu_step cast = steps[s];
         memmove(&steps[front + 1], &steps[front], (s - front) * sizeof *steps);
@@ -99,56 +157,60 @@ static uint32_t casts_first(const aira_plan *plan, gpu_step *steps, uint32_t n) 
     return front;
 }
 
+/* What schedule needs to know of n steps. */
+typedef struct agenda {
+    gpu_step *sorted;
+    uint32_t *waits; /* for how many others */
+    uint8_t *done, *batchable;
+} agenda;
+
 /* Reorders steps[0..n): what cannot be batched runs as soon as it can, a batchable step when nothing else can, and then
-   with all of its kind that can. matrix[a * n + b]: a must come before b. */
-static void schedule(const aira_plan *plan, const gpu_step *from, gpu_step *to, uint32_t n, const uint8_t *matrix,
-                     uint32_t *waits, uint8_t *done) {
+   with all of its kind that can. */
+static void schedule(const aira_plan *plan, const meetings *m, const gpu_step *from, uint32_t n, agenda *a) {
     uint32_t placed = 0;
-    memset(done, 0, n);
-    for (uint32_t b = 0; b < n; b++) {
-        waits[b] = 0;
-        for (uint32_t a = 0; a < b; a++) waits[b] += matrix[(size_t)a * n + b];
+    for (uint32_t s = 0; s < n; s++) {
+        a->batchable[s] = gpu_batch_takes(plan, &from[s]);
+        for (uint32_t before = 0; before < s; before++) a->waits[s] += meet(m, &from[before], &from[s]);
     }
     while (placed < n) {
         uint32_t chosen = NONE;
         for (uint32_t s = 0; s < n; s++) {
-            if (done[s] || waits[s]) continue;
-            if (!is_batchable(plan, &from[s])) {
+            if (a->done[s] || a->waits[s]) continue;
+            if (!a->batchable[s]) {
                 chosen = s;
                 break;
             }
             if (chosen == NONE) chosen = s;
         }
         const gpu_step *kind = &from[chosen];
-        bool many = is_batchable(plan, kind);
+        bool many = a->batchable[chosen];
         for (uint32_t s = chosen; s < n; s++) {
-            if (done[s] || waits[s] || (s != chosen && (!many || !same_kind(plan, kind, &from[s])))) continue;
-            to[placed++] = from[s];
-            done[s] = 2; /* its readers wait for the whole batch */
+            if (a->done[s] || a->waits[s] || (s != chosen && (!many || !same_kind(plan, kind, &from[s])))) continue;
+            a->sorted[placed++] = from[s];
+            a->done[s] = 2; /* its readers wait for the whole batch */
+            if (!many) break;
         }
-        for (uint32_t s = 0; s < n; s++) {
-            if (done[s] != 2) continue;
-            done[s] = 1;
-            for (uint32_t b = s + 1; b < n; b++) waits[b] -= matrix[(size_t)s * n + b];
+        for (uint32_t s = chosen; s < n; s++) {
+            if (a->done[s] != 2) continue;
+            a->done[s] = 1;
+            for (uint32_t b = s + 1; b < n; b++) a->waits[b] -= meet(m, &from[s], &from[b]);
+            if (!many) break;
         }
     }
 }
 
-static bool reorder(const aira_plan *plan, gpu_step *steps, uint32_t n) {
-    uint8_t *matrix = calloc((size_t)n * n + 1, 1), *done = calloc((size_t)n + 1, 1);
-    uint32_t *waits = calloc((size_t)n + 1, sizeof *waits);
-    gpu_step *sorted = calloc((size_t)n + 1, sizeof *sorted);
-    bool good = matrix && done && waits && sorted;
+static bool reorder(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t n) {
+    agenda a = {calloc((size_t)n + 1, sizeof *a.sorted), calloc((size_t)n + 1, sizeof *a.waits),
+                calloc((size_t)n + 1, 1), calloc((size_t)n + 1, 1)};
+    bool good = a.sorted && a.waits && a.done && a.batchable;
     if (good) {
-        for (uint32_t a = 0; a < n; a++)
-            for (uint32_t b = a + 1; b < n; b++) matrix[(size_t)a * n + b] = conflict(plan, &steps[a], &steps[b]);
-        schedule(plan, steps, sorted, n, matrix, waits, done);
-        memcpy(steps, sorted, n * sizeof *steps);
+        schedule(plan, m, steps, n, &a);
+        memcpy(steps, a.sorted, n * sizeof *steps);
     }
-    free(matrix);
-    free(done);
-    free(waits);
-    free(sorted);
+    free(a.sorted);
+    free(a.waits);
+    free(a.done);
+    free(a.batchable);
     return good;
 }
 
@@ -228,13 +290,13 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
 
 /* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
    at once. */
-static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
+static bool delay_weights(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t *n) {
     gpu_step *sorted = calloc((size_t)*n + 1, sizeof *sorted), *waiting = calloc((size_t)*n + 1, sizeof *waiting);
     uint32_t placed = 0, waits = 0;
     bool good = sorted && waiting;
     for (uint32_t s = 0; s <= *n && good; s++) {
         bool flush = s == *n;
-        for (uint32_t k = 0; k < waits && !flush; k++) flush = conflict(plan, &waiting[k], &steps[s]);
+        for (uint32_t k = 0; k < waits && !flush; k++) flush = meet(m, &waiting[k], &steps[s]);
         if (flush && waits) {
             gpu_step step = waiting[0];
             step.batch = make_weights(plan, waiting, waits);
@@ -259,15 +321,15 @@ static bool delay_weights(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
 }
 
 /* Neighbours of one kind that do not need each other become one step. */
-static bool collect(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
+static bool collect(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t *n) {
     uint32_t kept = 0;
     for (uint32_t s = 0; s < *n;) {
         uint32_t end = s + 1;
         bool sum = is_scalar_sum(plan, &steps[s]);
-        while (is_batchable(plan, &steps[s]) && end < *n && is_batchable(plan, &steps[end]) &&
+        while (gpu_batch_takes(plan, &steps[s]) && end < *n && gpu_batch_takes(plan, &steps[end]) &&
                same_kind(plan, &steps[s], &steps[end])) {
             bool apart = true;
-            for (uint32_t t = s; t < end && apart; t++) apart = !conflict(plan, &steps[t], &steps[end]);
+            for (uint32_t t = s; t < end && apart; t++) apart = !meet(m, &steps[t], &steps[end]);
             if (!apart) break;
             end++;
         }
@@ -287,17 +349,24 @@ static bool collect(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
 
 bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     if (plan->copies > 1) return true;
-    uint32_t front = casts_first(plan, steps, *n), tail = front;
+    meetings m;
+    if (!find_meetings(plan, steps, *n, &m)) return false;
+    uint32_t front = casts_first(plan, &m, steps, *n), tail = front;
     while (tail < *n && !(is_small_chain(plan, &steps[tail]) && steps[tail].chain->program.n_code > 1)) tail++;
     /* what comes right before the first update belongs to it: sums of gradients for clipping */
     while (tail > front && is_scalar_sum(plan, &steps[tail - 1])) tail--;
     uint32_t middle = tail - front;
-    if (!delay_weights(plan, steps + front, &middle)) return false;
+    if (!delay_weights(plan, &m, steps + front, &middle)) {
+        free(m.bits);
+        return false;
+    }
     memmove(steps + front + middle, steps + tail, (*n - tail) * sizeof *steps);
     *n -= tail - front - middle;
     tail = front + middle;
-    if (!reorder(plan, steps, front) || !reorder(plan, steps + tail, *n - tail)) return false;
-    return collect(plan, steps, n);
+    bool good = reorder(plan, &m, steps, front) && reorder(plan, &m, steps + tail, *n - tail) &&
+                collect(plan, &m, steps, n);
+    free(m.bits);
+    return good;
 }
 
 void gpu_batch_destroy(gpu_batch *batch) {
@@ -310,6 +379,12 @@ void gpu_batch_destroy(gpu_batch *batch) {
 uint32_t gpu_batch_count(const gpu_batch *batch) { return batch->n; }
 
 const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k) { return &batch->members[k]; }
+
+bool gpu_batch_wish(const gpu_batch *batch, gpu_chain_wish *wish) {
+    const gpu_chain *chain = batch->members[0].chain;
+    if (chain) *wish = (gpu_chain_wish){&chain->program, batch->vector, 1};
+    return chain != NULL;
+}
 
 /* --- running --- */
 

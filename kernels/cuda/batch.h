@@ -10,6 +10,8 @@
 #include "generate.h"
 #include "steps.h"
 
+/* May the step be one of many? */
+bool gpu_batch_takes(const aira_plan *plan, const gpu_step *step);
 void gpu_batch_destroy(gpu_batch *batch);
 /* Device memory that the tables need. */
 size_t gpu_batch_bytes(const gpu_batch *batch);
@@ -21,6 +23,8 @@ const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const
 const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, const gpu_queue *queue,
                           void *workspace);
 uint32_t gpu_batch_count(const gpu_batch *batch);
+/* The kernel that the launch of a batch of chains will ask for; false: of sums, which need none. */
+bool gpu_batch_wish(const gpu_batch *batch, gpu_chain_wish *wish);
 /* Member k as it was before it joined. */
 const gpu_step *gpu_batch_member(const gpu_batch *batch, uint32_t k);
 

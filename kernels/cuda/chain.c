@@ -118,6 +118,19 @@ static const char *add_instruction(gpu_chain *chain, const aira_plan *plan, cons
     return NULL;
 }
 
+static gpu_chain *make(uint32_t n_loads, uint32_t n_code) {
+    size_t n = (size_t)n_loads + n_code, loads = n_loads * sizeof(gpu_chain_load);
+    size_t code = n_code * sizeof(gpu_chain_instruction), ids = n * sizeof(uint32_t);
+    gpu_chain *chain = calloc(1, sizeof *chain + loads + code + 2 * ids);
+    if (!chain) return NULL;
+    char *at = (char *)(chain + 1);
+    chain->program.loads = (gpu_chain_load *)(void *)at;
+    chain->program.code = (gpu_chain_instruction *)(void *)(at + loads);
+    chain->tensors = (uint32_t *)(void *)(at + loads + code);
+    chain->ids = (uint32_t *)(void *)(at + loads + code + ids);
+    return chain;
+}
+
 gpu_chain *gpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, const char **why) {
     uint32_t n = step->op == AIRA_OP_CHAIN ? step->n_chain : 1, loads[GPU_CHAIN_LOADS];
     const aira_plan_step *steps = step->op == AIRA_OP_CHAIN ? step->chain : step;
@@ -131,7 +144,7 @@ gpu_chain *gpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
         *why = "the plan holds a chain that is longer than the cuda device takes";
         return NULL;
     }
-    gpu_chain *chain = calloc(1, sizeof *chain);
+    gpu_chain *chain = make(n_loads, n);
     if (!chain) return NULL;
     const aira_shape *over = &tensor_of(plan, steps[0].out[0])->shape;
     chain->program.n = gpu_elements(over);
@@ -165,9 +178,9 @@ const char *gpu_chain_run(const gpu_chain *chain, const gpu_chain_pointers *give
     if (chain->program.n == 0) return NULL;
     int vector = gpu_chain_vector(&chain->program, &pointers);
     int64_t blocks = (chain->program.n / vector + 255) / 256;
-    cudaKernel_t kernel = chain->wide || chain->program.n > UINT32_MAX || !compiler
-                              ? NULL
-                              : gpu_compiler_kernel(compiler, &chain->program, vector, 0);
+    cudaKernel_t kernel = compiler && gpu_chain_is_compiled(chain)
+                              ? gpu_compiler_kernel(compiler, &chain->program, vector, 0)
+                              : NULL;
     if (!kernel) return gpu_chain_interpret(chain, &pointers, stream);
     cudaError_t error = cudaLaunchKernel((const void *)kernel, (dim3){(unsigned)blocks, 1, 1}, (dim3){256, 1, 1},
                                          arguments, 0, stream);

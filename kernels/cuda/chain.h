@@ -34,12 +34,11 @@ typedef struct gpu_chain_instruction {
     uint32_t dtype;
 } gpu_chain_instruction;
 
-/* Passed to kernels by value. */
 typedef struct gpu_chain_program {
     int64_t n;
     uint32_t n_loads, n_code;
-    gpu_chain_load loads[GPU_CHAIN_LOADS];
-    gpu_chain_instruction code[GPU_CHAIN_CODE];
+    gpu_chain_load *loads;
+    gpu_chain_instruction *code;
 } gpu_chain_program;
 
 typedef struct gpu_chain_pointers {
@@ -52,12 +51,18 @@ typedef struct gpu_chain_member {
     int64_t n;
 } gpu_chain_member;
 
+/* One piece of memory with all it points to: there are a thousand in a training step, most of them short. */
 struct gpu_chain {
     gpu_chain_program program;
-    uint32_t tensors[GPU_CHAIN_VALUES], ids[GPU_CHAIN_VALUES];
+    uint32_t *tensors, *ids;
     uint32_t n_tensors;
     int wide;
 };
+
+/* Is there a kernel of its own for it, where there is a compiler? */
+static inline int gpu_chain_is_compiled(const gpu_chain *chain) {
+    return !chain->wide && chain->program.n > 0 && chain->program.n <= (int64_t)UINT32_MAX;
+}
 
 #ifdef __cplusplus
 extern "C"

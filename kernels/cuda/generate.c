@@ -79,18 +79,50 @@ int gpu_chain_vector(const gpu_chain_program *p, const gpu_chain_pointers *point
     return 1;
 }
 
+/* --- keys -----------------------------------------------------------------------------------------------------------
+ */
+
+size_t gpu_chain_key(const gpu_chain_program *p, int vector, int batched, uint64_t *key) {
+    size_t n = 0;
+    key[n++] = (uint64_t)vector << 32 | (batched != 0);
+    key[n++] = batched ? 0 : (uint64_t)p->n;
+    key[n++] = (uint64_t)p->n_loads << 32 | p->n_code;
+    for (uint32_t k = 0; k < p->n_loads; k++) {
+        const gpu_chain_load *l = &p->loads[k];
+        uint32_t walked = l->access == GPU_WALK ? l->n_dims : 0;
+        key[n++] = (uint64_t)l->dtype << 48 | (uint64_t)l->access << 40 | (uint64_t)walked << 32 | l->view;
+        for (uint32_t d = 0; d < walked; d++) {
+            key[n++] = d || l->strides[d] ? (uint64_t)l->extents[d] : 0; /* else the text does without */
+            key[n++] = (uint64_t)l->strides[d];
+        }
+    }
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        const gpu_chain_instruction *c = &p->code[k];
+        key[n] = (uint64_t)c->op << 48 | (uint64_t)c->mode << 32 | (uint64_t)c->narrow << 16 | c->n_in;
+        key[n + 1] = c->stored ? (uint64_t)(c->view + 1u) << 56 | (uint64_t)c->dtype << 48 : 0;
+        for (uint32_t j = 0; j < c->n_in; j++) key[n + 1] |= (uint64_t)c->in[j] << 16 * j;
+        n += 2;
+    }
+    return n;
+}
+
 /* --- text -----------------------------------------------------------------------------------------------------------
  */
 
-static const char prelude[] =
+_Static_assert(GPU_CHAIN_VALUES == 128, "the text below says so");
+const char gpu_chain_prelude[] =
     "typedef scalar<math32> op;\n"
-    "struct views { char *data[%d]; };\n"
+    "struct views { char *data["
+    "128"
+    "]; };\n"
+    "struct member { views v; long n; };\n"
+    "struct block { unsigned member, part; };\n"
     "template <class T, int V> struct __align__(sizeof(T) * V) packed { T v[V]; };\n"
     "static __device__ __forceinline__ float open(float x) { return x; }\n"
     "static __device__ __forceinline__ float open(unsigned short x) { return __uint_as_float((unsigned)x << 16); }\n"
     "static __device__ __forceinline__ void close(float *to, float x) { *to = x; }\n"
     "static __device__ __forceinline__ void close(unsigned short *to, float x) {\n"
-    "    asm(\"cvt.rn.bf16.f32 %%0, %%1;\" : \"=h\"(*to) : \"f\"(x));\n"
+    "    asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(*to) : \"f\"(x));\n"
     "}\n"
     "static __device__ __forceinline__ float halved(float x) {\n"
     "    unsigned short h;\n"
@@ -151,24 +183,23 @@ static void say_code(text *t, const gpu_chain_program *p, uint32_t k) {
 }
 
 /* One chain, or (batched) one of many that differ in addresses and size alone. */
-static void say_head(text *t, const gpu_chain_program *p, int vector, int batched) {
-    say(t, prelude, GPU_CHAIN_VALUES);
+static void say_head(text *t, const gpu_chain_program *p, int vector, int batched, const char *name) {
+    say(t, "extern \"C\" __global__ void __launch_bounds__(256) %s(", name);
     if (!batched) {
-        say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const __grid_constant__ views p) {\n");
+        say(t, "const __grid_constant__ views p) {\n");
         say(t, "    long i = ((long)blockIdx.x * 256 + threadIdx.x) * %d;\n    if (i >= %lldl) return;\n", vector,
             (long long)p->n);
         return;
     }
-    say(t, "struct member { views v; long n; };\nstruct block { unsigned member, part; };\n");
-    say(t, "extern \"C\" __global__ void __launch_bounds__(256) chain(const member *members, const block *blocks) {\n");
+    say(t, "const member *members, const block *blocks) {\n");
     say(t, "    block b = blocks[blockIdx.x];\n    const views &p = members[b.member].v;\n");
     say(t, "    long i = ((long)b.part * 256 + threadIdx.x) * %d;\n    if (i >= members[b.member].n) return;\n",
         vector);
 }
 
-char *gpu_chain_source(const gpu_chain_program *p, int vector, int batched) {
+char *gpu_chain_source(const gpu_chain_program *p, int vector, int batched, const char *name) {
     text t = {0};
-    say_head(&t, p, vector, batched);
+    say_head(&t, p, vector, batched, name);
     for (uint32_t k = 0; k < p->n_loads; k++) say_load(&t, &p->loads[k], k, vector);
     for (uint32_t k = 0; k < p->n_code; k++)
         if (p->code[k].stored) say(&t, "    packed<%s, %d> s%u;\n", type_of(p->code[k].dtype), vector, k);

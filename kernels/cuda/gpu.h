@@ -127,9 +127,12 @@ extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
-   on the stream, that is once per captured graph. */
-const char *gpu_matmul_create(int tf32, gpu_matmul **out);
+   on the stream, that is once per captured graph. beside: of another queue of the device, whose answers about
+   algorithms it shares and which outlives it; or NULL. */
+const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
+/* How many kinds of products were asked about on the device so far, and the milliseconds that took. */
+double gpu_matmul_asked(const gpu_matmul *matmul, uint32_t *n);
 /* Has cuBLASLt an algorithm for this merged product? */
 int gpu_matmul_merges(const gpu_call *call);
 

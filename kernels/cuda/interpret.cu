@@ -1,6 +1,8 @@
 /* interpret.cu - runs a compiled chain where no kernel was generated for it: one thread per element, values in local
  * memory, a switch per instruction.
  */
+#include <string.h>
+
 #include "chain.h"
 #include "element.cuh"
 
@@ -72,9 +74,17 @@ template <class R> __device__ R rounded(R v, uint32_t dtype) {
     }
 }
 
+/* A chain's program as it is passed to the kernel, by value. */
+struct flat_program {
+    int64_t n;
+    uint32_t n_loads, n_code;
+    gpu_chain_load loads[GPU_CHAIN_LOADS];
+    gpu_chain_instruction code[GPU_CHAIN_CODE];
+};
+
 template <class M>
 __global__ void __launch_bounds__(256)
-    interpret_kernel(const __grid_constant__ gpu_chain_program program, const __grid_constant__ gpu_chain_pointers at) {
+    interpret_kernel(const __grid_constant__ flat_program program, const __grid_constant__ gpu_chain_pointers at) {
     typedef typename M::real R;
     R values[GPU_CHAIN_VALUES];
     EACH(i, program.n) {
@@ -102,10 +112,14 @@ __global__ void __launch_bounds__(256)
 
 extern "C" const char *gpu_chain_interpret(const gpu_chain *chain, const gpu_chain_pointers *pointers,
                                            cudaStream_t stream) {
-    unsigned blocks = blocks_for(chain->program.n, 256);
+    const gpu_chain_program *p = &chain->program;
+    unsigned blocks = blocks_for(p->n, 256);
+    flat_program flat = {p->n, p->n_loads, p->n_code, {}, {}};
+    memcpy(flat.loads, p->loads, p->n_loads * sizeof *p->loads);
+    memcpy(flat.code, p->code, p->n_code * sizeof *p->code);
     if (chain->wide)
-        interpret_kernel<math64><<<blocks, 256, 0, stream>>>(chain->program, *pointers);
+        interpret_kernel<math64><<<blocks, 256, 0, stream>>>(flat, *pointers);
     else
-        interpret_kernel<math32><<<blocks, 256, 0, stream>>>(chain->program, *pointers);
+        interpret_kernel<math32><<<blocks, 256, 0, stream>>>(flat, *pointers);
     return gpu_launched();
 }

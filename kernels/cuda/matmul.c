@@ -2,11 +2,14 @@
  *
  * cuBLASLt thinks in columns: the row-major product a[M,K] b[K,N] is, to it, b'[N,K] a'[K,M]. Operands that are no
  * F32/F32, BF16/BF16 or F64/F64 pair are converted into the workspace first. Sums over split K go through the workspace
- * in a fixed order (no reduction in place), so a product's bits depend on shape, types and card alone.
+ * in a fixed order (no reduction in place), so a product's bits depend on shape, types and card alone: queues of one
+ * device share cuBLASLt's answers, and it does not matter who asked first.
  */
 #include <cublasLt.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "convert.h"
 
@@ -25,11 +28,19 @@ typedef struct answer {
     cublasLtMatmulAlgo_t algorithm;
 } answer;
 
+/* Asking cuBLASLt takes tens of microseconds and more: once per kind of product on a device. */
+typedef struct answers {
+    pthread_mutex_t lock;
+    answer *list;
+    size_t n, room;
+    double ms; /* that asking took, in all */
+} answers;
+
 struct gpu_matmul {
     cublasLtHandle_t handle;
     void *scratch;
-    answer *answers; /* asking cuBLASLt takes tens of microseconds: once per kind of product */
-    size_t n_answers, room;
+    answers *answers;
+    int beside; /* the answers are another's */
     int tf32;
 };
 
@@ -37,12 +48,21 @@ static const char *sentence(cublasStatus_t status) {
     return status == CUBLAS_STATUS_SUCCESS ? NULL : cublasLtGetStatusString(status);
 }
 
-const char *gpu_matmul_create(int tf32, gpu_matmul **out) {
+static answers *make_answers(void) {
+    answers *made = calloc(1, sizeof *made);
+    if (made && !pthread_mutex_init(&made->lock, NULL)) return made;
+    free(made);
+    return NULL;
+}
+
+const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out) {
     gpu_matmul *made = calloc(1, sizeof *made);
     *out = NULL;
     if (!made) return "out of memory";
     made->tf32 = tf32;
-    const char *why = sentence(cublasLtCreate(&made->handle));
+    made->beside = beside != NULL;
+    made->answers = beside ? beside->answers : make_answers();
+    const char *why = made->answers ? sentence(cublasLtCreate(&made->handle)) : "out of memory";
     if (!why) {
         cudaError_t error = cudaMalloc(&made->scratch, SCRATCH);
         if (error != cudaSuccess) why = cudaGetErrorString(error);
@@ -59,7 +79,11 @@ void gpu_matmul_destroy(gpu_matmul *made) {
     /* what cannot be released when a device goes away is released with the process */
     if (made->handle) (void)cublasLtDestroy(made->handle);
     if (made->scratch) (void)cudaFree(made->scratch);
-    free(made->answers);
+    if (made->answers && !made->beside) {
+        (void)pthread_mutex_destroy(&made->answers->lock); /* nobody holds it */
+        free(made->answers->list);
+        free(made->answers);
+    }
     free(made);
 }
 
@@ -145,9 +169,10 @@ typedef struct descriptors {
     cublasLtMatmulPreference_t wish;
 } descriptors;
 
-/* The power of two that an address and the steps between its matrices are multiples of. */
+/* The power of two that an address and the steps between its matrices are multiples of; 16 where it is more, as the
+   widest access needs: where the planner put a tensor must neither change the answer nor ask again. */
 static uint32_t alignment(const void *data, int64_t step, uint32_t dtype) {
-    uint64_t bits = (uint64_t)(uintptr_t)data | (uint64_t)step * gpu_bytes_of(dtype) | 256u;
+    uint64_t bits = (uint64_t)(uintptr_t)data | (uint64_t)step * gpu_bytes_of(dtype) | 16u;
     return (uint32_t)(bits & (~bits + 1));
 }
 
@@ -224,38 +249,67 @@ static question question_of(const product *p, const void *a, const void *b, cons
     q.merged = p->merged;
     q.aligned[0] = alignment(a, p->a_step, p->dtype), q.aligned[1] = alignment(b, p->b_step, p->dtype);
     q.aligned[2] = alignment(c, p->batch > 1 ? p->m * p->n : 0, p->out_dtype);
-    q.aligned[3] = p->added ? alignment(p->added, 0, p->out_dtype) : 256u;
+    q.aligned[3] = p->added ? alignment(p->added, 0, p->out_dtype) : 16u;
     return q;
 }
 
-/* The algorithm for a product, from what was answered before or from cuBLASLt. */
-static cublasStatus_t choose(gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
-                             descriptors *d, cublasLtMatmulAlgo_t *algorithm) {
-    question q = question_of(p, a, b, c);
-    for (size_t k = 0; k < made->n_answers; k++) {
-        if (memcmp(&made->answers[k].asked, &q, sizeof q)) continue;
-        *algorithm = made->answers[k].algorithm;
-        return made->answers[k].found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
-    }
+static cublasStatus_t ask(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
+                          descriptors *d, answer *given) {
     cublasLtMatmulHeuristicResult_t best;
     int found = 0;
     memset(&best, 0, sizeof best);
     cublasStatus_t s = align(p, a, b, c, d);
     if (!s && p->added)
-        s = cublasLtMatmulPreferenceSetAttribute(d->wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &q.aligned[3], 4);
+        s = cublasLtMatmulPreferenceSetAttribute(d->wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                                                 &given->asked.aligned[3], 4);
     if (!s) s = cublasLtMatmulAlgoGetHeuristic(made->handle, d->how, d->b, d->a, d->c, d->c, d->wish, 1, &best, &found);
     if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED) return s;
-    found = !s && found > 0;
-    if (made->n_answers == made->room) {
-        size_t room = 2 * made->room + 64;
-        answer *more = realloc(made->answers, room * sizeof *more);
-        if (!more) return CUBLAS_STATUS_ALLOC_FAILED;
-        made->answers = more;
-        made->room = room;
+    given->found = !s && found > 0;
+    given->algorithm = best.algo;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static double now_ms(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* it exists wherever CUDA does */
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static cublasStatus_t find_or_ask(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
+                                  descriptors *d, answer *given) {
+    answers *all = made->answers;
+    for (size_t k = 0; k < all->n; k++) {
+        if (memcmp(&all->list[k].asked, &given->asked, sizeof given->asked)) continue;
+        *given = all->list[k];
+        return CUBLAS_STATUS_SUCCESS;
     }
-    made->answers[made->n_answers++] = (answer){q, found, best.algo};
-    *algorithm = best.algo;
-    return found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    double start = now_ms();
+    cublasStatus_t s = ask(made, p, a, b, c, d, given);
+    all->ms += now_ms() - start;
+    if (s != CUBLAS_STATUS_SUCCESS) return s;
+    if (all->n == all->room) {
+        size_t room = 2 * all->room + 64;
+        answer *more = realloc(all->list, room * sizeof *more);
+        if (!more) return CUBLAS_STATUS_ALLOC_FAILED;
+        all->list = more;
+        all->room = room;
+    }
+    all->list[all->n++] = *given;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* The algorithm for a product, from what was answered before or from cuBLASLt. */
+static cublasStatus_t choose(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
+                             descriptors *d, cublasLtMatmulAlgo_t *algorithm) {
+    answer given;
+    memset(&given, 0, sizeof given);
+    given.asked = question_of(p, a, b, c);
+    (void)pthread_mutex_lock(&made->answers->lock); /* a plain mutex that is initialised: it cannot fail */
+    cublasStatus_t s = find_or_ask(made, p, a, b, c, d, &given);
+    (void)pthread_mutex_unlock(&made->answers->lock);
+    if (s != CUBLAS_STATUS_SUCCESS) return s;
+    *algorithm = given.algorithm;
+    return given.found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 static const char *multiply(gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
@@ -274,6 +328,14 @@ static const char *multiply(gpu_matmul *made, const product *p, const void *a, c
                            &algorithm, made->scratch, SCRATCH, stream);
     release(&d);
     return sentence(s);
+}
+
+double gpu_matmul_asked(const gpu_matmul *made, uint32_t *n) {
+    (void)pthread_mutex_lock(&made->answers->lock); /* as above */
+    double ms = made->answers->ms;
+    *n = (uint32_t)made->answers->n;
+    (void)pthread_mutex_unlock(&made->answers->lock);
+    return ms;
 }
 
 int gpu_matmul_merges(const gpu_call *call) {

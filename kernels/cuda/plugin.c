@@ -43,7 +43,7 @@ static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 typedef struct cuda_device {
     const aira_host *host;
     int gpu, tf32, use_cudnn, deterministic;
-    bool beside; /* made by open(): the compiler is another's */
+    bool beside; /* made by open(): the compiler and cuBLASLt's answers are another's */
     gpu_queue queue;
     gpu_stage *stage;
     FILE *trace; /* NULL: none is wanted */
@@ -115,15 +115,15 @@ static aira_status keep_memory(const cuda_device *device) {
     return check(device, error, "no memory pool");
 }
 
-/* Stream, stage and cuBLASLt of a queue. */
-static aira_status open_queue(cuda_device *device) {
+/* Stream, stage and cuBLASLt of a queue; beside: the device that it is a queue of, NULL: it is the device. */
+static aira_status open_queue(cuda_device *device, const cuda_device *beside) {
     aira_status status = enter(device);
     if (!status)
         status = check(device, cudaStreamCreateWithFlags(&device->queue.stream, cudaStreamNonBlocking), "no stream");
     if (status) return status;
     const char *why = gpu_stage_create(device->queue.stream, &device->stage);
     if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
-    why = gpu_matmul_create(device->tf32, &device->queue.matmul);
+    why = gpu_matmul_create(device->tf32, beside ? beside->queue.matmul : NULL, &device->queue.matmul);
     if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
     device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
     device->queue.tables = gpu_tables_create();
@@ -141,7 +141,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
-    if (!status) status = open_queue(device);
+    if (!status) status = open_queue(device, NULL);
     if (!status) status = keep_memory(device);
     int major = 0, minor = 0;
     if (!status) status = describe(device, &major, &minor);
@@ -168,7 +168,7 @@ static aira_status queue_open(void *self, void **queue) {
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
     device->info = first->info;
-    aira_status status = open_queue(device);
+    aira_status status = open_queue(device, first);
     if (status)
         cuda_destroy(device);
     else
@@ -274,13 +274,28 @@ static void cuda_program_destroy(void *self, void *program) {
     if (!enter(self)) gpu_program_destroy(program); /* without its GPU everything is gone anyway */
 }
 
+/* What a program cost until its first launch, for those who look for where time goes (AIRA_LOG=debug). */
+static void tell_times(const cuda_device *device, const gpu_program *program) {
+    char line[400];
+    uint32_t n = 0, asked = 0;
+    double answers = gpu_matmul_asked(device->queue.matmul, &asked);
+    gpu_program_times t = gpu_program_time(program, &n);
+    snprintf(
+        line, sizeof line,
+        "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, kernels %.2f, memory %.2f, tables %.2f, "
+        "capture %.2f, instantiate %.2f, upload %.2f; so far cuBLASLt was asked %u times, %.2f",
+        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload, asked, answers);
+    device->host->log(device->host, AIRA_LOG_DEBUG, line);
+}
+
 static aira_status queue_run(void *queue, void *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     cuda_device *device = queue;
     aira_status status = enter(device);
     if (status) return status;
-    bool first = device->trace && gpu_program_is_new(program);
+    bool first = gpu_program_is_new(program);
     const char *why = gpu_program_start(program, buffers, seed);
-    if (!why && first) {
+    if (!why && first) tell_times(device, program);
+    if (!why && first && device->trace) {
         why = gpu_program_trace(program, buffers, device->trace);
         if (!why && fflush(device->trace)) why = "the file of `trace` cannot be written";
     }

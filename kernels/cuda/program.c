@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "batch.h"
 
@@ -28,8 +29,18 @@ struct gpu_program {
     bool seeded;
     void *buffers[AIRA_N_BUFFERS];
     cudaGraphExec_t graph;
+    gpu_program_times times;
     char sentence[256];
 };
+
+/* Milliseconds since `before`, which becomes now. */
+static double lap(double *before) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* it exists wherever CUDA does */
+    double now = 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec, passed = now - *before;
+    *before = now;
+    return passed;
+}
 
 const gpu_kernel *gpu_kernel_of(uint32_t op) {
     static const gpu_kernel *const tables[] = {gpu_move_kernels,      gpu_reduce_kernels,      gpu_row_kernels,
@@ -181,9 +192,33 @@ static const char *allocate(gpu_program *program) {
                            sizeof program->sentence);
 }
 
+/* The kernel that a chain's launch will ask for: buffers begin at multiples of 256, so that offsets tell alignment. */
+static bool wish_of(const gpu_program *program, const gpu_step *step, gpu_chain_wish *wish) {
+    gpu_chain_pointers pointers = {{NULL}};
+    if (step->batch) return gpu_batch_wish(step->batch, wish);
+    if (!step->chain || !gpu_chain_is_compiled(step->chain)) return false;
+    for (uint32_t k = 0; k < step->n_in; k++)
+        pointers.data[k] = (char *)(uintptr_t)gpu_tensor_of(program->plan, tensor_id(step, k))->offset;
+    *wish = (gpu_chain_wish){&step->chain->program, gpu_chain_vector(&step->chain->program, &pointers), 0};
+    return true;
+}
+
+static bool prepare_kernels(const gpu_program *program) {
+    if (!program->queue->compiler) return true;
+    gpu_chain_wish *wishes = calloc((size_t)program->n_steps + 1, sizeof *wishes);
+    uint32_t n = 0;
+    for (uint32_t s = 0; wishes && s < program->n_steps; s++) n += wish_of(program, &program->steps[s], &wishes[n]);
+    if (wishes) gpu_compiler_prepare(program->queue->compiler, wishes, n);
+    free(wishes);
+    return wishes != NULL;
+}
+
 gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
+    gpu_program_times times = {0};
+    double clock = 0;
+    (void)lap(&clock);
     if (program) {
         program->plan = plan;
         program->queue = queue;
@@ -195,11 +230,19 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         const char *at = (const char *)plan->steps + (size_t)s * plan->step_stride;
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
+    times.chains = lap(&clock);
     if (!sentence && (!gpu_fuse(plan, queue, program->steps, &program->n_steps) ||
                       !gpu_batch_steps(plan, program->steps, &program->n_steps)))
         sentence = "out of memory";
+    times.merging = lap(&clock);
+    if (!sentence && !prepare_kernels(program)) sentence = "out of memory";
+    times.kernels = lap(&clock);
     if (!sentence) sentence = allocate(program);
-    if (!sentence) return program;
+    times.memory = lap(&clock);
+    if (!sentence) {
+        program->times = times;
+        return program;
+    }
     snprintf(why, size, "%s", sentence);
     gpu_program_destroy(program);
     return NULL;
@@ -323,16 +366,28 @@ static const char *capture(gpu_program *program, void *const *buffers) {
     cudaGraph_t graph = NULL;
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     program->graph = NULL;
+    double clock = 0;
+    (void)lap(&clock);
     const char *why = place_tables(program, buffers);
+    program->times.tables = lap(&clock);
     if (!why) why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
     for (uint32_t s = 0; s < program->n_steps && !why; s++) why = enqueue_step(program, s, buffers);
     cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
+    program->times.capture = lap(&clock);
     if (!why) why = cuda_sentence(cudaGraphInstantiate(&program->graph, graph, 0));
     if (graph) (void)cudaGraphDestroy(graph);
+    program->times.instantiate = lap(&clock);
+    if (!why) why = cuda_sentence(cudaGraphUpload(program->graph, program->queue->stream));
+    program->times.upload = lap(&clock);
     if (!why) memcpy(program->buffers, buffers, sizeof program->buffers);
     return why;
+}
+
+gpu_program_times gpu_program_time(const gpu_program *program, uint32_t *n_steps) {
+    *n_steps = program->n_steps;
+    return program->times;
 }
 
 /* The value is copied by the call: a launch that is still waiting reads the seed it was given. */

@@ -25,4 +25,10 @@ int gpu_program_is_new(const gpu_program *program);
    what that does to the numbers: for measuring only. */
 const char *gpu_program_trace(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], FILE *to);
 
+/* Host milliseconds that a program took until its first launch: when it was created, and when it was captured. */
+typedef struct gpu_program_times {
+    double chains, merging, kernels, memory, tables, capture, instantiate, upload;
+} gpu_program_times;
+gpu_program_times gpu_program_time(const gpu_program *program, uint32_t *n_steps);
+
 #endif

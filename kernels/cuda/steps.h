@@ -25,6 +25,7 @@ typedef struct gpu_step {
     uint32_t merged;                  /* GPU_ADD_BIAS ... */
     const aira_plan_step *also;       /* of a merged step: what it does besides, where attributes count */
     uint32_t own[GPU_MERGED_TENSORS]; /* of a merged step: its operands, then its results */
+    uint32_t number;                  /* where it stood before batch.c set to work */
 } gpu_step;
 
 static inline const uint32_t *gpu_step_in(const gpu_step *step) { return step->merged ? step->own : step->planned_in; }

@@ -19,6 +19,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 USES = {"mA": "attention", "M": "mlp", "Mb": "mamba", "Mb2": "mamba2"}
+PARTS = ("graphs", "buffers", "programs", "initial", "rows", "run", "wait")  # tests/support/watched_device.h
 SECTIONS = {  # layers, length, floor and bar in candidates per hour
     "alternating": (["mA", "M"] * 8, 128, 8280, 1700),
     "short": (["mA", "M"] * 8, 32, 35400, 6000),
@@ -70,6 +71,9 @@ def run_ours(o, name, path, environment):
                 f = line["first_ms"]
                 print(f"  {name} architecture to first step: cold {f['cold']:.0f} ms, kernels on disk {f['disk']:.0f}, "
                       f"in memory {f['memory']:.0f}", flush=True)
+                for when in ("disk", "memory"):
+                    parts = ", ".join(f"{k} {f['parts'][when][k]:.1f}" for k in PARTS)
+                    print(f"    {when}: {parts}", flush=True)
             kept = best["first_ms"] if best and "first_ms" in best else line.get("first_ms")
             if best is None or line["ms"] < best["ms"]:
                 best = line

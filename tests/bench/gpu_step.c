@@ -7,7 +7,8 @@
  * device of its own, as in a worker (a device of its own, where the device has no queues). All warm up, then all train
  * `steps` steps, `repeats` times; the figure is the median of wall time / (steps x candidates). --first: also the time
  * from an architecture to its first finished step, with an empty cache of kernels (cold), with the cache on disk
- * (disk), and within a process that trained another architecture before (memory).
+ * (disk), and within a process that trained another architecture before (memory); each with its parts, which
+ * tests/support/watched_device.h explains. AIRA_LOG=debug: the device tells of parts of its own.
  * --seconds: no repeat starts after this much time. Prints one JSON object.
  */
 #include <pthread.h>
@@ -22,6 +23,7 @@
 #include "core/plugin/registry.h"
 #include "core/train/model_file.h"
 #include "core/train/training.h"
+#include "tests/support/watched_device.h"
 
 enum { MAX_LANES = 64, MAX_REPEATS = 99 };
 
@@ -66,13 +68,14 @@ static const aira_device_queue *queue_of(const aira__instance *device) {
     return aira__instance_extension(device, AIRA_EXT_DEVICE_QUEUE);
 }
 
-static aira__training *open_training(const bench *b, const aira__instance *device, void *self, uint64_t seed) {
+static aira__training *open_training(const bench *b, const aira_device *device, const aira_device_queue *queue,
+                                     void *self, uint64_t seed) {
     aira_error error = {0};
     const aira__model_file *model = b->model;
     aira__training *training = NULL;
-    aira__training_options options = {.device = device->plugin->table,
+    aira__training_options options = {.device = device,
                                       .device_self = self,
-                                      .queue = queue_of(device),
+                                      .queue = queue,
                                       .host = aira__registry_host(b->registry),
                                       .backbone = model->backbone->plugin->table,
                                       .backbone_self = model->backbone->self,
@@ -101,7 +104,9 @@ static void *train(void *context) {
     aira_error error = {0};
     bool nan = false;
     aira__run_hooks hooks = {.step = keep_loss, .context = l, .ahead = true};
-    if (l->training == NULL) l->training = open_training(l->b, l->b->device, l->self, l->seed);
+    const aira__instance *device = l->b->device;
+    if (l->training == NULL)
+        l->training = open_training(l->b, device->plugin->table, queue_of(device), l->self, l->seed);
     if (aira__training_run(l->training, l->steps, &hooks, NULL, &nan, &error) != AIRA_OK) stop(error.text);
     return NULL;
 }
@@ -166,17 +171,22 @@ static json_t *steady(bench *b) {
 
 /* --- from an architecture to its first step --- */
 
-/* ms from nothing to one finished step on a device that is there. */
-static double first_step(const bench *b, const aira__instance *device) {
+/* From nothing to one finished step on a device that is there. */
+static void first_step(const bench *b, const aira__instance *device, watched *w) {
     aira_error error = {0};
     aira__step_result r;
     bool nan = false;
-    double start = aira__now();
-    aira__training *training = open_training(b, device, device->self, 1);
+    watch_begin(w, device->plugin->table, queue_of(device), device->self);
+    aira__training *training = open_training(b, &w->table, w->queue ? &w->queues : NULL, w, 1);
+    watch(w, WATCH_INITIAL);
     if (aira__training_step(training, 0, &r, &nan, &error) != AIRA_OK) stop(error.text);
-    double ms = 1000 * (aira__now() - start);
+    watch(w, WATCH_WAIT);
     aira__training_destroy(training);
-    return ms;
+}
+
+static int by_total(const void *a, const void *b) {
+    double x = watch_total(a), y = watch_total(b);
+    return (x > y) - (x < y);
 }
 
 /* The same layers in another order: the first one comes last. */
@@ -190,20 +200,22 @@ static json_t *first_steps(bench *b) {
     char folder[] = "/tmp/aira-cache-XXXXXX";
     aira_error error = {0};
     if (mkdtemp(folder) == NULL || setenv("XDG_CACHE_HOME", folder, 1) != 0) stop("no folder for the cache");
+    watched cold, disk, memory[3];
     aira__instance *device = open_device(b);
-    double cold = first_step(b, device);
+    first_step(b, device, &cold);
     aira__instance_destroy(device);
     device = open_device(b);
-    double disk = first_step(b, device);
-    double memory[3];
+    first_step(b, device, &disk);
     for (int k = 0; k < 3; k++) {
         rotate_layers(b->model);
-        memory[k] = first_step(b, device);
+        first_step(b, device, &memory[k]);
     }
-    qsort(memory, 3, sizeof *memory, by_value);
+    qsort(memory, 3, sizeof *memory, by_total);
     aira__instance_destroy(device);
     if (aira__remove_tree(folder, &error) != AIRA_OK) fprintf(stderr, "bench_gpu_step: %s\n", error.text);
-    return json_pack("{s:f, s:f, s:f}", "cold", cold, "disk", disk, "memory", memory[1]);
+    return json_pack("{s:f, s:f, s:f, s:{s:o, s:o, s:o}}", "cold", watch_total(&cold), "disk", watch_total(&disk),
+                     "memory", watch_total(&memory[1]), "parts", "cold", watch_json(&cold), "disk", watch_json(&disk),
+                     "memory", watch_json(&memory[1]));
 }
 
 /* --- options --- */

@@ -4,6 +4,7 @@
  * step reads names and writes names made of its operation, its attributes and what it read; sums are sums of names, so
  * their order does not count. The planned order and the rearranged one must leave the same names in every variable and
  * every output. That fails when a step moves past one that it needs, writes where something lives, or is lost.
+ * On the way: chains have equal keys where they have equal sources, and there alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #include "core/train/task.h"
 #include "kernels/cuda/batch.h"
 #include "kernels/cuda/fast.h"
+#include "kernels/cuda/generate.h"
+#include "kernels/cuda/sums.h"
 #include "kernels/cuda/weights.h"
 #include "tests/support/engine.h"
 
@@ -194,6 +197,33 @@ static void count_weights(const gpu_step *step) {
     weight_launches += products > 0;
 }
 
+static int kernels;
+
+typedef struct known_kernel {
+    uint64_t key[GPU_CHAIN_KEY];
+    size_t n;
+    char *source;
+} known_kernel;
+
+static void check_key(const gpu_chain_program *p, int vector, int batched) {
+    static known_kernel known[512];
+    known_kernel k;
+    k.n = gpu_chain_key(p, vector, batched, k.key);
+    k.source = gpu_chain_source(p, vector, batched, "chain");
+    if (!k.source || k.n > GPU_CHAIN_KEY) exit(1);
+    bool seen = false;
+    for (int j = 0; j < kernels; j++) {
+        bool same_key = known[j].n == k.n && !memcmp(known[j].key, k.key, k.n * sizeof *k.key);
+        bool same_source = !strcmp(known[j].source, k.source);
+        if (same_key != same_source && failures++ < 5) printf("a key does not tell what the source is:\n%s", k.source);
+        seen |= same_source;
+    }
+    if (!seen && kernels < (int)(sizeof known / sizeof *known))
+        known[kernels++] = k;
+    else
+        free(k.source);
+}
+
 static gpu_step *steps_of(const aira_plan *plan) {
     gpu_step *steps = calloc((size_t)plan->n_steps + 1, sizeof *steps);
     for (uint32_t k = 0; steps && k < plan->n_steps; k++) {
@@ -207,6 +237,9 @@ static gpu_step *steps_of(const aira_plan *plan) {
         if (!steps[k].chain) exit(1);
         steps[k].planned_in = gpu_chain_tensors(steps[k].chain, &steps[k].n_in);
         steps[k].n_out = 0;
+        if (steps[k].chain->wide) continue;
+        check_key(&steps[k].chain->program, 1, 0);
+        check_key(&steps[k].chain->program, 4, 1);
     }
     return steps;
 }
@@ -346,7 +379,7 @@ int main(void) {
         try_net(&e, &rng, backbone);
     }
     test_engine_close(&e);
-    printf("%d plans, %d steps fewer, %d gradients of weights in %d launches, %d places differ\n", plans, fewer,
-           weights, weight_launches, failures);
+    printf("%d plans, %d steps fewer, %d kernels, %d gradients of weights in %d launches, %d failures\n", plans, fewer,
+           kernels, weights, weight_launches, failures);
     return failures || fewer < 1000 || weights < 2 * weight_launches || weights < 100 ? 1 : 0;
 }

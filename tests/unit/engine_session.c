@@ -168,10 +168,10 @@ Test(engine_session, variables_are_shared_between_graphs) {
     aira__footprint need;
     uint64_t seed = 0;
     float y[4];
-    cr_assert_eq(aira__session_predict(e.device, e.self, graphs, 2, NULL, &need, &error), AIRA_OK, "%s", error.text);
+    cr_assert_eq(aira__session_plan(e.device, e.self, e.host, graphs, 2, NULL, &s, &error), AIRA_OK, "%s", error.text);
+    aira__session_footprint(s, &need);
     cr_assert_eq(need.variables, 64);
-    cr_assert_eq(aira__session_create(e.device, e.self, e.host, graphs, 2, NULL, &s, &error), AIRA_OK, "%s",
-                 error.text);
+    cr_assert_eq(aira__session_start(s, &error), AIRA_OK, "%s", error.text);
     cr_assert_eq(aira__session_initialise(s, &seed, &error), AIRA_OK);
     for (int k = 0; k < 3; k++) cr_assert_eq(aira__session_run(s, 0, &error), AIRA_OK, "%s", error.text);
     cr_assert_eq(aira__session_run(s, 1, &error), AIRA_OK, "%s", error.text);
