@@ -120,26 +120,30 @@ __global__ void __launch_bounds__(THREADS)
         weight[n] = c < width ? load4(w + c) : float4_of{};
     }
     for (int64_t row = first; row < end; row += R, turn ^= 1) {
-        float4_of v[R][N], slope[R][N];
+        decltype(fetch4(x)) xs[R][N] = {}, gs[R][N] = {},
+                            more[R][N] = {}; /* dx may lie on any of them: all before it */
 #pragma unroll
         for (int r = 0; r < R; r++)
 #pragma unroll
             for (int n = 0; n < N; n++) {
                 int c = (n * THREADS + threadIdx.x) * 4;
-                bool inside = c < width && row + r < end;
-                v[r][n] = inside ? load4(x + (row + r) * width + c) : float4_of{};
-                slope[r][n] = inside ? load4(g + (row + r) * width + c) : float4_of{};
+                if (c >= width || row + r >= end) continue;
+                xs[r][n] = fetch4(x + (row + r) * width + c);
+                gs[r][n] = fetch4(g + (row + r) * width + c);
+                if (residual) more[r][n] = fetch4(residual + (row + r) * width + c);
             }
 #pragma unroll
         for (int r = 0; r < R; r++) {
             float squares = 0, dot = 0;
 #pragma unroll
-            for (int n = 0; n < N; n++)
+            for (int n = 0; n < N; n++) {
+                float4_of v = open4(xs[r][n]), slope = open4(gs[r][n]);
 #pragma unroll
                 for (int k = 0; k < 4; k++) {
-                    squares += v[r][n].v[k] * v[r][n].v[k];
-                    dot += weight[n].v[k] * slope[r][n].v[k] * v[r][n].v[k];
+                    squares += v.v[k] * v.v[k];
+                    dot += weight[n].v[k] * slope.v[k] * v.v[k];
                 }
+            }
             squares = warp_sum(squares);
             dot = warp_sum(dot);
             if (lane == 0) spare[turn][2 * r][warp] = squares, spare[turn][2 * r + 1][warp] = dot;
@@ -155,11 +159,11 @@ __global__ void __launch_bounds__(THREADS)
             for (int n = 0; n < N; n++) {
                 int c = (n * THREADS + threadIdx.x) * 4;
                 if (c >= width || row + r >= end) continue;
-                float4_of more = residual ? load4(residual + (row + r) * width + c) : float4_of{}, out;
+                float4_of v = open4(xs[r][n]), slope = open4(gs[r][n]), add = open4(more[r][n]), out;
 #pragma unroll
                 for (int k = 0; k < 4; k++) {
-                    dw[n].v[k] += slope[r][n].v[k] * v[r][n].v[k] * s;
-                    out.v[k] = s * (weight[n].v[k] * slope[r][n].v[k] - v[r][n].v[k] * pull) + more.v[k];
+                    dw[n].v[k] += slope.v[k] * v.v[k] * s;
+                    out.v[k] = s * (weight[n].v[k] * slope.v[k] - v.v[k] * pull) + add.v[k];
                 }
                 store4(dx + (row + r) * width + c, out);
             }

@@ -9,15 +9,15 @@ struct float4_of {
     float v[4];
 };
 
-__device__ __forceinline__ float4_of load4(const float *from) {
-    float4 x = *(const float4 *)from;
-    return {{x.x, x.y, x.z, x.w}};
-}
-__device__ __forceinline__ float4_of load4(const __nv_bfloat16 *from) {
-    uint2 x = *(const uint2 *)from;
+/* As they lie in memory: half the registers for bf16, until they are opened. */
+__device__ __forceinline__ float4 fetch4(const float *from) { return *(const float4 *)from; }
+__device__ __forceinline__ uint2 fetch4(const __nv_bfloat16 *from) { return *(const uint2 *)from; }
+__device__ __forceinline__ float4_of open4(float4 x) { return {{x.x, x.y, x.z, x.w}}; }
+__device__ __forceinline__ float4_of open4(uint2 x) {
     return {{__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u), __uint_as_float(x.y << 16),
              __uint_as_float(x.y & 0xffff0000u)}};
 }
+template <class T> __device__ __forceinline__ float4_of load4(const T *from) { return open4(fetch4(from)); }
 __device__ __forceinline__ uint32_t pack2(float low, float high) {
     uint32_t packed;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
