@@ -26,7 +26,7 @@ SECTIONS = {  # model, length, vocabulary, rows of a step
     "350m": ("llama-350m", 2048, 32000, 16),
     "1b": ("llama-1b", 4096, 32000, 4),
     "1b-128k": ("llama-1b", 4096, 128256, 4),
-    "hybrid": ("mamba-1b", 4096, 32000, 4),
+    "hybrid": ("1b-hybrid", 4096, 32000, 4),
     "3b": ("llama-3b", 4096, 128256, 2),
 }
 TORCH = {  # width, pairs, heads, kv heads, hidden

@@ -59,9 +59,9 @@ def main():
             layer.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     shape = (o.batch, o.length)
-    tokens, targets = (torch.randint(o.vocab, shape, device=o.device) for _ in range(2))
 
-    def step():
+    def step():  # on rows it has not seen, as ours are
+        tokens, targets = (torch.randint(o.vocab, shape, device=o.device) for _ in range(2))
         optimizer.zero_grad(set_to_none=True)
         x = net.hidden(tokens).flatten(0, 1)
         parts = [head(a, net.embedding.weight, b)
