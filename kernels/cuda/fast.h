@@ -33,6 +33,10 @@ bool gpu_small_attention_takes(const gpu_call *call);
 const char *gpu_small_attention(const gpu_call *call);
 const char *gpu_small_attention_backward(const gpu_call *call);
 
+/* mlp.cu: norm, product, GELU, product and residual as one step, and their gradient (GPU_MLP, GPU_MLP_BACKWARD): bf16,
+   rows of 64 or 128, hidden columns a multiple of 64. */
+bool gpu_mlp_takes(const gpu_call *call);
+
 /* flash.cu: bf16 heads of 64, 96 or 128, any lengths and groups, no mask. Backward: a workspace of B H T floats. */
 bool gpu_flash_takes(const gpu_call *call);
 const char *gpu_flash(const gpu_call *call);

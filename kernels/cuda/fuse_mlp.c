@@ -1,0 +1,400 @@
+/* fuse_mlp.c - MLP layers and their gradients as one step each, where mlp.cu takes them.
+ *
+ *     forward   RMS_NORM, MATMUL, GELU, MATMUL[, ADD]                          runs where the last of them stood
+ *     backward  MATMUL, GELU_BACKWARD, MATMUL, RMS_NORM_BACKWARD[, ADD]        runs where the first of them stood
+ *
+ * Forward, what is in between is written only if somebody else reads it, later than planned but into its planned place.
+ * Backward, results come earlier than planned. The planner gave them places of operands that die in between, so a
+ * result whose place is not free yet moves into the program's own memory (layout.h), and its readers read there.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fast.h"
+#include "fuse.h"
+
+enum { MOST_MEMBERS = 5, GRANULE = 256 };
+
+/* Own memory in use between two steps. */
+typedef struct lease {
+    uint32_t first, last;
+    uint64_t begin, end;
+} lease;
+
+typedef struct mlp_fuser {
+    fuser f; /* its plan is the layout's */
+    gpu_layout *layout;
+    lease *leases;
+    uint32_t n_leases, room;
+    bool out_of_memory;
+} mlp_fuser;
+
+/* The planned steps of a layer; NONE where one is missing. In order of execution. */
+typedef struct members {
+    uint32_t step[MOST_MEMBERS];
+} members;
+
+static bool is_member(const members *m, uint32_t s) {
+    for (uint32_t k = 0; k < MOST_MEMBERS; k++)
+        if (m->step[k] == s) return true;
+    return false;
+}
+
+/* --- what lies between ---------------------------------------------------------------------------------------------
+ */
+
+static gpu_range range_of(const fuser *f, uint32_t id, uint32_t writes) { return gpu_range_of(f->plan, id, writes); }
+
+/* Does a step in [from, to) outside of the layer touch the range; only by writing, if `writes`? */
+static bool others_touch(const fuser *f, const members *m, uint32_t from, uint32_t to, const gpu_range *range,
+                         bool writes) {
+    for (uint32_t s = from; s < to; s++)
+        if (!is_member(m, s) && touches(f, s, range, writes)) return true;
+    return false;
+}
+
+/* Does a step read bytes that meet the range, write any? equal: whatever it reads of them is just them. */
+static void uses_of(const fuser *f, uint32_t s, const gpu_range *range, bool *reads, bool *writes, bool *equal) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
+    *reads = *writes = false;
+    *equal = true;
+    for (uint32_t k = 0; k < n; k++) {
+        if (!gpu_ranges_meet(&ranges[k], range)) continue;
+        *reads |= !ranges[k].writes;
+        *writes |= ranges[k].writes != 0;
+        *equal &= ranges[k].writes || gpu_ranges_equal(&ranges[k], range);
+    }
+}
+
+/* Who outside of the layer reads what step s wrote: any before `place`, any after? */
+static void readers_of(const fuser *f, const members *m, uint32_t s, uint32_t place, const gpu_range *range,
+                       bool *before, bool *after) {
+    *before = false;
+    *after = range->storage != AIRA_STORE_ARENA; /* the host may read it */
+    for (uint32_t t = s + 1; t < f->n; t++) {
+        bool reads, writes, equal;
+        if (f->gone[t]) continue;
+        uses_of(f, t, range, &reads, &writes, &equal);
+        if (reads && !is_member(m, t)) *(t < place ? before : after) = true;
+        if (writes) return;
+    }
+}
+
+/* The first product after s, of the given transposition, whose left operand is what s wrote; or NONE. */
+static uint32_t product_of(const fuser *f, uint32_t s, const gpu_range *range, bool transposed) {
+    for (uint32_t t = s + 1; t < f->n; t++) {
+        if (f->gone[t]) continue;
+        if (is_plain_product(f, t)) {
+            const aira_plan_step *step = f->steps[t].step;
+            gpu_range left = range_of(f, gpu_step_in(&f->steps[t])[0], 0);
+            if (gpu_ranges_equal(&left, range) && step->i[0] == 0 && (step->i[1] != 0) == transposed) return t;
+        }
+        if (touches(f, t, range, true)) return NONE;
+    }
+    return NONE;
+}
+
+static bool is_product(const fuser *f, uint32_t s, bool transposed) {
+    if (s == NONE || !is_plain_product(f, s)) return false;
+    const aira_plan_step *step = f->steps[s].step;
+    return step->i[0] == 0 && (step->i[1] != 0) == transposed;
+}
+
+/* Did step s write just these bytes as its result k? */
+static bool made(const fuser *f, uint32_t s, uint32_t k, const gpu_range *range) {
+    gpu_range out = range_of(f, gpu_step_out(&f->steps[s])[k], 1);
+    return gpu_ranges_equal(&out, range);
+}
+
+/* The step behind s that adds one tensor to the result which nobody else reads, and that tensor; or NONE. */
+static uint32_t addition_of(const fuser *f, uint32_t s, uint32_t result, sum_chain *sum, uint32_t *other) {
+    gpu_range range = range_of(f, result, 1);
+    uint32_t c = only_reader(f, s, &range);
+    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || !read_sum(f->plan, f->steps[c].chain, sum) ||
+        sum->n_terms != 2 || sum->bias != NONE)
+        return NONE;
+    for (uint32_t k = 0; k < 2; k++) {
+        gpu_range mine = range_of(f, sum->terms[k], 0), added = range_of(f, sum->terms[1 - k], 0);
+        if (!gpu_ranges_equal(&mine, &range) || gpu_ranges_meet(&added, &range)) continue;
+        *other = sum->terms[1 - k];
+        return c;
+    }
+    return NONE;
+}
+
+/* A chain of one operation on whole bf16 tensors. */
+static const gpu_chain_program *single(const gpu_step *step, uint32_t op, uint32_t n) {
+    if (!step->chain || step->chain->wide) return NULL;
+    const gpu_chain_program *p = &step->chain->program;
+    const gpu_chain_instruction *code = &p->code[0];
+    if (p->n_code != 1 || code->op != op || code->mode != 0 || p->n_loads != n || code->n_in != n) return NULL;
+    if (!code->stored || code->dtype != AIRA_BF16) return NULL;
+    for (uint32_t k = 0; k < n; k++)
+        if (p->loads[k].access != GPU_WHOLE || p->loads[k].dtype != AIRA_BF16) return NULL;
+    return p;
+}
+
+/* --- own memory ----------------------------------------------------------------------------------------------------
+ */
+
+/* Own memory for steps first..last. UINT64_MAX: out of memory. */
+static uint64_t lease_memory(mlp_fuser *m, uint32_t first, uint32_t last, uint64_t bytes) {
+    uint64_t at = 0;
+    bytes = (bytes + GRANULE - 1) / GRANULE * GRANULE;
+    for (bool free = false; !free;) {
+        free = true;
+        for (uint32_t k = 0; k < m->n_leases; k++) {
+            const lease *l = &m->leases[k];
+            if (l->last < first || last < l->first || l->end <= at || at + bytes <= l->begin) continue;
+            at = l->end;
+            free = false;
+        }
+    }
+    if (m->n_leases == m->room) {
+        uint32_t room = 2 * m->room + 16;
+        lease *more = realloc(m->leases, room * sizeof *more);
+        if (!more) {
+            m->out_of_memory = true;
+            return UINT64_MAX;
+        }
+        m->leases = more;
+        m->room = room;
+    }
+    m->leases[m->n_leases++] = (lease){first, last, at, at + bytes};
+    return at;
+}
+
+/* May what step s wrote move, and who reads it last? */
+static bool may_move(const fuser *f, const members *m, uint32_t s, const gpu_range *range, uint32_t *last) {
+    *last = s;
+    if (range->storage != AIRA_STORE_ARENA) return false;
+    for (uint32_t t = s + 1; t < f->n; t++) {
+        const gpu_step *step = &f->steps[t];
+        bool reads, writes, equal;
+        if (f->gone[t] || is_member(m, t)) continue;
+        uses_of(f, t, range, &reads, &writes, &equal);
+        if (reads && (!equal || (!step->chain && step->n_in + step->n_out > GPU_MERGED_TENSORS))) return false;
+        if (reads) *last = t;
+        if (writes) break;
+    }
+    return true;
+}
+
+/* A tensor like another at the same bytes of own memory. */
+static uint32_t moved(mlp_fuser *m, uint32_t like, uint64_t offset) {
+    uint32_t id = gpu_layout_add(m->layout, like, offset);
+    if (id == UINT32_MAX) m->out_of_memory = true;
+    return id;
+}
+
+static void move_operands(mlp_fuser *m, gpu_step *step, const gpu_range *range, uint64_t offset) {
+    uint32_t ids[GPU_MERGED_TENSORS];
+    if (step->chain) {
+        gpu_chain *chain = step->chain;
+        for (uint32_t k = 0; k < chain->program.n_loads; k++) {
+            uint32_t *id = &chain->tensors[chain->program.loads[k].view];
+            gpu_range read = range_of(&m->f, *id, 0);
+            if (gpu_ranges_equal(&read, range)) *id = moved(m, *id, offset);
+        }
+        return;
+    }
+    memcpy(ids, gpu_step_in(step), step->n_in * sizeof *ids);
+    memcpy(ids + step->n_in, gpu_step_out(step), step->n_out * sizeof *ids);
+    for (uint32_t k = 0; k < step->n_in; k++) {
+        gpu_range read = range_of(&m->f, ids[k], 0);
+        if (gpu_ranges_equal(&read, range)) ids[k] = moved(m, ids[k], offset);
+    }
+    memcpy(step->own, ids, (step->n_in + step->n_out) * sizeof *ids);
+    step->merged |= GPU_ELSEWHERE;
+}
+
+/* What step s wrote is found at `offset` of the own memory. */
+static void move_readers(mlp_fuser *m, const members *layer, uint32_t s, const gpu_range *range, uint64_t offset) {
+    const fuser *f = &m->f;
+    for (uint32_t t = s + 1; t < f->n && !m->out_of_memory; t++) {
+        bool reads, writes, equal;
+        if (f->gone[t] || is_member(layer, t)) continue;
+        uses_of(f, t, range, &reads, &writes, &equal);
+        if (reads) move_operands(m, &f->steps[t], range, offset);
+        if (writes) return;
+    }
+}
+
+/* --- the merged step -----------------------------------------------------------------------------------------------
+ */
+
+static gpu_step merged_step(const gpu_step *product, const gpu_step *norm, uint32_t merged, const uint32_t *in,
+                            uint32_t n_in, const uint32_t *out, uint32_t n_out) {
+    gpu_step step = {.step = product->step, .also = norm->step, .merged = merged, .n_in = n_in, .n_out = n_out};
+    memcpy(step.own, in, n_in * sizeof *in);
+    memcpy(step.own + n_in, out, n_out * sizeof *out);
+    return step;
+}
+
+static bool is_taken(const fuser *f, const gpu_step *step) {
+    gpu_view views[GPU_MERGED_TENSORS];
+    gpu_call call = shadow_of(f, step, views);
+    return gpu_mlp_takes(&call);
+}
+
+static void put(mlp_fuser *m, const members *layer, uint32_t place, const gpu_step *step) {
+    for (uint32_t k = 0; k < MOST_MEMBERS; k++)
+        if (layer->step[k] != NONE && layer->step[k] != place) m->f.gone[layer->step[k]] = true;
+    gpu_chain_destroy(m->f.steps[place].chain);
+    m->f.steps[place] = *step;
+    m->f.steps[place].kernel = &gpu_mlp_kernel;
+}
+
+/* --- forward -------------------------------------------------------------------------------------------------------
+ */
+
+/* Are operands there until `place`, and do results lie apart from them? y may lie on rows that it is made of. */
+static bool fits_forward(const fuser *f, const members *m, uint32_t place, const gpu_step *step) {
+    static const uint32_t read_by[5] = {0, 0, 1, 3, 4}; /* members */
+    const uint32_t *in = gpu_step_in(step), *out = gpu_step_out(step);
+    for (uint32_t k = 0; k < step->n_in; k++) {
+        gpu_range read = range_of(f, in[k], 0);
+        if (read.storage == GPU_STORE_OWN) return false; /* it is not kept that long */
+        if (others_touch(f, m, m->step[read_by[k]], place, &read, true)) return false;
+        for (uint32_t j = 0; j < step->n_out; j++) {
+            gpu_range written = range_of(f, out[j], 1);
+            bool rows = j == 0 && (k == 0 || k == 4) && gpu_ranges_equal(&read, &written);
+            if (gpu_ranges_meet(&read, &written) && !rows) return false;
+        }
+    }
+    for (uint32_t j = 1; j < step->n_out; j++)
+        for (uint32_t k = 0; k < j; k++) {
+            gpu_range a = range_of(f, out[j], 1), b = range_of(f, out[k], 1);
+            if (gpu_ranges_meet(&a, &b)) return false;
+        }
+    return true;
+}
+
+/* The layer around a GELU. */
+static bool merge_forward(mlp_fuser *m, uint32_t c) {
+    fuser *f = &m->f;
+    const gpu_chain_program *p = single(&f->steps[c], AIRA_OP_GELU, 1);
+    if (!p) return false;
+    const uint32_t *tensors = f->steps[c].chain->tensors;
+    uint32_t shape = tensors[p->loads[0].view], hidden = tensors[p->code[0].view], residual = NONE;
+    gpu_range shape_range = range_of(f, shape, 1), hidden_range = range_of(f, hidden, 1);
+    uint32_t u = last_writer(f, c, &shape_range);
+    if (!is_product(f, u, true) || !made(f, u, 0, &shape_range)) return false;
+    gpu_range normed = range_of(f, gpu_step_in(&f->steps[u])[0], 1);
+    uint32_t n = last_writer(f, u, &normed), d = product_of(f, c, &hidden_range, true);
+    if (n == NONE || d == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM || f->steps[n].n_in != 2 ||
+        (f->steps[n].merged & ~GPU_ELSEWHERE) || !made(f, n, 0, &normed))
+        return false;
+    sum_chain sum;
+    uint32_t y = gpu_step_out(&f->steps[d])[0], r = addition_of(f, d, y, &sum, &residual);
+    if (r != NONE) y = sum.out;
+    const members layer = {{n, u, c, d, r}};
+    uint32_t place = r == NONE ? d : r, merged = GPU_MLP | (r == NONE ? 0 : GPU_ADD_TENSOR);
+    const uint32_t *norm_in = gpu_step_in(&f->steps[n]), made_by[3] = {n, u, c},
+                   kept[3] = {gpu_step_out(&f->steps[n])[0], shape, hidden};
+    uint32_t in[5] = {norm_in[0], norm_in[1], gpu_step_in(&f->steps[u])[1], gpu_step_in(&f->steps[d])[1], residual},
+             out[4] = {y}, n_out = 1;
+    for (uint32_t k = 0; k < 3; k++) {
+        gpu_range range = range_of(f, kept[k], 1);
+        bool before, after;
+        readers_of(f, &layer, made_by[k], place, &range, &before, &after);
+        if (before) return false;
+        if (!after) continue;
+        out[n_out++] = kept[k];
+        merged |= GPU_KEEP_NORM << k;
+    }
+    gpu_step step = merged_step(&f->steps[u], &f->steps[n], merged, in, r == NONE ? 4 : 5, out, n_out);
+    if (!fits_forward(f, &layer, place, &step) || !is_taken(f, &step)) return false;
+    put(m, &layer, place, &step);
+    return true;
+}
+
+/* --- backward ------------------------------------------------------------------------------------------------------
+ */
+
+/* Is a result's planned place free from the first step of the layer on? */
+static bool is_free(const fuser *f, const members *m, const gpu_step *step, uint32_t s, const gpu_range *range) {
+    const uint32_t *in = gpu_step_in(step);
+    for (uint32_t k = 0; k < step->n_in; k++) {
+        gpu_range read = range_of(f, in[k], 0);
+        if (gpu_ranges_meet(&read, range)) return false;
+    }
+    return !others_touch(f, m, m->step[0], s, range, false);
+}
+
+/* Places the three results, written by `made_by` in the plan; false leaves everything as it is. */
+static bool place_results(mlp_fuser *m, const members *layer, gpu_step *step, const uint32_t *made_by) {
+    fuser *f = &m->f;
+    uint32_t *out = step->own + step->n_in, last[3];
+    bool moves[3];
+    gpu_range range[3];
+    for (uint32_t k = 0; k < 3; k++) {
+        range[k] = range_of(f, out[k], 1);
+        moves[k] = !is_free(f, layer, step, made_by[k], &range[k]);
+        for (uint32_t j = 0; j < k; j++) moves[k] |= !moves[j] && gpu_ranges_meet(&range[j], &range[k]);
+        if (moves[k] && !may_move(f, layer, made_by[k], &range[k], &last[k])) return false;
+    }
+    if (!is_taken(f, step)) return false;
+    for (uint32_t k = 0; k < 3; k++) {
+        if (!moves[k]) continue;
+        uint64_t offset = lease_memory(m, layer->step[0], last[k], range[k].end - range[k].begin);
+        if (!m->out_of_memory) move_readers(m, layer, made_by[k], &range[k], offset);
+        if (!m->out_of_memory) out[k] = moved(m, out[k], offset);
+    }
+    return true;
+}
+
+/* The layer around a GELU's gradient. */
+static bool merge_backward(mlp_fuser *m, uint32_t c) {
+    fuser *f = &m->f;
+    const gpu_chain_program *p = single(&f->steps[c], AIRA_OP_GELU_BACKWARD, 2);
+    if (!p) return false;
+    const uint32_t *tensors = f->steps[c].chain->tensors;
+    uint32_t shape = tensors[p->loads[p->code[0].in[0]].view], slope = tensors[p->loads[p->code[0].in[1]].view];
+    uint32_t dshape = tensors[p->code[0].view], residual = NONE;
+    gpu_range slope_range = range_of(f, slope, 1), dshape_range = range_of(f, dshape, 1);
+    uint32_t d = last_writer(f, c, &slope_range);
+    if (!is_product(f, d, false) || !made(f, d, 0, &slope_range) || only_reader(f, d, &slope_range) != c) return false;
+    uint32_t u = product_of(f, c, &dshape_range, false);
+    if (u == NONE) return false;
+    gpu_range dn = range_of(f, gpu_step_out(&f->steps[u])[0], 1);
+    uint32_t n = only_reader(f, u, &dn);
+    if (n == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM_BACKWARD || f->steps[n].n_in != 3 ||
+        f->steps[n].n_out != 2 || (f->steps[n].merged & ~GPU_ELSEWHERE))
+        return false;
+    const uint32_t *norm_in = gpu_step_in(&f->steps[n]), *norm_out = gpu_step_out(&f->steps[n]);
+    gpu_range read = range_of(f, norm_in[2], 0);
+    if (!gpu_ranges_equal(&read, &dn)) return false;
+    sum_chain sum;
+    uint32_t dx = norm_out[0], r = addition_of(f, n, dx, &sum, &residual);
+    if (r != NONE) dx = sum.out;
+    const members layer = {{d, c, u, n, r}};
+    const uint32_t *first = gpu_step_in(&f->steps[d]), made_by[3] = {r == NONE ? n : r, c, n},
+                   out[3] = {dx, dshape, norm_out[1]}, read_by[7] = {d, d, c, u, n, n, r};
+    uint32_t in[7] = {first[0], first[1], shape, gpu_step_in(&f->steps[u])[1], norm_in[0], norm_in[1], residual},
+             n_in = r == NONE ? 6 : 7;
+    for (uint32_t k = 0; k < n_in; k++) { /* are the operands there that early? */
+        gpu_range range = range_of(f, in[k], 0);
+        for (uint32_t s = d; s < read_by[k]; s++)
+            if (touches(f, s, &range, true)) return false;
+    }
+    gpu_step step = merged_step(&f->steps[d], &f->steps[n], GPU_MLP_BACKWARD | (r == NONE ? 0 : GPU_ADD_TENSOR), in,
+                                n_in, out, 3);
+    if (!place_results(m, &layer, &step, made_by)) return false;
+    put(m, &layer, d, &step);
+    return true;
+}
+
+bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
+    mlp_fuser m = {.f = {.plan = &layout->plan, .queue = queue, .steps = steps, .n = *n}, .layout = layout};
+    if (layout->plan.copies > 1) return true;
+    m.f.gone = calloc((size_t)*n + 1, sizeof *m.f.gone);
+    if (!m.f.gone) return false;
+    for (uint32_t c = 0; c < m.f.n && !m.out_of_memory; c++)
+        if (!m.f.gone[c] && !merge_forward(&m, c)) (void)merge_backward(&m, c);
+    drop_gone(&m.f, n);
+    free(m.f.gone);
+    free(m.leases);
+    return !m.out_of_memory;
+}
