@@ -3,7 +3,7 @@
  *     forward   y = [residual +] gelu(n up') down',  n = RMS norm of x
  *     backward  given dy: dn = ((dy down) gelu'(pre)) up, then the norm's gradient [+ residual]
  *
- * x[R,D], up[F,D], down[D,F]. A warp owns 16 whole rows, a block 128; the hidden columns pass by in chunks of 64 that
+ * x[R,D], up[F,D], down[D,F]. A warp owns 32 whole rows, a block 128; the hidden columns pass by in chunks of 64 that
  * stay in registers, and only what the gradient needs goes to memory. Weights come chunk by chunk through two stages
  * of shared memory; the left operand of the first product lies in slots that only their own thread reads.
  *
@@ -19,10 +19,12 @@
 #include "sums.h"
 #include "vector.cuh"
 
-#define WARPS 8
+#define WARPS 4
 #define THREADS (32 * WARPS)
-#define ROWS (16 * WARPS) /* of a block */
-#define HIDDEN 64         /* columns of a chunk */
+#define TILES 2                /* of 16 rows, that a warp owns: each right operand serves all of them */
+#define OWN (2 * TILES)        /* rows of a thread, 8 apart */
+#define ROWS (8 * OWN * WARPS) /* of a block */
+#define HIDDEN 64              /* columns of a chunk */
 
 /* 2 sqrt(2 / pi) log2 e, and 0.044715 of it: gelu(x) = x / (1 + 2^-(LINEAR x + CUBIC x^3)) */
 #define LINEAR 2.3022081985f
@@ -104,42 +106,76 @@ template <bool BACK> __device__ __forceinline__ int down_place(int row, int segm
 /* Starts the copies of one chunk: up[HIDDEN][D], then down[D][HIDDEN]. */
 template <int D, bool BACK>
 __device__ __forceinline__ void fetch(half16 *stage, const half16 *up, const half16 *down, int f_n, int chunk) {
-    constexpr int N = HIDDEN * D / 8, PER_ROW = D / 8;
-    const half16 *from = up + (int64_t)chunk * HIDDEN * D;
+    constexpr int COUNT = HIDDEN * D / 8 / THREADS, UP = D / 8, DOWN = HIDDEN / 8; /* UP, DOWN: copies of a row */
+    int row = threadIdx.x / UP, segment = threadIdx.x % UP;
+    const half16 *from = up + (int64_t)chunk * HIDDEN * D + threadIdx.x * 8;
 #pragma unroll
-    for (int i = threadIdx.x; i < N; i += THREADS) {
-        int row = i / PER_ROW, segment = i % PER_ROW;
-        copy_16(stage + (row * PER_ROW + up_place<BACK>(row, segment)) * 8, from + i * 8, true);
-    }
+    for (int k = 0; k < COUNT; k++, row += THREADS / UP)
+        copy_16(stage + (row * UP + up_place<BACK>(row, segment)) * 8, from + k * THREADS * 8, true);
     stage += HIDDEN * D;
-    from = down + chunk * HIDDEN;
+    row = threadIdx.x / DOWN, segment = threadIdx.x % DOWN;
+    from = down + (int64_t)row * f_n + chunk * HIDDEN + segment * 8;
 #pragma unroll
-    for (int i = threadIdx.x; i < N; i += THREADS) {
-        int row = i / (HIDDEN / 8), segment = i % (HIDDEN / 8);
-        copy_16(stage + (row * (HIDDEN / 8) + down_place<BACK>(row, segment)) * 8,
-                from + (int64_t)row * f_n + segment * 8, true);
-    }
+    for (int k = 0; k < COUNT; k++, row += THREADS / DOWN, from += (int64_t)(THREADS / DOWN) * f_n)
+        copy_16(stage + (row * DOWN + down_place<BACK>(row, segment)) * 8, from, true);
     copy_close();
 }
 
-/* The two left operands (16 rows x 16) that 32 columns of both rows of a thread make. */
-__device__ __forceinline__ void left_operands(uint32_t (*a)[4], uint4 upper, uint4 lower) {
-    a[0][0] = upper.x, a[0][1] = lower.x, a[0][2] = upper.y, a[0][3] = lower.y;
-    a[1][0] = upper.z, a[1][1] = lower.z, a[1][2] = upper.w, a[1][3] = lower.w;
+/* The left operands (16 rows x 16) of two steps that 32 columns of a thread's rows make. */
+struct left {
+    uint32_t a[TILES][2][4];
+};
+__device__ __forceinline__ left left_of(const uint4 *rows) {
+    left l;
+#pragma unroll
+    for (int m = 0; m < TILES; m++) {
+        uint4 upper = rows[2 * m], lower = rows[2 * m + 1];
+        l.a[m][0][0] = upper.x, l.a[m][0][1] = lower.x, l.a[m][0][2] = upper.y, l.a[m][0][3] = lower.y;
+        l.a[m][1][0] = upper.z, l.a[m][1][1] = lower.z, l.a[m][1][2] = upper.w, l.a[m][1][3] = lower.w;
+    }
+    return l;
+}
+__device__ __forceinline__ left left_of_slots(const uint4 *slots, int q) {
+    uint4 rows[OWN];
+#pragma unroll
+    for (int k = 0; k < OWN; k++) rows[k] = slots[(OWN * q + k) * THREADS + threadIdx.x];
+    return left_of(rows);
+}
+
+/* c[m][n] += left times b[n], 4 tiles of 8 columns: what needs the same sum comes 8 products apart */
+template <int N> __device__ __forceinline__ void multiply(float (*c)[N][4], int first, const left &l, const uint4 *b) {
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], l.a[m][0], b[n].x, b[n].y);
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], l.a[m][1], b[n].z, b[n].w);
+}
+
+/* Rows beyond the last are read as the last, and not stored. */
+__device__ __forceinline__ int64_t row_to_read(int64_t row, int64_t rows) { return row < rows ? row : rows - 1; }
+
+/* A thread's part of a row of D columns. */
+template <int D> __device__ __forceinline__ void load_row(uint4 *v, const half16 *x, int64_t row, int64_t rows, int t) {
+    x += row_to_read(row, rows) * D + 8 * t;
+#pragma unroll
+    for (int q = 0; q < D / 32; q++) v[q] = *(const uint4 *)(x + 32 * q);
 }
 
 /* The thread's rows of x, normed, into its slots, and to memory if they are kept. */
 template <int D>
 __device__ __forceinline__ void norm_rows(const mlp_forward_call &a, uint4 *slots, int64_t first, int t) {
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        int64_t row = first + 8 * r;
+    for (int k = 0; k < OWN; k++) {
+        int64_t row = first + 8 * k;
         bool inside = row < a.rows;
         uint4 v[D / 32];
         float squares = 0;
+        load_row<D>(v, a.x, row, a.rows, t);
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
-            v[q] = inside ? *(const uint4 *)(a.x + row * D + 32 * q + 8 * t) : make_uint4(0, 0, 0, 0);
             const uint32_t *pairs = (const uint32_t *)&v[q];
 #pragma unroll
             for (int j = 0; j < 4; j++) squares += low(pairs[j]) * low(pairs[j]) + high(pairs[j]) * high(pairs[j]);
@@ -153,7 +189,7 @@ __device__ __forceinline__ void norm_rows(const mlp_forward_call &a, uint4 *slot
                 float2 w = *(const float2 *)(a.w + 32 * q + 8 * t + 2 * j);
                 pairs[j] = pack2(low(pairs[j]) * (scale * w.x), high(pairs[j]) * (scale * w.y));
             }
-            slots[(2 * q + r) * THREADS + threadIdx.x] = v[q];
+            slots[(OWN * q + k) * THREADS + threadIdx.x] = v[q];
             if (a.normed && inside) *(uint4 *)(a.normed + row * D + 32 * q + 8 * t) = v[q];
         }
     }
@@ -162,36 +198,32 @@ __device__ __forceinline__ void norm_rows(const mlp_forward_call &a, uint4 *slot
 /* --- forward --------------------------------------------------------------------------------------------------------
  */
 
-/* c[j] += rows times 32 columns that begin at `row` of up: tile j holds rows 8 (n / 2) + 2 j + n % 2 */
+/* c += rows times 32 rows of up that begin at `row`: tile j holds rows 8 (n / 2) + 2 j + n % 2 */
 template <int D>
-__device__ __forceinline__ void up_product(float (*c)[4], const uint4 *slots, const half16 *up, int row, int g, int t) {
+__device__ __forceinline__ void up_product(float (*c)[4][4], const uint4 *slots, const half16 *up, int row, int g,
+                                           int t) {
     const half16 *mine = up + (row + 8 * (g / 2) + g % 2) * D;
 #pragma unroll
     for (int q = 0; q < D / 32; q++) {
-        uint32_t a[2][4];
-        left_operands(a, slots[2 * q * THREADS + threadIdx.x], slots[(2 * q + 1) * THREADS + threadIdx.x]);
+        uint4 b[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            uint4 b = *(const uint4 *)(mine + 2 * j * D + up_place<false>(g, 4 * q + t) * 8);
-            multiply_k16(c[j], a[0], b.x, b.y);
-            multiply_k16(c[j], a[1], b.z, b.w);
-        }
+        for (int j = 0; j < 4; j++) b[j] = *(const uint4 *)(mine + 2 * j * D + up_place<false>(g, 4 * q + t) * 8);
+        multiply(c, 0, left_of_slots(slots, q), b);
     }
 }
 
-/* y[4 q + j] += a times 32 columns of down that begin at segment 4 half */
+/* y += l times 32 columns of down that begin at segment 4 half; tile 4 q + j holds rows 32 q + 8 (n / 2) + .. */
 template <int D>
-__device__ __forceinline__ void down_product(float (*y)[4], const uint32_t (*a)[4], const half16 *down, int half, int g,
+__device__ __forceinline__ void down_product(float (*y)[D / 8][4], const left &l, const half16 *down, int half, int g,
                                              int t) {
     const half16 *mine = down + (8 * (g / 2) + g % 2) * HIDDEN + down_place<false>(g, 4 * half + t) * 8;
 #pragma unroll
-    for (int q = 0; q < D / 32; q++)
+    for (int q = 0; q < D / 32; q++) {
+        uint4 b[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            uint4 b = *(const uint4 *)(mine + (32 * q + 2 * j) * HIDDEN);
-            multiply_k16(y[4 * q + j], a[0], b.x, b.y);
-            multiply_k16(y[4 * q + j], a[1], b.z, b.w);
-        }
+        for (int j = 0; j < 4; j++) b[j] = *(const uint4 *)(mine + (32 * q + 2 * j) * HIDDEN);
+        multiply(y, 4 * q, l, b);
+    }
 }
 
 /* The words of row r out of 4 tiles. */
@@ -211,8 +243,8 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_f
     uint4 *slots = (uint4 *)memory;
     half16 *weights = (half16 *)(memory + ROWS * D * 2);
     int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, chunks = a.f_n / HIDDEN;
-    int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * 16 + g;
-    float y[D / 8][4] = {};
+    int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * (8 * OWN) + g;
+    float y[TILES][D / 8][4] = {};
     fetch<D, false>(weights, a.up, a.down, a.f_n, 0);
     norm_rows<D>(a, slots, first, t);
     for (int chunk = 0; chunk < chunks; chunk++) {
@@ -222,38 +254,36 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_f
         if (chunk + 1 < chunks) fetch<D, false>(weights + (~chunk & 1) * STAGE, a.up, a.down, a.f_n, chunk + 1);
 #pragma unroll 1
         for (int half = 0; half < 2; half++) {
-            float c[4][4] = {};
-            uint4 v[2];
+            float c[TILES][4][4] = {};
+            uint4 v[OWN];
             up_product<D>(c, slots, up, 32 * half, g, t);
 #pragma unroll
-            for (int r = 0; r < 2; r++) {
-                int64_t at = (first + 8 * r) * a.f_n + chunk * HIDDEN + 32 * half + 8 * t;
-                bool inside = first + 8 * r < a.rows;
-                v[r] = pack_row(c, r);
-                if (a.shape && inside) *(uint4 *)(a.shape + at) = v[r];
-                v[r] = gelu_row(v[r]);
-                if (a.hidden && inside) *(uint4 *)(a.hidden + at) = v[r];
+            for (int k = 0; k < OWN; k++) {
+                int64_t at = (first + 8 * k) * a.f_n + chunk * HIDDEN + 32 * half + 8 * t;
+                bool inside = first + 8 * k < a.rows;
+                v[k] = pack_row(c[k / 2], k % 2);
+                if (a.shape && inside) *(uint4 *)(a.shape + at) = v[k];
+                v[k] = gelu_row(v[k]);
+                if (a.hidden && inside) *(uint4 *)(a.hidden + at) = v[k];
             }
-            uint32_t left[2][4];
-            left_operands(left, v[0], v[1]);
-            down_product<D>(y, left, down, half, g, t);
+            down_product<D>(y, left_of(v), down, half, g, t);
         }
     }
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        int64_t row = first + 8 * r;
-        if (row >= a.rows) continue;
+    for (int k = 0; k < OWN; k++) {
+        int64_t row = first + 8 * k;
+        uint4 more[D / 32] = {};
+        if (a.residual) load_row<D>(more, a.residual, row, a.rows, t);
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
-            int64_t at = row * D + 32 * q + 8 * t;
-            uint4 more = a.residual ? *(const uint4 *)(a.residual + at) : make_uint4(0, 0, 0, 0);
-            const uint32_t *pairs = (const uint32_t *)&more;
+            const uint32_t *pairs = (const uint32_t *)&more[q];
+            float(*sum)[4] = &y[k / 2][4 * q];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                y[4 * q + j][2 * r] += low(pairs[j]);
-                y[4 * q + j][2 * r + 1] += high(pairs[j]);
+                sum[j][k % 2 * 2] += low(pairs[j]);
+                sum[j][k % 2 * 2 + 1] += high(pairs[j]);
             }
-            *(uint4 *)(a.y + at) = pack_row(y + 4 * q, r);
+            if (row < a.rows) *(uint4 *)(a.y + row * D + 32 * q + 8 * t) = pack_row(sum, k % 2);
         }
     }
 }
@@ -261,53 +291,51 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_f
 /* --- backward -------------------------------------------------------------------------------------------------------
  */
 
-/* c[n] += dy times 8 columns of down, 4 tiles that begin at segment 4 half */
+__device__ __forceinline__ uint4 load_transposed(const half16 *row) {
+    uint32_t r[4];
+    load_transposed(r, row);
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+/* c += dy times 32 columns of down that begin at segment 4 half */
 template <int D>
-__device__ __forceinline__ void slope_product(float (*c)[4], const uint4 *slots, const half16 *down, int half) {
+__device__ __forceinline__ void slope_product(float (*c)[4][4], const uint4 *slots, const half16 *down, int half) {
     int lane = threadIdx.x & 31, r = lane & 7;
     const half16 *mine = down + (8 * (r / 2) + 2 * (lane / 8) + r % 2) * HIDDEN;
 #pragma unroll
     for (int q = 0; q < D / 32; q++) {
-        uint32_t a[2][4];
-        left_operands(a, slots[2 * q * THREADS + threadIdx.x], slots[(2 * q + 1) * THREADS + threadIdx.x]);
+        uint4 b[4];
 #pragma unroll
-        for (int n = 0; n < 4; n++) {
-            uint32_t b[4];
-            load_transposed(b, mine + 32 * q * HIDDEN + ((4 * half + n) ^ r) * 8);
-            multiply_k16(c[n], a[0], b[0], b[1]);
-            multiply_k16(c[n], a[1], b[2], b[3]);
-        }
+        for (int n = 0; n < 4; n++) b[n] = load_transposed(mine + 32 * q * HIDDEN + ((4 * half + n) ^ r) * 8);
+        multiply(c, 0, left_of_slots(slots, q), b);
     }
 }
 
-/* dn[n] += a times 32 rows of up that begin at `row` */
+/* dn += l times 32 rows of up that begin at `row` */
 template <int D>
-__device__ __forceinline__ void back_product(float (*dn)[4], const uint32_t (*a)[4], const half16 *up, int row) {
+__device__ __forceinline__ void back_product(float (*dn)[D / 8][4], const left &l, const half16 *up, int row) {
     int lane = threadIdx.x & 31;
     const half16 *mine = up + (row + lane) * D;
 #pragma unroll
-    for (int n = 0; n < D / 8; n++) {
-        uint32_t b[4];
-        load_transposed(b, mine + (n ^ (lane & 7)) * 8);
-        multiply_k16(dn[n], a[0], b[0], b[1]);
-        multiply_k16(dn[n], a[1], b[2], b[3]);
+    for (int q = 0; q < D / 32; q++) {
+        uint4 b[4];
+#pragma unroll
+        for (int n = 0; n < 4; n++) b[n] = load_transposed(mine + ((4 * q + n) ^ (lane & 7)) * 8);
+        multiply(dn, 4 * q, l, b);
     }
 }
 
-/* c <- c gelu'(shape) as words of 4 tiles, rows r and r + 8, which go to memory as well. */
-__device__ __forceinline__ void slopes(uint32_t (*words)[4], const float (*c)[4], const mlp_backward_call &a,
-                                       const uint4 *shape, int64_t first, int column) {
+/* c gelu'(shape) of one row, in the order of tiles; it goes to memory as well. */
+__device__ __forceinline__ uint4 slopes(const float (*c)[4], int r, uint4 shape, half16 *to, bool inside) {
+    uint32_t x[4] = {shape.x, shape.y, shape.z, shape.w};
+    quad_transpose(x);
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        uint32_t x[4] = {shape[r].x, shape[r].y, shape[r].z, shape[r].w};
-        quad_transpose(x);
-#pragma unroll
-        for (int n = 0; n < 4; n++)
-            words[r][n] = x[n] = pack2(c[n][2 * r] * gelu_slope(low(x[n])), c[n][2 * r + 1] * gelu_slope(high(x[n])));
-        quad_transpose(x);
-        if (first + 8 * r < a.rows)
-            *(uint4 *)(a.dshape + (first + 8 * r) * a.f_n + column) = make_uint4(x[0], x[1], x[2], x[3]);
-    }
+    for (int n = 0; n < 4; n++)
+        x[n] = pack2(c[n][2 * r] * gelu_slope(low(x[n])), c[n][2 * r + 1] * gelu_slope(high(x[n])));
+    uint4 words = make_uint4(x[0], x[1], x[2], x[3]);
+    quad_transpose(x);
+    if (inside) *(uint4 *)to = make_uint4(x[0], x[1], x[2], x[3]);
+    return words;
 }
 
 /* Adds lanes that differ in bit `mask`, each value in one order; of 2 N values a lane keeps the N of its half. */
@@ -320,26 +348,33 @@ template <int N> __device__ __forceinline__ void fold(float *v, int mask) {
     }
 }
 
-/* 8 neighbours of a row, as words in the order of tiles; zeros outside */
-__device__ __forceinline__ void load_turned(uint32_t *x, const half16 *from, bool inside) {
-    uint4 v = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
-    x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
-    quad_transpose(x);
+/* The same in the order of tiles: word n is columns 8 n + 2 t and the next. */
+template <int D>
+__device__ __forceinline__ void load_turned(uint32_t *x, const half16 *from, int64_t row, int64_t rows, int t) {
+    uint4 v[D / 32];
+    load_row<D>(v, from, row, rows, t);
+#pragma unroll
+    for (int q = 0; q < D / 32; q++) {
+        x[4 * q] = v[q].x, x[4 * q + 1] = v[q].y, x[4 * q + 2] = v[q].z, x[4 * q + 3] = v[q].w;
+        quad_transpose(x + 4 * q);
+    }
 }
 
 /* The norm's gradient from dn, and the block's part of the gradient of w. sums: [WARPS][D], free to use. */
 template <int D>
-__device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*dn)[4], float *sums, int64_t first,
-                                            int t) {
+__device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*sum)[D / 8][4], float *sums,
+                                            int64_t first, int t) {
     float dw[D / 4] = {};
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        int64_t row = first + 8 * r;
+    for (int k = 0; k < OWN; k++) {
+        int64_t row = first + 8 * k;
         bool inside = row < a.rows;
-        uint32_t x[D / 8];
+        const float(*dn)[4] = sum[k / 2];
+        const int r = k % 2;
+        uint32_t x[D / 8], more[D / 8] = {};
         float squares = 0, dot = 0;
-#pragma unroll
-        for (int q = 0; q < D / 32; q++) load_turned(x + 4 * q, a.x + row * D + 32 * q + 8 * t, inside);
+        load_turned<D>(x, a.x, row, a.rows, t);
+        if (a.residual) load_turned<D>(more, a.residual, row, a.rows, t);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
             float2 w = *(const float2 *)(a.w + 8 * n + 2 * t);
@@ -350,8 +385,7 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*
         float pull = quad_sum(dot) * s * s / (float)D;
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
-            uint32_t more[4] = {};
-            if (a.residual) load_turned(more, a.residual + row * D + 32 * q + 8 * t, inside);
+            uint32_t out[4];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 int n = 4 * q + j;
@@ -359,10 +393,10 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*
                 float x0 = low(x[n]), x1 = high(x[n]), g0 = dn[n][2 * r], g1 = dn[n][2 * r + 1];
                 dw[2 * n] += g0 * x0 * s;
                 dw[2 * n + 1] += g1 * x1 * s;
-                more[j] = pack2(s * (w.x * g0 - x0 * pull) + low(more[j]), s * (w.y * g1 - x1 * pull) + high(more[j]));
+                out[j] = pack2(s * (w.x * g0 - x0 * pull) + low(more[n]), s * (w.y * g1 - x1 * pull) + high(more[n]));
             }
-            quad_transpose(more);
-            if (inside) *(uint4 *)(a.dx + row * D + 32 * q + 8 * t) = make_uint4(more[0], more[1], more[2], more[3]);
+            quad_transpose(out);
+            if (inside) *(uint4 *)(a.dx + row * D + 32 * q + 8 * t) = make_uint4(out[0], out[1], out[2], out[3]);
         }
     }
     fold<D / 8>(dw, 16); /* lane / 4 says which values are left */
@@ -383,14 +417,17 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_
     uint4 *slots = (uint4 *)memory;
     half16 *weights = (half16 *)(memory + ROWS * D * 2);
     int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, chunks = a.f_n / HIDDEN;
-    int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * 16 + g;
-    float dn[D / 8][4] = {};
+    int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * (8 * OWN) + g;
+    float dn[TILES][D / 8][4] = {};
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) { /* q = k / 2, row k % 2 */
-        int64_t row = first + 8 * (k & 1);
-        bool inside = row < a.rows;
-        copy_16(&slots[k * THREADS + threadIdx.x], a.dy + (inside ? row * D + 32 * (k / 2) + 8 * t : 0), inside);
-    }
+    for (int q = 0; q < D / 32; q++)
+#pragma unroll
+        for (int k = 0; k < OWN; k++) {
+            int64_t row = first + 8 * k;
+            bool inside = row < a.rows;
+            copy_16(&slots[(OWN * q + k) * THREADS + threadIdx.x], a.dy + (inside ? row * D + 32 * q + 8 * t : 0),
+                    inside);
+        }
     fetch<D, true>(weights, a.up, a.down, a.f_n, 0);
     for (int chunk = 0; chunk < chunks; chunk++) {
         const half16 *up = weights + (chunk & 1) * STAGE, *down = up + HIDDEN * D;
@@ -400,18 +437,17 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_
 #pragma unroll 1
         for (int half = 0; half < 2; half++) {
             int column = chunk * HIDDEN + 32 * half + 8 * t;
-            uint4 shape[2];
+            uint4 v[OWN];
 #pragma unroll
-            for (int r = 0; r < 2; r++)
-                shape[r] = first + 8 * r < a.rows ? *(const uint4 *)(a.shape + (first + 8 * r) * a.f_n + column)
-                                                  : make_uint4(0, 0, 0, 0);
-            float c[4][4] = {};
+            for (int k = 0; k < OWN; k++)
+                v[k] = *(const uint4 *)(a.shape + row_to_read(first + 8 * k, a.rows) * a.f_n + column);
+            float c[TILES][4][4] = {};
             slope_product<D>(c, slots, down, half);
-            uint32_t words[2][4];
-            slopes(words, c, a, shape, first, column);
-            uint32_t left[2][4] = {{words[0][0], words[1][0], words[0][1], words[1][1]},
-                                   {words[0][2], words[1][2], words[0][3], words[1][3]}};
-            back_product<D>(dn, left, up, 32 * half);
+#pragma unroll
+            for (int k = 0; k < OWN; k++)
+                v[k] = slopes(c[k / 2], k % 2, v[k], a.dshape + (first + 8 * k) * a.f_n + column,
+                              first + 8 * k < a.rows);
+            back_product<D>(dn, left_of(v), up, 32 * half);
         }
     }
     __syncthreads(); /* the weights' place takes the sums of warps */
