@@ -34,7 +34,7 @@
 struct mlp_forward_call {
     const half16 *x, *up, *down, *residual; /* residual: NULL, or added */
     const float *w;
-    half16 *y, *normed, *shape, *hidden; /* the last three: NULL, or kept: n, what GELU is applied to, GELU of it */
+    half16 *y, *normed, *shape, *hidden; /* kept, or NULL: n; what GELU is applied to and GELU of it, or neither */
     int64_t rows;
     int f_n;
     float eps;
@@ -91,7 +91,7 @@ __device__ __forceinline__ float gate(float x) {
 __device__ __forceinline__ float gelu(float x) { return x * gate(x); }
 __device__ __forceinline__ float gelu_slope(float x) {
     float s = gate(x);
-    return fmaf(x * SLOPE * fmaf(0.134145f, x * x, 1.0f), s * (1.0f - s), s);
+    return fmaf(x * fmaf(SLOPE * 0.134145f, x * x, SLOPE), fmaf(-s, s, s), s);
 }
 
 /* Where 16 bytes of a row lie. Forward, threads read two rows of 64 bytes at once; backward, matrices of eight rows:
@@ -121,37 +121,49 @@ __device__ __forceinline__ void fetch(half16 *stage, const half16 *up, const hal
     copy_close();
 }
 
-/* The left operands (16 rows x 16) of two steps that 32 columns of a thread's rows make. */
+/* Left operands (16 rows x 16) of two steps: what 32 columns of a thread's rows make. */
 struct left {
-    uint32_t a[TILES][2][4];
+    uint4 a[TILES][2];
 };
 __device__ __forceinline__ left left_of(const uint4 *rows) {
     left l;
 #pragma unroll
     for (int m = 0; m < TILES; m++) {
         uint4 upper = rows[2 * m], lower = rows[2 * m + 1];
-        l.a[m][0][0] = upper.x, l.a[m][0][1] = lower.x, l.a[m][0][2] = upper.y, l.a[m][0][3] = lower.y;
-        l.a[m][1][0] = upper.z, l.a[m][1][1] = lower.z, l.a[m][1][2] = upper.w, l.a[m][1][3] = lower.w;
+        l.a[m][0] = make_uint4(upper.x, lower.x, upper.y, lower.y);
+        l.a[m][1] = make_uint4(upper.z, lower.z, upper.w, lower.w);
     }
     return l;
 }
-__device__ __forceinline__ left left_of_slots(const uint4 *slots, int q) {
-    uint4 rows[OWN];
+
+/* Slots hold D / 32 of them; a slot is read by the thread that wrote it. */
+__device__ __forceinline__ void put_slots(uint4 *slots, int q, const left &l) {
 #pragma unroll
-    for (int k = 0; k < OWN; k++) rows[k] = slots[(OWN * q + k) * THREADS + threadIdx.x];
-    return left_of(rows);
+    for (int k = 0; k < 2 * TILES; k++) slots[(2 * TILES * q + k) * THREADS + threadIdx.x] = l.a[k / 2][k % 2];
+}
+__device__ __forceinline__ left left_of_slots(const uint4 *slots, int q) {
+    left l;
+#pragma unroll
+    for (int k = 0; k < 2 * TILES; k++) l.a[k / 2][k % 2] = slots[(2 * TILES * q + k) * THREADS + threadIdx.x];
+    return l;
 }
 
-/* c[m][n] += left times b[n], 4 tiles of 8 columns: what needs the same sum comes 8 products apart */
-template <int N> __device__ __forceinline__ void multiply(float (*c)[N][4], int first, const left &l, const uint4 *b) {
+/* c[m][first + n] = [c +] left times b[n], 4 tiles of 8 columns: what needs the same sum comes 8 products apart. */
+template <bool ADD, int N>
+__device__ __forceinline__ void multiply(float (*c)[N][4], int first, const left &l, const uint4 *b) {
 #pragma unroll
     for (int m = 0; m < TILES; m++)
 #pragma unroll
-        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], l.a[m][0], b[n].x, b[n].y);
+        for (int n = 0; n < 4; n++) {
+            if (ADD)
+                multiply_k16(c[m][first + n], &l.a[m][0].x, b[n].x, b[n].y);
+            else
+                begin_k16(c[m][first + n], &l.a[m][0].x, b[n].x, b[n].y);
+        }
 #pragma unroll
     for (int m = 0; m < TILES; m++)
 #pragma unroll
-        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], l.a[m][1], b[n].z, b[n].w);
+        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], &l.a[m][1].x, b[n].z, b[n].w);
 }
 
 /* Rows beyond the last are read as the last, and not stored. */
@@ -164,41 +176,52 @@ template <int D> __device__ __forceinline__ void load_row(uint4 *v, const half16
     for (int q = 0; q < D / 32; q++) v[q] = *(const uint4 *)(x + 32 * q);
 }
 
+/* A thread's rows into its slots. */
+template <int D> __device__ __forceinline__ void fill_slots(uint4 *slots, const uint4 (*v)[D / 32]) {
+#pragma unroll
+    for (int q = 0; q < D / 32; q++) {
+        uint4 rows[OWN];
+#pragma unroll
+        for (int k = 0; k < OWN; k++) rows[k] = v[k][q];
+        put_slots(slots, q, left_of(rows));
+    }
+}
+
 /* The thread's rows of x, normed, into its slots, and to memory if they are kept. */
 template <int D>
 __device__ __forceinline__ void norm_rows(const mlp_forward_call &a, uint4 *slots, int64_t first, int t) {
+    uint4 v[OWN][D / 32];
+#pragma unroll
+    for (int k = 0; k < OWN; k++) load_row<D>(v[k], a.x, first + 8 * k, a.rows, t);
 #pragma unroll
     for (int k = 0; k < OWN; k++) {
         int64_t row = first + 8 * k;
-        bool inside = row < a.rows;
-        uint4 v[D / 32];
         float squares = 0;
-        load_row<D>(v, a.x, row, a.rows, t);
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
-            const uint32_t *pairs = (const uint32_t *)&v[q];
+            const uint32_t *pairs = (const uint32_t *)&v[k][q];
 #pragma unroll
             for (int j = 0; j < 4; j++) squares += low(pairs[j]) * low(pairs[j]) + high(pairs[j]) * high(pairs[j]);
         }
         float scale = 1.0f / sqrtf(quad_sum(squares) / (float)D + a.eps);
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
-            uint32_t *pairs = (uint32_t *)&v[q];
+            uint32_t *pairs = (uint32_t *)&v[k][q];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 float2 w = *(const float2 *)(a.w + 32 * q + 8 * t + 2 * j);
                 pairs[j] = pack2(low(pairs[j]) * (scale * w.x), high(pairs[j]) * (scale * w.y));
             }
-            slots[(OWN * q + k) * THREADS + threadIdx.x] = v[q];
-            if (a.normed && inside) *(uint4 *)(a.normed + row * D + 32 * q + 8 * t) = v[q];
+            if (a.normed && row < a.rows) *(uint4 *)(a.normed + row * D + 32 * q + 8 * t) = v[k][q];
         }
     }
+    fill_slots<D>(slots, v);
 }
 
 /* --- forward --------------------------------------------------------------------------------------------------------
  */
 
-/* c += rows times 32 rows of up that begin at `row`: tile j holds rows 8 (n / 2) + 2 j + n % 2 */
+/* c = rows times 32 rows of up that begin at `row`: tile j holds rows 8 (n / 2) + 2 j + n % 2 */
 template <int D>
 __device__ __forceinline__ void up_product(float (*c)[4][4], const uint4 *slots, const half16 *up, int row, int g,
                                            int t) {
@@ -208,7 +231,10 @@ __device__ __forceinline__ void up_product(float (*c)[4][4], const uint4 *slots,
         uint4 b[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) b[j] = *(const uint4 *)(mine + 2 * j * D + up_place<false>(g, 4 * q + t) * 8);
-        multiply(c, 0, left_of_slots(slots, q), b);
+        if (q == 0)
+            multiply<false>(c, 0, left_of_slots(slots, q), b);
+        else
+            multiply<true>(c, 0, left_of_slots(slots, q), b);
     }
 }
 
@@ -222,7 +248,7 @@ __device__ __forceinline__ void down_product(float (*y)[D / 8][4], const left &l
         uint4 b[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) b[j] = *(const uint4 *)(mine + (32 * q + 2 * j) * HIDDEN);
-        multiply(y, 4 * q, l, b);
+        multiply<true>(y, 4 * q, l, b);
     }
 }
 
@@ -237,13 +263,22 @@ __device__ __forceinline__ uint4 gelu_row(uint4 v) {
                       pack2(gelu(low(v.z)), gelu(high(v.z))), pack2(gelu(low(v.w)), gelu(high(v.w))));
 }
 
-template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_forward_call a) {
+/* The same words once more. What goes to memory and what goes into products want different registers beside each
+   other: of shared words the compiler makes new copies before every product. nothing: 0, and the compiler cannot know.
+ */
+__device__ __forceinline__ uint4 apart(uint4 v, uint32_t nothing) {
+    return make_uint4(v.x ^ nothing, v.y ^ nothing, v.z ^ nothing, v.w ^ nothing);
+}
+
+/* KEEP: shape and hidden are */
+template <int D, bool KEEP> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_forward_call a) {
     extern __shared__ __align__(128) char memory[];
     constexpr int STAGE = 2 * HIDDEN * D;
     uint4 *slots = (uint4 *)memory;
     half16 *weights = (half16 *)(memory + ROWS * D * 2);
     int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, chunks = a.f_n / HIDDEN;
     int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * (8 * OWN) + g;
+    uint32_t nothing = (uint32_t)(a.rows >> 32);
     float y[TILES][D / 8][4] = {};
     fetch<D, false>(weights, a.up, a.down, a.f_n, 0);
     norm_rows<D>(a, slots, first, t);
@@ -254,17 +289,18 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_f
         if (chunk + 1 < chunks) fetch<D, false>(weights + (~chunk & 1) * STAGE, a.up, a.down, a.f_n, chunk + 1);
 #pragma unroll 1
         for (int half = 0; half < 2; half++) {
-            float c[TILES][4][4] = {};
+            float c[TILES][4][4];
             uint4 v[OWN];
             up_product<D>(c, slots, up, 32 * half, g, t);
 #pragma unroll
             for (int k = 0; k < OWN; k++) {
-                int64_t at = (first + 8 * k) * a.f_n + chunk * HIDDEN + 32 * half + 8 * t;
+                int at = (int)first * a.f_n + 8 * k * a.f_n + chunk * HIDDEN + 32 * half + 8 * t;
                 bool inside = first + 8 * k < a.rows;
                 v[k] = pack_row(c[k / 2], k % 2);
-                if (a.shape && inside) *(uint4 *)(a.shape + at) = v[k];
+                if (KEEP && inside) *(uint4 *)(a.shape + at) = v[k];
                 v[k] = gelu_row(v[k]);
-                if (a.hidden && inside) *(uint4 *)(a.hidden + at) = v[k];
+                if (KEEP && inside) *(uint4 *)(a.hidden + at) = v[k];
+                if (KEEP) v[k] = apart(v[k], nothing);
             }
             down_product<D>(y, left_of(v), down, half, g, t);
         }
@@ -297,7 +333,7 @@ __device__ __forceinline__ uint4 load_transposed(const half16 *row) {
     return make_uint4(r[0], r[1], r[2], r[3]);
 }
 
-/* c += dy times 32 columns of down that begin at segment 4 half */
+/* c = dy times 32 columns of down that begin at segment 4 half */
 template <int D>
 __device__ __forceinline__ void slope_product(float (*c)[4][4], const uint4 *slots, const half16 *down, int half) {
     int lane = threadIdx.x & 31, r = lane & 7;
@@ -307,7 +343,10 @@ __device__ __forceinline__ void slope_product(float (*c)[4][4], const uint4 *slo
         uint4 b[4];
 #pragma unroll
         for (int n = 0; n < 4; n++) b[n] = load_transposed(mine + 32 * q * HIDDEN + ((4 * half + n) ^ r) * 8);
-        multiply(c, 0, left_of_slots(slots, q), b);
+        if (q == 0)
+            multiply<false>(c, 0, left_of_slots(slots, q), b);
+        else
+            multiply<true>(c, 0, left_of_slots(slots, q), b);
     }
 }
 
@@ -321,7 +360,7 @@ __device__ __forceinline__ void back_product(float (*dn)[D / 8][4], const left &
         uint4 b[4];
 #pragma unroll
         for (int n = 0; n < 4; n++) b[n] = load_transposed(mine + ((4 * q + n) ^ (lane & 7)) * 8);
-        multiply(dn, 4 * q, l, b);
+        multiply<true>(dn, 4 * q, l, b);
     }
 }
 
@@ -411,6 +450,20 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*
     }
 }
 
+/* The thread's rows of dy, and zeros beyond the last, into its slots. */
+template <int D>
+__device__ __forceinline__ void take_slopes(const mlp_backward_call &a, uint4 *slots, int64_t first, int t) {
+    uint4 v[OWN][D / 32];
+#pragma unroll
+    for (int k = 0; k < OWN; k++) load_row<D>(v[k], a.dy, first + 8 * k, a.rows, t);
+#pragma unroll
+    for (int k = 0; k < OWN; k++)
+#pragma unroll
+        for (int q = 0; q < D / 32; q++)
+            if (first + 8 * k >= a.rows) v[k][q] = make_uint4(0, 0, 0, 0);
+    fill_slots<D>(slots, v);
+}
+
 template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_backward_call a) {
     extern __shared__ __align__(128) char memory[];
     constexpr int STAGE = 2 * HIDDEN * D;
@@ -419,16 +472,8 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_
     int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, chunks = a.f_n / HIDDEN;
     int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * (8 * OWN) + g;
     float dn[TILES][D / 8][4] = {};
-#pragma unroll
-    for (int q = 0; q < D / 32; q++)
-#pragma unroll
-        for (int k = 0; k < OWN; k++) {
-            int64_t row = first + 8 * k;
-            bool inside = row < a.rows;
-            copy_16(&slots[(OWN * q + k) * THREADS + threadIdx.x], a.dy + (inside ? row * D + 32 * q + 8 * t : 0),
-                    inside);
-        }
     fetch<D, true>(weights, a.up, a.down, a.f_n, 0);
+    take_slopes<D>(a, slots, first, t);
     for (int chunk = 0; chunk < chunks; chunk++) {
         const half16 *up = weights + (chunk & 1) * STAGE, *down = up + HIDDEN * D;
         copy_wait_all();
@@ -440,12 +485,12 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_
             uint4 v[OWN];
 #pragma unroll
             for (int k = 0; k < OWN; k++)
-                v[k] = *(const uint4 *)(a.shape + row_to_read(first + 8 * k, a.rows) * a.f_n + column);
-            float c[TILES][4][4] = {};
+                v[k] = *(const uint4 *)(a.shape + (int)row_to_read(first + 8 * k, a.rows) * a.f_n + column);
+            float c[TILES][4][4];
             slope_product<D>(c, slots, down, half);
 #pragma unroll
             for (int k = 0; k < OWN; k++)
-                v[k] = slopes(c[k / 2], k % 2, v[k], a.dshape + (first + 8 * k) * a.f_n + column,
+                v[k] = slopes(c[k / 2], k % 2, v[k], a.dshape + (int)(first + 8 * k) * a.f_n + column,
                               first + 8 * k < a.rows);
             back_product<D>(dn, left_of(v), up, 32 * half);
         }
@@ -502,7 +547,8 @@ bool gpu_mlp_takes(const gpu_call *call) {
     int64_t d_n = gpu_last(&call->in[0].shape), f_n = gpu_last(&call->in[back ? 1 : 3].shape);
     int64_t rows = d_n ? call->in[0].n / d_n : 0;
     if ((d_n != 64 && d_n != 128) || f_n % HIDDEN || f_n == 0 || f_n > INT32_MAX / 256) return false;
-    if (rows == 0 || rows > (int64_t)ROWS * INT32_MAX) return false;
+    if (rows == 0 || rows + ROWS > INT32_MAX / (f_n > d_n ? f_n : d_n)) return false;
+    if (!back && !(call->merged & GPU_KEEP_SHAPE) != !(call->merged & GPU_KEEP_HIDDEN)) return false;
     return back ? takes_backward(call, d_n, f_n, rows) : takes_forward(call, d_n, f_n, rows);
 }
 
@@ -534,8 +580,11 @@ static const char *run_forward(const gpu_call *call) {
     a.rows = in[0].n / d_n;
     a.f_n = (int)in[2].shape.dims[0];
     a.eps = (float)call->also->f[0];
-    return d_n == 64 ? launch(mlp_forward<64>, shared_bytes<64>, a, a.rows, call->stream)
-                     : launch(mlp_forward<128>, shared_bytes<128>, a, a.rows, call->stream);
+    if (d_n == 64)
+        return a.shape ? launch(mlp_forward<64, true>, shared_bytes<64>, a, a.rows, call->stream)
+                       : launch(mlp_forward<64, false>, shared_bytes<64>, a, a.rows, call->stream);
+    return a.shape ? launch(mlp_forward<128, true>, shared_bytes<128>, a, a.rows, call->stream)
+                   : launch(mlp_forward<128, false>, shared_bytes<128>, a, a.rows, call->stream);
 }
 
 static const char *run_backward(const gpu_call *call) {
