@@ -1,11 +1,12 @@
-/* fuse_mlp.c - MLP layers and their gradients as one step each, where mlp.cu takes them.
+/* fuse_mlp.c - MLP layers and their gradients as one step each, where mlp.c takes them.
  *
  *     forward   RMS_NORM, MATMUL, GELU, MATMUL[, ADD]                          runs where the last of them stood
  *     backward  MATMUL, GELU_BACKWARD, MATMUL, RMS_NORM_BACKWARD[, ADD]        runs where the first of them stood
  *
- * Forward, what is in between is written only if somebody else reads it, later than planned but into its planned place.
- * Backward, results come earlier than planned. The planner gave them places of operands that die in between, so a
- * result whose place is not free yet moves into the program's own memory (layout.h), and its readers read there.
+ * Forward, the hidden columns are forgotten; backward computes them again and writes GELU of them, which the gradient
+ * of a weight reads, where forward would have written it. So a layer that is differentiated is merged both ways or not
+ * at all. Backward, results come earlier than planned. The planner gave them places of operands that die in between, so
+ * a result whose place is not free yet moves into the program's own memory (layout.h), and its readers read there.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -67,18 +68,24 @@ static void uses_of(const fuser *f, uint32_t s, const gpu_range *range, bool *re
     }
 }
 
-/* Who outside of the layer reads what step s wrote: any before `place`, any after? */
-static void readers_of(const fuser *f, const members *m, uint32_t s, uint32_t place, const gpu_range *range,
-                       bool *before, bool *after) {
-    *before = false;
-    *after = range->storage != AIRA_STORE_ARENA; /* the host may read it */
+/* The steps outside of the layer that read what step s wrote. */
+typedef struct readers {
+    uint32_t n, first; /* first: NONE without any */
+    bool host;         /* it may read as well */
+} readers;
+
+static readers readers_of(const fuser *f, const members *m, uint32_t s, const gpu_range *range) {
+    readers found = {0, NONE, range->storage != AIRA_STORE_ARENA};
     for (uint32_t t = s + 1; t < f->n; t++) {
         bool reads, writes, equal;
         if (f->gone[t]) continue;
         uses_of(f, t, range, &reads, &writes, &equal);
-        if (reads && !is_member(m, t)) *(t < place ? before : after) = true;
-        if (writes) return;
+        if (reads && !is_member(m, t)) {
+            if (found.n++ == 0) found.first = t;
+        }
+        if (writes) break;
     }
+    return found;
 }
 
 /* The first product after s, of the given transposition, whose left operand is what s wrote; or NONE. */
@@ -249,114 +256,105 @@ static void put(mlp_fuser *m, const members *layer, uint32_t place, const gpu_st
 /* --- forward -------------------------------------------------------------------------------------------------------
  */
 
-/* Are operands there until `place`, and do results lie apart from them? y may lie on rows that it is made of. */
-static bool fits_forward(const fuser *f, const members *m, uint32_t place, const gpu_step *step) {
+typedef struct forward_layer {
+    members m; /* norm, product, GELU, product, addition or NONE */
+    uint32_t place, in[5], n_in;
+    uint32_t y, normed, shape, hidden; /* tensors; shape: what GELU is applied to, hidden: GELU of it */
+    uint32_t gradient;                 /* the GELU_BACKWARD, or NONE where nobody reads shape and hidden again */
+    bool keeps_norm;
+} forward_layer;
+
+/* The layer around the GELU c. */
+static bool find_forward(const fuser *f, uint32_t c, forward_layer *l) {
+    const gpu_chain_program *p = single(&f->steps[c], AIRA_OP_GELU, 1);
+    if (!p) return false;
+    const uint32_t *tensors = f->steps[c].chain->tensors;
+    *l = (forward_layer){.shape = tensors[p->loads[0].view], .hidden = tensors[p->code[0].view]};
+    gpu_range shape = range_of(f, l->shape, 1), hidden = range_of(f, l->hidden, 1);
+    uint32_t u = last_writer(f, c, &shape);
+    if (!is_product(f, u, true) || !made(f, u, 0, &shape)) return false;
+    gpu_range normed = range_of(f, gpu_step_in(&f->steps[u])[0], 1);
+    uint32_t n = last_writer(f, u, &normed), d = product_of(f, c, &hidden, true);
+    if (n == NONE || d == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM || f->steps[n].n_in != 2 ||
+        (f->steps[n].merged & ~GPU_ELSEWHERE) || !made(f, n, 0, &normed))
+        return false;
+    sum_chain sum;
+    uint32_t residual = NONE, r;
+    l->y = gpu_step_out(&f->steps[d])[0];
+    r = addition_of(f, d, l->y, &sum, &residual);
+    if (r != NONE) l->y = sum.out;
+    const uint32_t *norm_in = gpu_step_in(&f->steps[n]), in[5] = {norm_in[0], norm_in[1], gpu_step_in(&f->steps[u])[1],
+                                                                  gpu_step_in(&f->steps[d])[1], residual};
+    l->normed = gpu_step_out(&f->steps[n])[0];
+    l->m = (members){{n, u, c, d, r}};
+    l->place = r == NONE ? d : r;
+    l->n_in = r == NONE ? 4 : 5;
+    memcpy(l->in, in, sizeof in);
+    return true;
+}
+
+/* Who else reads what lies within the layer? False: somebody for whom the merged step comes too late, or who is no
+   gradient. */
+static bool find_readers(const fuser *f, forward_layer *l) {
+    const uint32_t *s = l->m.step;
+    gpu_range normed = range_of(f, l->normed, 1), shape = range_of(f, l->shape, 1), hidden = range_of(f, l->hidden, 1);
+    readers n = readers_of(f, &l->m, s[0], &normed), p = readers_of(f, &l->m, s[1], &shape),
+            g = readers_of(f, &l->m, s[2], &hidden);
+    l->keeps_norm = n.n > 0;
+    l->gradient = p.first;
+    if (n.host || p.host || g.host || (n.n && n.first < l->place)) return false;
+    if (p.n == 0) return g.n == 0;
+    return p.n == 1 && p.first > l->place && g.n > 0 && g.first > l->place;
+}
+
+/* Are operands there until the layer's place, and do results lie apart from them? y may lie on rows that it is made of.
+ */
+static bool fits_forward(const fuser *f, const forward_layer *l, const gpu_step *step) {
     static const uint32_t read_by[5] = {0, 0, 1, 3, 4}; /* members */
     const uint32_t *in = gpu_step_in(step), *out = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) {
         gpu_range read = range_of(f, in[k], 0);
         if (read.storage == GPU_STORE_OWN) return false; /* it is not kept that long */
-        if (others_touch(f, m, m->step[read_by[k]], place, &read, true)) return false;
+        if (others_touch(f, &l->m, l->m.step[read_by[k]], l->place, &read, true)) return false;
         for (uint32_t j = 0; j < step->n_out; j++) {
             gpu_range written = range_of(f, out[j], 1);
-            bool rows = j == 0 && (k == 0 || k == 4) && gpu_ranges_equal(&read, &written);
+            bool rows = j == 0 && (k == 0 || k == 4) && l->gradient == NONE && gpu_ranges_equal(&read, &written);
             if (gpu_ranges_meet(&read, &written) && !rows) return false;
         }
     }
-    for (uint32_t j = 1; j < step->n_out; j++)
-        for (uint32_t k = 0; k < j; k++) {
-            gpu_range a = range_of(f, out[j], 1), b = range_of(f, out[k], 1);
-            if (gpu_ranges_meet(&a, &b)) return false;
-        }
-    return true;
+    gpu_range y = range_of(f, l->y, 1), normed = range_of(f, l->normed, 1);
+    return !l->keeps_norm || !gpu_ranges_meet(&y, &normed);
 }
 
-/* The layer around a GELU. */
-static bool merge_forward(mlp_fuser *m, uint32_t c) {
-    fuser *f = &m->f;
-    const gpu_chain_program *p = single(&f->steps[c], AIRA_OP_GELU, 1);
-    if (!p) return false;
-    const uint32_t *tensors = f->steps[c].chain->tensors;
-    uint32_t shape = tensors[p->loads[0].view], hidden = tensors[p->code[0].view], residual = NONE;
-    gpu_range shape_range = range_of(f, shape, 1), hidden_range = range_of(f, hidden, 1);
-    uint32_t u = last_writer(f, c, &shape_range);
-    if (!is_product(f, u, true) || !made(f, u, 0, &shape_range)) return false;
-    gpu_range normed = range_of(f, gpu_step_in(&f->steps[u])[0], 1);
-    uint32_t n = last_writer(f, u, &normed), d = product_of(f, c, &hidden_range, true);
-    if (n == NONE || d == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM || f->steps[n].n_in != 2 ||
-        (f->steps[n].merged & ~GPU_ELSEWHERE) || !made(f, n, 0, &normed))
-        return false;
-    sum_chain sum;
-    uint32_t y = gpu_step_out(&f->steps[d])[0], r = addition_of(f, d, y, &sum, &residual);
-    if (r != NONE) y = sum.out;
-    const members layer = {{n, u, c, d, r}};
-    uint32_t place = r == NONE ? d : r, merged = GPU_MLP | (r == NONE ? 0 : GPU_ADD_TENSOR);
-    const uint32_t *norm_in = gpu_step_in(&f->steps[n]), made_by[3] = {n, u, c},
-                   kept[3] = {gpu_step_out(&f->steps[n])[0], shape, hidden};
-    uint32_t in[5] = {norm_in[0], norm_in[1], gpu_step_in(&f->steps[u])[1], gpu_step_in(&f->steps[d])[1], residual},
-             out[4] = {y}, n_out = 1;
-    for (uint32_t k = 0; k < 3; k++) {
-        gpu_range range = range_of(f, kept[k], 1);
-        bool before, after;
-        readers_of(f, &layer, made_by[k], place, &range, &before, &after);
-        if (before) return false;
-        if (!after) continue;
-        out[n_out++] = kept[k];
-        merged |= GPU_KEEP_NORM << k;
-    }
-    gpu_step step = merged_step(&f->steps[u], &f->steps[n], merged, in, r == NONE ? 4 : 5, out, n_out);
-    if (!fits_forward(f, &layer, place, &step) || !is_taken(f, &step)) return false;
-    put(m, &layer, place, &step);
-    return true;
+static bool forward_step(const fuser *f, const forward_layer *l, gpu_step *step) {
+    const uint32_t out[2] = {l->y, l->normed};
+    *step = merged_step(&f->steps[l->m.step[1]], &f->steps[l->m.step[0]], GPU_MLP | (l->n_in == 5 ? GPU_ADD_TENSOR : 0),
+                        l->in, l->n_in, out, l->keeps_norm ? 2 : 1);
+    return fits_forward(f, l, step) && is_taken(f, step);
 }
 
 /* --- backward ------------------------------------------------------------------------------------------------------
  */
 
-/* Is a result's planned place free from the first step of the layer on? */
-static bool is_free(const fuser *f, const members *m, const gpu_step *step, uint32_t s, const gpu_range *range) {
-    const uint32_t *in = gpu_step_in(step);
-    for (uint32_t k = 0; k < step->n_in; k++) {
-        gpu_range read = range_of(f, in[k], 0);
-        if (gpu_ranges_meet(&read, range)) return false;
-    }
-    return !others_touch(f, m, m->step[0], s, range, false);
-}
+enum { RESULTS = 4 }; /* of the gradient: dx, slope, hidden, dw */
 
-/* Places the three results, written by `made_by` in the plan; false leaves everything as it is. */
-static bool place_results(mlp_fuser *m, const members *layer, gpu_step *step, const uint32_t *made_by) {
-    fuser *f = &m->f;
-    uint32_t *out = step->own + step->n_in, last[3];
-    bool moves[3];
-    gpu_range range[3];
-    for (uint32_t k = 0; k < 3; k++) {
-        range[k] = range_of(f, out[k], 1);
-        moves[k] = !is_free(f, layer, step, made_by[k], &range[k]);
-        for (uint32_t j = 0; j < k; j++) moves[k] |= !moves[j] && gpu_ranges_meet(&range[j], &range[k]);
-        if (moves[k] && !may_move(f, layer, made_by[k], &range[k], &last[k])) return false;
-    }
-    if (!is_taken(f, step)) return false;
-    for (uint32_t k = 0; k < 3; k++) {
-        if (!moves[k]) continue;
-        uint64_t offset = lease_memory(m, layer->step[0], last[k], range[k].end - range[k].begin);
-        if (!m->out_of_memory) move_readers(m, layer, made_by[k], &range[k], offset);
-        if (!m->out_of_memory) out[k] = moved(m, out[k], offset);
-    }
-    return true;
-}
+typedef struct backward_layer {
+    members m; /* product, GELU_BACKWARD, product, norm's gradient, addition or NONE */
+    uint32_t in[6], n_in, shape, out[RESULTS], made_by[RESULTS];
+} backward_layer;
 
-/* The layer around a GELU's gradient. */
-static bool merge_backward(mlp_fuser *m, uint32_t c) {
-    fuser *f = &m->f;
+/* The layer around the GELU_BACKWARD c. */
+static bool find_backward(const fuser *f, uint32_t c, uint32_t hidden, backward_layer *l) {
     const gpu_chain_program *p = single(&f->steps[c], AIRA_OP_GELU_BACKWARD, 2);
     if (!p) return false;
     const uint32_t *tensors = f->steps[c].chain->tensors;
-    uint32_t shape = tensors[p->loads[p->code[0].in[0]].view], slope = tensors[p->loads[p->code[0].in[1]].view];
-    uint32_t dshape = tensors[p->code[0].view], residual = NONE;
-    gpu_range slope_range = range_of(f, slope, 1), dshape_range = range_of(f, dshape, 1);
-    uint32_t d = last_writer(f, c, &slope_range);
-    if (!is_product(f, d, false) || !made(f, d, 0, &slope_range) || only_reader(f, d, &slope_range) != c) return false;
-    uint32_t u = product_of(f, c, &dshape_range, false);
+    uint32_t residual = NONE;
+    l->shape = tensors[p->loads[p->code[0].in[0]].view];
+    gpu_range slope = range_of(f, tensors[p->loads[p->code[0].in[1]].view], 1);
+    gpu_range dshape = range_of(f, tensors[p->code[0].view], 1);
+    uint32_t d = last_writer(f, c, &slope);
+    if (!is_product(f, d, false) || !made(f, d, 0, &slope) || only_reader(f, d, &slope) != c) return false;
+    uint32_t u = product_of(f, c, &dshape, false);
     if (u == NONE) return false;
     gpu_range dn = range_of(f, gpu_step_out(&f->steps[u])[0], 1);
     uint32_t n = only_reader(f, u, &dn);
@@ -367,23 +365,108 @@ static bool merge_backward(mlp_fuser *m, uint32_t c) {
     gpu_range read = range_of(f, norm_in[2], 0);
     if (!gpu_ranges_equal(&read, &dn)) return false;
     sum_chain sum;
-    uint32_t dx = norm_out[0], r = addition_of(f, n, dx, &sum, &residual);
-    if (r != NONE) dx = sum.out;
-    const members layer = {{d, c, u, n, r}};
-    const uint32_t *first = gpu_step_in(&f->steps[d]), made_by[3] = {r == NONE ? n : r, c, n},
-                   out[3] = {dx, dshape, norm_out[1]}, read_by[7] = {d, d, c, u, n, n, r};
-    uint32_t in[7] = {first[0], first[1], shape, gpu_step_in(&f->steps[u])[1], norm_in[0], norm_in[1], residual},
-             n_in = r == NONE ? 6 : 7;
-    for (uint32_t k = 0; k < n_in; k++) { /* are the operands there that early? */
-        gpu_range range = range_of(f, in[k], 0);
-        for (uint32_t s = d; s < read_by[k]; s++)
-            if (touches(f, s, &range, true)) return false;
-    }
-    gpu_step step = merged_step(&f->steps[d], &f->steps[n], GPU_MLP_BACKWARD | (r == NONE ? 0 : GPU_ADD_TENSOR), in,
-                                n_in, out, 3);
-    if (!place_results(m, &layer, &step, made_by)) return false;
-    put(m, &layer, d, &step);
+    uint32_t r = addition_of(f, n, norm_out[0], &sum, &residual), last = r == NONE ? n : r;
+    const uint32_t *first = gpu_step_in(&f->steps[d]),
+                   in[6] = {first[0], first[1], gpu_step_in(&f->steps[u])[1], norm_in[0], norm_in[1], residual},
+                   out[RESULTS] = {r == NONE ? norm_out[0] : sum.out, tensors[p->code[0].view], hidden, norm_out[1]},
+                   made_by[RESULTS] = {last, c, d, n};
+    l->m = (members){{d, c, u, n, r}};
+    l->n_in = r == NONE ? 5 : 6;
+    memcpy(l->in, in, sizeof in);
+    memcpy(l->out, out, sizeof out);
+    memcpy(l->made_by, made_by, sizeof made_by);
     return true;
+}
+
+static bool same_bytes(const fuser *f, uint32_t a, uint32_t b) {
+    gpu_range x = range_of(f, a, 0), y = range_of(f, b, 0);
+    return gpu_ranges_equal(&x, &y);
+}
+
+/* Is b the gradient of l, and does it find x, w and up as l found them, and hidden's place as l leaves it? */
+static bool is_gradient(const fuser *f, const forward_layer *l, const backward_layer *b) {
+    uint32_t place = b->m.step[0];
+    const aira_plan_step *norm = f->steps[l->m.step[0]].step, *back = f->steps[b->m.step[3]].step;
+    gpu_range hidden = range_of(f, l->hidden, 1);
+    if (place < l->place || !same_bytes(f, b->shape, l->shape) || norm->f[0] < back->f[0] || norm->f[0] > back->f[0])
+        return false;
+    if (!same_bytes(f, l->in[0], b->in[3]) || !same_bytes(f, l->in[1], b->in[4]) || !same_bytes(f, l->in[2], b->in[2]))
+        return false;
+    for (uint32_t k = 0; k < 3; k++) {
+        gpu_range range = range_of(f, l->in[k], 0);
+        if (others_touch(f, &l->m, l->m.step[k / 2], place, &range, true)) return false;
+    }
+    return !others_touch(f, &l->m, l->m.step[2], place, &hidden, false);
+}
+
+/* Are the operands there when the first step of the layer runs? */
+static bool are_there(const fuser *f, const backward_layer *l) {
+    const uint32_t *s = l->m.step, read_by[6] = {s[0], s[0], s[2], s[3], s[3], s[4]};
+    for (uint32_t k = 0; k < l->n_in; k++) {
+        gpu_range range = range_of(f, l->in[k], 0);
+        for (uint32_t t = s[0]; t < read_by[k]; t++)
+            if (touches(f, t, &range, true)) return false;
+    }
+    return true;
+}
+
+/* Is a result's planned place free from the first step of the layer on? */
+static bool is_free(const fuser *f, const backward_layer *l, uint32_t result) {
+    gpu_range range = range_of(f, l->out[result], 1);
+    for (uint32_t k = 0; k < l->n_in; k++) {
+        gpu_range read = range_of(f, l->in[k], 0);
+        if (gpu_ranges_meet(&read, &range)) return false;
+    }
+    return !others_touch(f, &l->m, l->m.step[0], l->made_by[result], &range, false);
+}
+
+/* Places the results and makes the step; false leaves everything as it is. */
+static bool backward_step(mlp_fuser *m, const backward_layer *l, gpu_step *step) {
+    const fuser *f = &m->f;
+    enum { HIDDEN = 2 };
+    uint32_t last[RESULTS];
+    bool moves[RESULTS];
+    gpu_range range[RESULTS];
+    *step = merged_step(&f->steps[l->m.step[0]], &f->steps[l->m.step[3]],
+                        GPU_MLP_BACKWARD | (l->n_in == 6 ? GPU_ADD_TENSOR : 0), l->in, l->n_in, l->out, RESULTS);
+    for (uint32_t k = 0; k < RESULTS; k++) range[k] = range_of(f, l->out[k], 1);
+    for (uint32_t k = 0; k < RESULTS; k++) {
+        moves[k] = !is_free(f, l, k);
+        if (k == HIDDEN) {
+            if (moves[k]) return false;
+            continue;
+        }
+        moves[k] |= gpu_ranges_meet(&range[k], &range[HIDDEN]);
+        for (uint32_t j = 0; j < k; j++) moves[k] |= !moves[j] && gpu_ranges_meet(&range[j], &range[k]);
+        if (moves[k] && !may_move(f, &l->m, l->made_by[k], &range[k], &last[k])) return false;
+    }
+    if (!is_taken(f, step)) return false;
+    for (uint32_t k = 0; k < RESULTS && !m->out_of_memory; k++) {
+        if (!moves[k]) continue;
+        uint64_t offset = lease_memory(m, l->m.step[0], last[k], range[k].end - range[k].begin);
+        if (!m->out_of_memory) move_readers(m, &l->m, l->made_by[k], &range[k], offset);
+        if (!m->out_of_memory) step->own[l->n_in + k] = moved(m, l->out[k], offset);
+    }
+    return true;
+}
+
+/* --- both ----------------------------------------------------------------------------------------------------------
+ */
+
+/* The layer around the GELU c, and its gradient if there is one. */
+static void merge_layer(mlp_fuser *m, uint32_t c) {
+    const fuser *f = &m->f;
+    forward_layer forward;
+    backward_layer backward;
+    gpu_step step, gradient;
+    if (!find_forward(f, c, &forward) || !find_readers(f, &forward) || !forward_step(f, &forward, &step)) return;
+    if (forward.gradient != NONE) {
+        if (!find_backward(f, forward.gradient, forward.hidden, &backward) || !is_gradient(f, &forward, &backward) ||
+            !are_there(f, &backward) || !backward_step(m, &backward, &gradient))
+            return;
+        put(m, &backward.m, backward.m.step[0], &gradient);
+    }
+    put(m, &forward.m, forward.place, &step);
 }
 
 bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
@@ -392,7 +475,7 @@ bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, u
     m.f.gone = calloc((size_t)*n + 1, sizeof *m.f.gone);
     if (!m.f.gone) return false;
     for (uint32_t c = 0; c < m.f.n && !m.out_of_memory; c++)
-        if (!m.f.gone[c] && !merge_forward(&m, c)) (void)merge_backward(&m, c);
+        if (!m.f.gone[c]) merge_layer(&m, c);
     drop_gone(&m.f, n);
     free(m.f.gone);
     free(m.leases);

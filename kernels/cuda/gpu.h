@@ -61,15 +61,12 @@ typedef struct gpu_queue {
 #define GPU_ADD_TENSOR 2u /* MATMUL, RMS_NORM_BACKWARD: + a tensor like the result */
 #define GPU_GELU 4u       /* MATMUL: GELU of it; a second result gets what GELU was applied to */
 #define GPU_ELSEWHERE 32u /* operands or results lie in other places than were planned */
-#define GPU_MLP                                                                                                   \
-    64u /* MATMUL: a whole layer (fuse_mlp.c): (x, norm's w, up, down[, residual]) > y[, kept ...]. `also` is the \
-           RMS_NORM */
-#define GPU_MLP_BACKWARD                                                                                              \
-    128u /* MATMUL: its gradient: (dy, down, shape, up, x, norm's w[, residual]) > dx, dshape, dw of the norm. `also` \
-            is the RMS_NORM_BACKWARD */
-#define GPU_KEEP_NORM 256u    /* GPU_MLP: these are results as well, in this order: the norm's result, */
-#define GPU_KEEP_SHAPE 512u   /* what GELU is applied to, */
-#define GPU_KEEP_HIDDEN 1024u /* and GELU of it */
+#define GPU_MLP                                                                                                    \
+    64u /* MATMUL: a whole layer (fuse_mlp.c): (x, norm's w, up, down[, residual]) > y[, norm's result]. `also` is \
+           the RMS_NORM */
+#define GPU_MLP_BACKWARD                                                                                             \
+    128u /* MATMUL: its gradient: (dy, down, up, x, norm's w[, residual]) > dx, gradient of what GELU is applied to, \
+            GELU of it, dw of the norm. `also` is the RMS_NORM_BACKWARD */
 #define GPU_ROPE                                                                                            \
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
            back. `also` is the ROPE */
@@ -134,7 +131,7 @@ extern const gpu_kernel gpu_fft_kernels[];         /* fft.cu: long convolutions 
 extern const gpu_kernel gpu_grouped_kernels[];     /* grouped.cu: products of groups of rows */
 extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
-extern const gpu_kernel gpu_mlp_kernel;            /* mlp.cu: steps with GPU_MLP or GPU_MLP_BACKWARD; not in a table */
+extern const gpu_kernel gpu_mlp_kernel;            /* mlp.c: steps with GPU_MLP or GPU_MLP_BACKWARD; not in a table */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
    on the stream, that is once per captured graph. */

@@ -22,8 +22,9 @@
 
 bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-bool gpu_mlp_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-const gpu_kernel gpu_mlp_kernel = {AIRA_OP_MATMUL, NULL, NULL};
+const char *gpu_mlp_forward(const gpu_call *call) { return call ? "not here" : NULL; }
+const char *gpu_mlp_backward(const gpu_call *call) { return call ? "not here" : NULL; }
+size_t gpu_mlp_backward_workspace(const gpu_call *call) { return call->n_in; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -125,29 +126,26 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
 
 /* A whole layer, or its gradient, by the operations that it stands for. */
 static void run_mlp(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
-    uint64_t in[7], out[4], product = attributes_of(step->step), norm = attributes_of(step->also);
-    uint32_t n_out = 1;
+    uint64_t in[7], out[4], norm = attributes_of(step->also),
+                            straight = mix(mix(1, 0), 1); /* second operand transposed */
+    bool back = (step->merged & GPU_MLP_BACKWARD) != 0, adds = (step->merged & GPU_ADD_TENSOR) != 0;
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, gpu_step_in(step)[k], 0));
-    if (step->merged & GPU_MLP) {
-        uint64_t kept[3], up[2], down[2];
-        kept[0] = up[0] = name_of(AIRA_OP_RMS_NORM, norm, in, 2, 0);
-        up[1] = in[2], down[1] = in[3];
-        kept[1] = name_of(AIRA_OP_MATMUL, product, up, 2, 0);
-        kept[2] = down[0] = name_of(AIRA_OP_GELU, 0, &kept[1], 1, 0);
-        out[0] = name_of(AIRA_OP_MATMUL, product, down, 2, 0) + (step->merged & GPU_ADD_TENSOR ? in[4] : 0);
-        for (uint32_t k = 0; k < 3; k++)
-            if (step->merged & GPU_KEEP_NORM << k) out[n_out++] = kept[k];
+    const uint64_t x[2] = {in[back ? 3 : 0], in[back ? 4 : 1]}, n = name_of(AIRA_OP_RMS_NORM, norm, x, 2, 0);
+    const uint64_t up[2] = {n, in[2]}, shape = name_of(AIRA_OP_MATMUL, straight, up, 2, 0);
+    const uint64_t down[2] = {name_of(AIRA_OP_GELU, 0, &shape, 1, 0), back ? in[1] : in[3]};
+    if (back) {
+        const uint64_t slope[2] = {shape, name_of(AIRA_OP_MATMUL, attributes_of(step->step), in, 2, 0)};
+        const uint64_t dn[2] = {name_of(AIRA_OP_GELU_BACKWARD, 0, slope, 2, 0), in[2]};
+        const uint64_t all[3] = {x[0], x[1], name_of(AIRA_OP_MATMUL, attributes_of(step->step), dn, 2, 0)};
+        out[0] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, all, 3, 0) + (adds ? in[5] : 0);
+        out[1] = dn[0];
+        out[2] = down[0];
+        out[3] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, all, 3, 1);
     } else {
-        uint64_t slope[2] = {in[2], name_of(AIRA_OP_MATMUL, product, in, 2, 0)}, up[2], x[3] = {in[4], in[5]};
-        up[0] = out[1] = name_of(AIRA_OP_GELU_BACKWARD, 0, slope, 2, 0);
-        up[1] = in[3];
-        x[2] = name_of(AIRA_OP_MATMUL, product, up, 2, 0);
-        out[0] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, x, 3, 0) + (step->merged & GPU_ADD_TENSOR ? in[6] : 0);
-        out[2] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, x, 3, 1);
-        n_out = 3;
+        out[0] = name_of(AIRA_OP_MATMUL, straight, down, 2, 0) + (adds ? in[4] : 0);
+        out[1] = n;
     }
-    if (n_out != step->n_out) exit(1);
-    for (uint32_t k = 0; k < n_out; k++) write_range(to, gpu_range_of(plan, gpu_step_out(step)[k], 1), out[k]);
+    for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, gpu_step_out(step)[k], 1), out[k]);
 }
 
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
