@@ -94,9 +94,9 @@ __device__ __forceinline__ void slopes(uint32_t *dp, uint32_t *g, const float (*
     for (int n = 0; n < 4; n++) {
         float x0 = p[n][2 * r], x1 = p[n][2 * r + 1], s0 = gate(x0), s1 = gate(x1);
         g[n] = pack2(x0 * s0, x1 * s1);
-        x0 *= fmaf(SLOPE * 0.134145f, x0 * x0, SLOPE);
-        x1 *= fmaf(SLOPE * 0.134145f, x1 * x1, SLOPE);
-        dp[n] = pack2(c[n][2 * r] * fmaf(x0, fmaf(-s0, s0, s0), s0), c[n][2 * r + 1] * fmaf(x1, fmaf(-s1, s1, s1), s1));
+        float t0 = x0 * fmaf(-s0, s0, s0), t1 = x1 * fmaf(-s1, s1, s1);
+        dp[n] = pack2(c[n][2 * r] * fmaf(t0, fmaf(SLOPE * 0.134145f, x0 * x0, SLOPE), s0),
+                      c[n][2 * r + 1] * fmaf(t1, fmaf(SLOPE * 0.134145f, x1 * x1, SLOPE), s1));
     }
 }
 

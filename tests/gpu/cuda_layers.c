@@ -243,9 +243,10 @@ static void check_net(const test_engine *e, const net *n) {
 }
 
 int main(void) {
-    static const net nets[] = {{3, 17, 128, 512, true}, {1, 1, 128, 64, true},   {5, 61, 128, 192, true},
-                               {2, 64, 128, 512, true}, {7, 37, 64, 256, true},  {1, 15, 64, 64, true},
-                               {9, 29, 64, 320, true},  {3, 17, 96, 384, false}, {3, 17, 128, 96, false}};
+    static const net nets[] = {{3, 17, 128, 512, true}, {1, 1, 128, 64, true},    {5, 61, 128, 192, true},
+                               {2, 64, 128, 512, true}, {8, 129, 128, 512, true}, {7, 37, 64, 256, true},
+                               {1, 15, 64, 64, true},   {9, 29, 64, 320, true},   {3, 17, 96, 384, false},
+                               {3, 17, 128, 96, false}};
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_error error = {0};
     const aira_plugin *plugin = aira__registry_find(e.registry, "device", "cuda", &error);
