@@ -13,22 +13,9 @@
 
 #include "fast.h"
 #include "fuse.h"
+#include "own.h"
 
-enum { MOST_MEMBERS = 5, GRANULE = 256 };
-
-/* Own memory in use between two steps. */
-typedef struct lease {
-    uint32_t first, last;
-    uint64_t begin, end;
-} lease;
-
-typedef struct mlp_fuser {
-    fuser f; /* its plan is the layout's */
-    gpu_layout *layout;
-    lease *leases;
-    uint32_t n_leases, room;
-    bool out_of_memory;
-} mlp_fuser;
+enum { MOST_MEMBERS = 5 };
 
 /* The planned steps of a layer; NONE where one is missing. In order of execution. */
 typedef struct members {
@@ -52,20 +39,6 @@ static bool others_touch(const fuser *f, const members *m, uint32_t from, uint32
     for (uint32_t s = from; s < to; s++)
         if (!is_member(m, s) && touches(f, s, range, writes)) return true;
     return false;
-}
-
-/* Does a step read bytes that meet the range, write any? equal: whatever it reads of them is just them. */
-static void uses_of(const fuser *f, uint32_t s, const gpu_range *range, bool *reads, bool *writes, bool *equal) {
-    gpu_range ranges[GPU_MOST_RANGES];
-    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
-    *reads = *writes = false;
-    *equal = true;
-    for (uint32_t k = 0; k < n; k++) {
-        if (!gpu_ranges_meet(&ranges[k], range)) continue;
-        *reads |= !ranges[k].writes;
-        *writes |= ranges[k].writes != 0;
-        *equal &= ranges[k].writes || gpu_ranges_equal(&ranges[k], range);
-    }
 }
 
 /* The steps outside of the layer that read what step s wrote. */
@@ -142,92 +115,6 @@ static const gpu_chain_program *single(const gpu_step *step, uint32_t op, uint32
     return p;
 }
 
-/* --- own memory ----------------------------------------------------------------------------------------------------
- */
-
-/* Own memory for steps first..last. UINT64_MAX: out of memory. */
-static uint64_t lease_memory(mlp_fuser *m, uint32_t first, uint32_t last, uint64_t bytes) {
-    uint64_t at = 0;
-    bytes = (bytes + GRANULE - 1) / GRANULE * GRANULE;
-    for (bool free = false; !free;) {
-        free = true;
-        for (uint32_t k = 0; k < m->n_leases; k++) {
-            const lease *l = &m->leases[k];
-            if (l->last < first || last < l->first || l->end <= at || at + bytes <= l->begin) continue;
-            at = l->end;
-            free = false;
-        }
-    }
-    if (m->n_leases == m->room) {
-        uint32_t room = 2 * m->room + 16;
-        lease *more = realloc(m->leases, room * sizeof *more);
-        if (!more) {
-            m->out_of_memory = true;
-            return UINT64_MAX;
-        }
-        m->leases = more;
-        m->room = room;
-    }
-    m->leases[m->n_leases++] = (lease){first, last, at, at + bytes};
-    return at;
-}
-
-/* May what step s wrote move, and who reads it last? */
-static bool may_move(const fuser *f, const members *m, uint32_t s, const gpu_range *range, uint32_t *last) {
-    *last = s;
-    if (range->storage != AIRA_STORE_ARENA) return false;
-    for (uint32_t t = s + 1; t < f->n; t++) {
-        const gpu_step *step = &f->steps[t];
-        bool reads, writes, equal;
-        if (f->gone[t] || is_member(m, t)) continue;
-        uses_of(f, t, range, &reads, &writes, &equal);
-        if (reads && (!equal || (!step->chain && step->n_in + step->n_out > GPU_MERGED_TENSORS))) return false;
-        if (reads) *last = t;
-        if (writes) break;
-    }
-    return true;
-}
-
-/* A tensor like another at the same bytes of own memory. */
-static uint32_t moved(mlp_fuser *m, uint32_t like, uint64_t offset) {
-    uint32_t id = gpu_layout_add(m->layout, like, offset);
-    if (id == UINT32_MAX) m->out_of_memory = true;
-    return id;
-}
-
-static void move_operands(mlp_fuser *m, gpu_step *step, const gpu_range *range, uint64_t offset) {
-    uint32_t ids[GPU_MERGED_TENSORS];
-    if (step->chain) {
-        gpu_chain *chain = step->chain;
-        for (uint32_t k = 0; k < chain->program.n_loads; k++) {
-            uint32_t *id = &chain->tensors[chain->program.loads[k].view];
-            gpu_range read = range_of(&m->f, *id, 0);
-            if (gpu_ranges_equal(&read, range)) *id = moved(m, *id, offset);
-        }
-        return;
-    }
-    memcpy(ids, gpu_step_in(step), step->n_in * sizeof *ids);
-    memcpy(ids + step->n_in, gpu_step_out(step), step->n_out * sizeof *ids);
-    for (uint32_t k = 0; k < step->n_in; k++) {
-        gpu_range read = range_of(&m->f, ids[k], 0);
-        if (gpu_ranges_equal(&read, range)) ids[k] = moved(m, ids[k], offset);
-    }
-    memcpy(step->own, ids, (step->n_in + step->n_out) * sizeof *ids);
-    step->merged |= GPU_ELSEWHERE;
-}
-
-/* What step s wrote is found at `offset` of the own memory. */
-static void move_readers(mlp_fuser *m, const members *layer, uint32_t s, const gpu_range *range, uint64_t offset) {
-    const fuser *f = &m->f;
-    for (uint32_t t = s + 1; t < f->n && !m->out_of_memory; t++) {
-        bool reads, writes, equal;
-        if (f->gone[t] || is_member(layer, t)) continue;
-        uses_of(f, t, range, &reads, &writes, &equal);
-        if (reads) move_operands(m, &f->steps[t], range, offset);
-        if (writes) return;
-    }
-}
-
 /* --- the merged step -----------------------------------------------------------------------------------------------
  */
 
@@ -245,7 +132,7 @@ static bool is_taken(const fuser *f, const gpu_step *step) {
     return gpu_mlp_takes(&call);
 }
 
-static void put(mlp_fuser *m, const members *layer, uint32_t place, const gpu_step *step) {
+static void put(mover *m, const members *layer, uint32_t place, const gpu_step *step) {
     for (uint32_t k = 0; k < MOST_MEMBERS; k++)
         if (layer->step[k] != NONE && layer->step[k] != place) m->f.gone[layer->step[k]] = true;
     gpu_chain_destroy(m->f.steps[place].chain);
@@ -421,7 +308,7 @@ static bool is_free(const fuser *f, const backward_layer *l, uint32_t result) {
 }
 
 /* Places the results and makes the step; false leaves everything as it is. */
-static bool backward_step(mlp_fuser *m, const backward_layer *l, gpu_step *step) {
+static bool backward_step(mover *m, const backward_layer *l, gpu_step *step) {
     const fuser *f = &m->f;
     enum { HIDDEN = 2 };
     uint32_t last[RESULTS];
@@ -438,13 +325,13 @@ static bool backward_step(mlp_fuser *m, const backward_layer *l, gpu_step *step)
         }
         moves[k] |= gpu_ranges_meet(&range[k], &range[HIDDEN]);
         for (uint32_t j = 0; j < k; j++) moves[k] |= !moves[j] && gpu_ranges_meet(&range[j], &range[k]);
-        if (moves[k] && !may_move(f, &l->m, l->made_by[k], &range[k], &last[k])) return false;
+        if (moves[k] && !may_move(f, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, &last[k])) return false;
     }
     if (!is_taken(f, step)) return false;
     for (uint32_t k = 0; k < RESULTS && !m->out_of_memory; k++) {
         if (!moves[k]) continue;
         uint64_t offset = lease_memory(m, l->m.step[0], last[k], range[k].end - range[k].begin);
-        if (!m->out_of_memory) move_readers(m, &l->m, l->made_by[k], &range[k], offset);
+        if (!m->out_of_memory) move_readers(m, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, offset);
         if (!m->out_of_memory) step->own[l->n_in + k] = moved(m, l->out[k], offset);
     }
     return true;
@@ -454,7 +341,7 @@ static bool backward_step(mlp_fuser *m, const backward_layer *l, gpu_step *step)
  */
 
 /* The layer around the GELU c, and its gradient if there is one. */
-static void merge_layer(mlp_fuser *m, uint32_t c) {
+static void merge_layer(mover *m, uint32_t c) {
     const fuser *f = &m->f;
     forward_layer forward;
     backward_layer backward;
@@ -470,14 +357,10 @@ static void merge_layer(mlp_fuser *m, uint32_t c) {
 }
 
 bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
-    mlp_fuser m = {.f = {.plan = &layout->plan, .queue = queue, .steps = steps, .n = *n}, .layout = layout};
+    mover m;
     if (layout->plan.copies > 1) return true;
-    m.f.gone = calloc((size_t)*n + 1, sizeof *m.f.gone);
-    if (!m.f.gone) return false;
+    if (!mover_open(&m, layout, queue, steps, *n)) return false;
     for (uint32_t c = 0; c < m.f.n && !m.out_of_memory; c++)
         if (!m.f.gone[c]) merge_layer(&m, c);
-    drop_gone(&m.f, n);
-    free(m.f.gone);
-    free(m.leases);
-    return !m.out_of_memory;
+    return mover_close(&m, n);
 }

@@ -201,6 +201,7 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
     }
     if (!sentence && !queue->apart &&
         (!gpu_fuse_mlp(&program->layout, queue, program->steps, &program->n_steps) ||
+         !gpu_set_sums_apart(&program->layout, queue, program->steps, &program->n_steps) ||
          !gpu_fuse(program->plan, queue, program->steps, &program->n_steps)))
         sentence = "out of memory";
     if (!sentence && !gpu_batch_steps(program->plan, program->steps, &program->n_steps)) sentence = "out of memory";

@@ -234,7 +234,8 @@ static bool rearrange(gpu_layout *layout, gpu_step *steps, uint32_t *n) {
         backward_layers += (steps[k].merged & GPU_MLP_BACKWARD) != 0;
     }
     if (layout->own_bytes > own_bytes) own_bytes = layout->own_bytes;
-    return gpu_fuse(&layout->plan, &queue, steps, n) && gpu_batch_steps(&layout->plan, steps, n);
+    return gpu_set_sums_apart(layout, &queue, steps, n) && gpu_fuse(&layout->plan, &queue, steps, n) &&
+           gpu_batch_steps(&layout->plan, steps, n);
 }
 
 static void compare(const aira_plan *plan) {
