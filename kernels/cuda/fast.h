@@ -33,6 +33,13 @@ bool gpu_small_attention_takes(const gpu_call *call);
 const char *gpu_small_attention(const gpu_call *call);
 const char *gpu_small_attention_backward(const gpu_call *call);
 
+/* mlp_forward.cu, mlp_backward.cu: norm, product, GELU, product and residual as one step, and their gradient (GPU_MLP,
+   GPU_MLP_BACKWARD): bf16, rows of 64 or 128, hidden columns a multiple of 64. takes: mlp.c */
+bool gpu_mlp_takes(const gpu_call *call);
+const char *gpu_mlp_forward(const gpu_call *call);
+const char *gpu_mlp_backward(const gpu_call *call);
+size_t gpu_mlp_backward_workspace(const gpu_call *call);
+
 /* flash.cu: bf16 heads of 64, 96 or 128, any lengths and groups, no mask. Backward: a workspace of B H T floats. */
 bool gpu_flash_takes(const gpu_call *call);
 const char *gpu_flash(const gpu_call *call);

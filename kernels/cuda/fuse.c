@@ -9,18 +9,7 @@
 #include <string.h>
 
 #include "fast.h"
-#include "steps.h"
-
-#define NONE UINT32_MAX
-#define TERMS 4
-
-typedef struct fuser {
-    const aira_plan *plan;
-    const gpu_queue *queue;
-    gpu_step *steps;
-    uint32_t n;
-    bool *gone;
-} fuser;
+#include "fuse.h"
 
 uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges) {
     uint32_t n = 0;
@@ -37,8 +26,7 @@ uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range 
     return n;
 }
 
-/* Does step s touch the range; only by writing, if `writes`? */
-static bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
+bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
     gpu_range ranges[GPU_MOST_RANGES];
     if (f->gone[s]) return false;
     uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
@@ -47,14 +35,13 @@ static bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool wri
     return false;
 }
 
-static uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
+uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
     for (uint32_t s = before; s-- > 0;)
         if (touches(f, s, range, true)) return s;
     return NONE;
 }
 
-/* The one step after s that reads these bytes before they are written again, or NONE. */
-static uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
+uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
     gpu_range ranges[GPU_MOST_RANGES];
     uint32_t found = NONE;
     if (range->storage != AIRA_STORE_ARENA) return NONE; /* the host may read it */
@@ -98,17 +85,12 @@ static bool is_there(const fuser *f, uint32_t s, uint32_t c, const gpu_range *ra
 
 /* --- what chains are --- */
 
-/* A chain that adds bf16 tensors of one shape, and at most one vector to every row. */
-typedef struct sum_chain {
-    uint32_t terms[TERMS], n_terms, bias, out; /* tensors; bias: NONE where there is none */
-} sum_chain;
-
 static bool is_bias(const gpu_chain_load *l, int64_t width) {
     return l->access == GPU_WALK && l->n_dims == 2 && l->strides[0] == 0 && l->strides[1] == 1 &&
            l->extents[1] == width;
 }
 
-static bool read_sum(const aira_plan *plan, const gpu_chain *chain, sum_chain *sum) {
+bool read_sum(const aira_plan *plan, const gpu_chain *chain, sum_chain *sum) {
     const gpu_chain_program *p = &chain->program;
     uint32_t uses[GPU_CHAIN_VALUES] = {0};
     *sum = (sum_chain){.bias = NONE};
@@ -149,8 +131,7 @@ static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t 
     step->merged = merged;
 }
 
-/* A call of the step at the planner's offsets, for asking whether a kernel takes it. */
-static gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
+gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
         const aira_plan_tensor *t = gpu_tensor_of(f->plan, k < step->n_in ? gpu_step_in(step)[k]
                                                                           : gpu_step_out(step)[k - step->n_in]);
@@ -169,9 +150,9 @@ static gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views)
                       .matmul = f->queue->matmul};
 }
 
-static bool is_plain_product(const fuser *f, uint32_t s) {
+bool is_plain_product(const fuser *f, uint32_t s) {
     const gpu_step *step = &f->steps[s];
-    if (step->step->op != AIRA_OP_MATMUL || step->merged || step->chain) return false;
+    if (step->step->op != AIRA_OP_MATMUL || (step->merged & ~GPU_ELSEWHERE) || step->chain) return false;
     for (uint32_t k = 0; k < 3; k++)
         if (gpu_tensor_of(f->plan, k < 2 ? gpu_step_in(step)[k] : gpu_step_out(step)[0])->dtype != AIRA_BF16)
             return false;
@@ -258,7 +239,8 @@ static bool merge_norm(const fuser *f, uint32_t c) {
     for (uint32_t k = 0; k < 2; k++) {
         gpu_range mine = gpu_range_of(f->plan, sum.terms[k], 0), other = gpu_range_of(f->plan, sum.terms[1 - k], 0);
         uint32_t s = last_writer(f, c, &mine);
-        if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM_BACKWARD || f->steps[s].merged) continue;
+        if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM_BACKWARD || (f->steps[s].merged & ~GPU_ELSEWHERE))
+            continue;
         gpu_step *step = &f->steps[s];
         gpu_range dx = gpu_range_of(f->plan, gpu_step_out(step)[0], 1);
         if (!gpu_ranges_equal(&dx, &mine) || only_reader(f, s, &mine) != c || !is_there(f, s, c, &other)) continue;
@@ -291,7 +273,7 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
 /* Sum of squares, for clipping: the squares are not kept. Returns the step that is gone, or NONE. */
 static uint32_t merge_squares(const fuser *f, uint32_t s) {
     gpu_step *step = &f->steps[s];
-    if (step->step->op != AIRA_OP_SUM || step->merged || step->chain) return NONE;
+    if (step->step->op != AIRA_OP_SUM || (step->merged & ~GPU_ELSEWHERE) || step->chain) return NONE;
     uint32_t to = gpu_step_out(step)[0];
     const aira_plan_tensor *sum = gpu_tensor_of(f->plan, to);
     if (gpu_elements(&sum->shape) != 1 || sum->dtype != AIRA_F32) return NONE;
@@ -307,7 +289,7 @@ static uint32_t merge_squares(const fuser *f, uint32_t s) {
     uint32_t x = chain->tensors[p->loads[0].view];
     gpu_range made = gpu_range_of(f->plan, chain->tensors[code->view], 1), from = gpu_range_of(f->plan, x, 0);
     if (!gpu_ranges_equal(&made, &range) || !is_there(f, c, s, &from)) return NONE;
-    merge(step, GPU_SQUARES, &x, 1, &to, 1);
+    merge(step, GPU_SQUARES | (step->merged & GPU_ELSEWHERE), &x, 1, &to, 1);
     return c;
 }
 
@@ -405,6 +387,18 @@ static void merge_ropes(const fuser *f) {
     }
 }
 
+void drop_gone(fuser *f, uint32_t *n) {
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < f->n; s++) {
+        if (f->gone[s]) {
+            gpu_chain_destroy(f->steps[s].chain);
+            continue;
+        }
+        f->steps[kept++] = f->steps[s];
+    }
+    *n = kept;
+}
+
 bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
     fuser f = {.plan = plan, .queue = queue, .steps = steps, .n = *n};
     if (plan->copies > 1) return true;
@@ -418,15 +412,7 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
         uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);
         if (squares != NONE) f.gone[squares] = true;
     }
-    uint32_t kept = 0;
-    for (uint32_t s = 0; s < f.n; s++) {
-        if (f.gone[s]) {
-            gpu_chain_destroy(steps[s].chain);
-            continue;
-        }
-        steps[kept++] = steps[s];
-    }
-    *n = kept;
+    drop_gone(&f, n);
     free(f.gone);
     return true;
 }

@@ -53,14 +53,21 @@ typedef struct gpu_queue {
     gpu_cudnn *cudnn;
     gpu_tables *tables;
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
+    int apart;                     /* 1: steps are not merged */
 } gpu_queue;
 
 /* What a merged step does besides its operation (fuse.c). Operands follow the operation's own in this order. */
 #define GPU_ADD_BIAS 1u   /* MATMUL: + [N] */
 #define GPU_ADD_TENSOR 2u /* MATMUL, RMS_NORM_BACKWARD: + a tensor like the result */
 #define GPU_GELU 4u       /* MATMUL: GELU of it; a second result gets what GELU was applied to */
-#define GPU_SQUARES 64u   /* SUM of everything: of the squares */
-#define GPU_ELSEWHERE 32u /* its result lies in another place than was planned */
+#define GPU_SQUARES 256u  /* SUM of everything: of the squares */
+#define GPU_ELSEWHERE 32u /* operands or results lie in other places than were planned */
+#define GPU_MLP                                                                                                    \
+    64u /* MATMUL: a whole layer (fuse_mlp.c): (x, norm's w, up, down[, residual]) > y[, norm's result]. `also` is \
+           the RMS_NORM */
+#define GPU_MLP_BACKWARD                                                                                             \
+    128u /* MATMUL: its gradient: (dy, down, up, x, norm's w[, residual]) > dx, gradient of what GELU is applied to, \
+            GELU of it, dw of the norm. `also` is the RMS_NORM_BACKWARD */
 #define GPU_ROPE                                                                                            \
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
            back. `also` is the ROPE */
@@ -125,6 +132,7 @@ extern const gpu_kernel gpu_fft_kernels[];         /* fft.cu: long convolutions 
 extern const gpu_kernel gpu_grouped_kernels[];     /* grouped.cu: products of groups of rows */
 extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
+extern const gpu_kernel gpu_mlp_kernel;            /* mlp.c: steps with GPU_MLP or GPU_MLP_BACKWARD; not in a table */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
    on the stream, that is once per captured graph. beside: of another queue of the device, whose answers about

@@ -17,7 +17,7 @@
 
 typedef struct cuda_config {
     int64_t gpu;
-    int32_t matmul, chains, attention, deterministic;
+    int32_t matmul, chains, attention, deterministic, merge;
     const char *trace;
 } cuda_config;
 
@@ -34,6 +34,8 @@ static const aira_field fields[] = {
                   "attention with bf16 heads of 64 to 256: by cuDNN where there is one, or by own kernels"),
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+    AIRA_F_BOOL(cuda_config, merge, 1,
+                "kernels do several steps at once where they can; false: every step by itself, for comparing"),
     AIRA_F_STR(
         cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
@@ -140,6 +142,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->tf32 = config->matmul == 1;
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
+    device->queue.apart = config->merge == 0;
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status) status = open_queue(device, NULL);
     if (!status) status = keep_memory(device);
@@ -167,6 +170,7 @@ static aira_status queue_open(void *self, void **queue) {
     device->use_cudnn = first->use_cudnn;
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
+    device->queue.apart = first->queue.apart;
     device->info = first->info;
     aira_status status = open_queue(device, first);
     if (status)

@@ -17,7 +17,9 @@
 #include "batch.h"
 
 struct gpu_program {
-    const aira_plan *plan;
+    const aira_plan *plan; /* the layout's */
+    gpu_layout layout;
+    void *own; /* memory of GPU_STORE_OWN */
     const gpu_queue *queue;
     gpu_step *steps;
     uint32_t n_steps, most_views;
@@ -166,7 +168,7 @@ void gpu_memory_give(cudaStream_t stream, void *memory) {
 }
 
 static const char *allocate(gpu_program *program) {
-    static void *const nowhere[AIRA_N_BUFFERS] = {0};
+    static void *const nowhere[GPU_N_BUFFERS] = {0};
     size_t tables = 0;
     if (program->most_views < GPU_MERGED_TENSORS) program->most_views = GPU_MERGED_TENSORS;
     program->views = calloc((size_t)program->most_views + 1, sizeof *program->views);
@@ -186,6 +188,9 @@ static const char *allocate(gpu_program *program) {
                                       program->sentence, sizeof program->sentence);
     if (!why && tables)
         why = gpu_memory_take(stream, tables, "for tables", &program->tables, program->sentence,
+                              sizeof program->sentence);
+    if (!why && program->layout.own_bytes)
+        why = gpu_memory_take(stream, program->layout.own_bytes, "of own memory", &program->own, program->sentence,
                               sizeof program->sentence);
     if (why || !program->workspace_bytes) return why;
     return gpu_memory_take(stream, program->workspace_bytes, "of workspace", &program->workspace, program->sentence,
@@ -220,7 +225,8 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
     double clock = 0;
     (void)lap(&clock);
     if (program) {
-        program->plan = plan;
+        gpu_layout_open(&program->layout, plan);
+        program->plan = &program->layout.plan;
         program->queue = queue;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
@@ -231,9 +237,12 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
     times.chains = lap(&clock);
-    if (!sentence && (!gpu_fuse(plan, queue, program->steps, &program->n_steps) ||
-                      !gpu_batch_steps(plan, program->steps, &program->n_steps)))
+    if (!sentence && !queue->apart &&
+        (!gpu_fuse_mlp(&program->layout, queue, program->steps, &program->n_steps) ||
+         !gpu_set_sums_apart(&program->layout, queue, program->steps, &program->n_steps) ||
+         !gpu_fuse(program->plan, queue, program->steps, &program->n_steps)))
         sentence = "out of memory";
+    if (!sentence && !gpu_batch_steps(program->plan, program->steps, &program->n_steps)) sentence = "out of memory";
     times.merging = lap(&clock);
     if (!sentence && !prepare_kernels(program)) sentence = "out of memory";
     times.kernels = lap(&clock);
@@ -257,8 +266,10 @@ void gpu_program_destroy(gpu_program *program) {
     /* what cannot be released now is released with the process */
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
     gpu_memory_give(program->queue->stream, program->workspace);
+    gpu_memory_give(program->queue->stream, program->own);
     gpu_memory_give(program->queue->stream, program->tables);
     gpu_memory_give(program->queue->stream, program->seed);
+    gpu_layout_close(&program->layout);
     free(program->views);
     free(program->steps);
     free(program);
@@ -340,7 +351,16 @@ static void write_tensors(const gpu_program *program, const gpu_step *step, FILE
     if (step->merged) fprintf(to, "merged %u", step->merged);
 }
 
-const char *gpu_program_trace(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], FILE *to) {
+/* The host's buffers and the program's own. */
+static void all_buffers(const gpu_program *program, void *const given[AIRA_N_BUFFERS], void **all) {
+    memset(all, 0, GPU_N_BUFFERS * sizeof *all);
+    memcpy(all, given, AIRA_N_BUFFERS * sizeof *all);
+    all[GPU_STORE_OWN] = program->own;
+}
+
+const char *gpu_program_trace(gpu_program *program, void *const given[AIRA_N_BUFFERS], FILE *to) {
+    void *buffers[GPU_N_BUFFERS];
+    all_buffers(program, given, buffers);
     cudaEvent_t events[2] = {NULL, NULL};
     const char *why = cuda_sentence(cudaEventCreate(&events[0]));
     if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
@@ -361,7 +381,9 @@ int gpu_program_is_new(const gpu_program *program) { return program->graph == NU
 
 /* --- the whole --- */
 
-static const char *capture(gpu_program *program, void *const *buffers) {
+static const char *capture(gpu_program *program, void *const *given) {
+    void *buffers[GPU_N_BUFFERS];
+    all_buffers(program, given, buffers);
     cudaStream_t stream = program->queue->stream;
     cudaGraph_t graph = NULL;
     if (program->graph) (void)cudaGraphExecDestroy(program->graph);
@@ -381,7 +403,7 @@ static const char *capture(gpu_program *program, void *const *buffers) {
     program->times.instantiate = lap(&clock);
     if (!why) why = cuda_sentence(cudaGraphUpload(program->graph, program->queue->stream));
     program->times.upload = lap(&clock);
-    if (!why) memcpy(program->buffers, buffers, sizeof program->buffers);
+    if (!why) memcpy(program->buffers, given, sizeof program->buffers);
     return why;
 }
 

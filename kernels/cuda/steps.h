@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "chain.h"
+#include "layout.h"
 
 #define GPU_MERGED_TENSORS 10u
 
@@ -59,6 +60,12 @@ static inline bool gpu_ranges_equal(const gpu_range *a, const gpu_range *b) {
 /* What the step reads and writes; room for GPU_MOST_RANGES. (fuse.c) */
 uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges);
 
+/* fuse_mlp.c: MLP layers and their gradients become one step each; *n is lowered, the layout may get memory. Before
+   gpu_fuse. False: out of memory. */
+bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* own.c: sums of whole tensors to one number get places of their own, so that no order but theirs is left and batch.c
+   can have them at once. */
+bool gpu_set_sums_apart(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse.c: merges steps in place and lowers *n. False: out of memory. */
 bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* batch.c: the same for small steps of one kind; batches are made, to be destroyed with the steps. */

@@ -13,6 +13,7 @@ typedef struct rope_table {
 
 struct gpu_tables {
     rope_table *ropes;
+    void *counter;
 };
 
 gpu_tables *gpu_tables_create(void) { return calloc(1, sizeof(gpu_tables)); }
@@ -24,6 +25,7 @@ void gpu_tables_destroy(gpu_tables *tables) {
         (void)cudaFree(first->data); /* the memory goes with the process at the latest */
         free(first);
     }
+    if (tables) (void)cudaFree(tables->counter);
     free(tables);
 }
 
@@ -60,4 +62,17 @@ const void *gpu_tables_rope(gpu_tables *tables, int64_t t_n, int64_t d_n, double
     }
     tables->ropes = made;
     return made->data;
+}
+
+void *gpu_tables_counter(gpu_tables *tables, int make) {
+    if (!tables || tables->counter || !make) return tables ? tables->counter : NULL;
+    void *made = NULL;
+    if (cudaMalloc(&made, sizeof(uint32_t)) == cudaSuccess && cudaMemset(made, 0, sizeof(uint32_t)) == cudaSuccess &&
+        cudaStreamSynchronize(NULL) == cudaSuccess) {
+        tables->counter = made;
+        return made;
+    }
+    (void)cudaGetLastError(); /* told by who needs it; it must not be found by a later launch */
+    if (made) (void)cudaFree(made);
+    return NULL;
 }

@@ -12,7 +12,7 @@ static bool aligned(const aira_plan *plan, uint32_t id) { return gpu_tensor_of(p
 static bool is_result(const aira_plan_tensor *t) { return t->dtype == AIRA_BF16 || t->dtype == AIRA_F32; }
 
 bool gpu_is_weight_product(const aira_plan *plan, const gpu_step *step) {
-    if (step->step->op != AIRA_OP_MATMUL || step->merged || step->chain || step->batch) return false;
+    if (step->step->op != AIRA_OP_MATMUL || step->merged & ~GPU_ELSEWHERE || step->chain || step->batch) return false;
     if (step->step->copies > 1 || step->step->i[0] == 0 || step->step->i[1] != 0) return false;
     const uint32_t *in = gpu_step_in(step), *out = gpu_step_out(step);
     const aira_plan_tensor *dy = gpu_tensor_of(plan, in[0]), *x = gpu_tensor_of(plan, in[1]),
@@ -27,7 +27,8 @@ bool gpu_is_weight_product(const aira_plan *plan, const gpu_step *step) {
 }
 
 bool gpu_is_weight_sum(const aira_plan *plan, const gpu_step *sum, const gpu_step *product) {
-    if (sum->step->op != AIRA_OP_SUM || sum->merged || sum->batch || sum->step->copies > 1) return false;
+    if (sum->step->op != AIRA_OP_SUM || sum->merged & ~GPU_ELSEWHERE || sum->batch || sum->step->copies > 1)
+        return false;
     const uint32_t *in = gpu_step_in(sum), *out = gpu_step_out(sum);
     const aira_plan_tensor *x = gpu_tensor_of(plan, in[0]), *y = gpu_tensor_of(plan, out[0]);
     gpu_range mine = gpu_range_of(plan, in[0], 0), dy = gpu_range_of(plan, gpu_step_in(product)[0], 0);

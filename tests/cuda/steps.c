@@ -25,6 +25,9 @@
 
 bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+const char *gpu_mlp_forward(const gpu_call *call) { return call ? "not here" : NULL; }
+const char *gpu_mlp_backward(const gpu_call *call) { return call ? "not here" : NULL; }
+size_t gpu_mlp_backward_workspace(const gpu_call *call) { return call->n_in; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -129,6 +132,30 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
             write_range(to, gpu_range_of(plan, chain->tensors[p->code[k].view], 1), values[p->n_loads + k]);
 }
 
+/* A whole layer, or its gradient, by the operations that it stands for. */
+static void run_mlp(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
+    uint64_t in[7], out[4], norm = attributes_of(step->also),
+                            straight = mix(mix(1, 0), 1); /* second operand transposed */
+    bool back = (step->merged & GPU_MLP_BACKWARD) != 0, adds = (step->merged & GPU_ADD_TENSOR) != 0;
+    for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, gpu_step_in(step)[k], 0));
+    const uint64_t x[2] = {in[back ? 3 : 0], in[back ? 4 : 1]}, n = name_of(AIRA_OP_RMS_NORM, norm, x, 2, 0);
+    const uint64_t up[2] = {n, in[2]}, shape = name_of(AIRA_OP_MATMUL, straight, up, 2, 0);
+    const uint64_t down[2] = {name_of(AIRA_OP_GELU, 0, &shape, 1, 0), back ? in[1] : in[3]};
+    if (back) {
+        const uint64_t slope[2] = {shape, name_of(AIRA_OP_MATMUL, attributes_of(step->step), in, 2, 0)};
+        const uint64_t dn[2] = {name_of(AIRA_OP_GELU_BACKWARD, 0, slope, 2, 0), in[2]};
+        const uint64_t all[3] = {x[0], x[1], name_of(AIRA_OP_MATMUL, attributes_of(step->step), dn, 2, 0)};
+        out[0] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, all, 3, 0) + (adds ? in[5] : 0);
+        out[1] = dn[0];
+        out[2] = down[0];
+        out[3] = name_of(AIRA_OP_RMS_NORM_BACKWARD, norm, all, 3, 1);
+    } else {
+        out[0] = name_of(AIRA_OP_MATMUL, straight, down, 2, 0) + (adds ? in[4] : 0);
+        out[1] = n;
+    }
+    for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, gpu_step_out(step)[k], 1), out[k]);
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     uint64_t in[16], out[16], attributes = attributes_of(step->step);
@@ -157,6 +184,8 @@ static void run_plain(const aira_plan *plan, const gpu_step *step, const memory 
 static void run_step(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     if (step->chain)
         run_chain(plan, step->chain, from, to);
+    else if (step->merged & (GPU_MLP | GPU_MLP_BACKWARD))
+        run_mlp(plan, step, from, to);
     else
         run_plain(plan, step, from, to);
 }
@@ -224,6 +253,9 @@ static void check_key(const gpu_chain_program *p, int vector, int batched) {
         free(k.source);
 }
 
+static int forward_layers, backward_layers;
+static unsigned long long own_bytes; /* of the largest plan */
+
 static gpu_step *steps_of(const aira_plan *plan) {
     gpu_step *steps = calloc((size_t)plan->n_steps + 1, sizeof *steps);
     for (uint32_t k = 0; steps && k < plan->n_steps; k++) {
@@ -259,13 +291,26 @@ static memory run_all(const aira_plan *plan, gpu_step *steps, uint32_t n) {
     return m;
 }
 
-static void compare(const aira_plan *plan) {
+static bool rearrange(gpu_layout *layout, gpu_step *steps, uint32_t *n) {
     gpu_queue queue = {0};
+    if (!steps || !gpu_fuse_mlp(layout, &queue, steps, n)) return false;
+    for (uint32_t k = 0; k < *n; k++) {
+        forward_layers += (steps[k].merged & GPU_MLP) != 0;
+        backward_layers += (steps[k].merged & GPU_MLP_BACKWARD) != 0;
+    }
+    if (layout->own_bytes > own_bytes) own_bytes = layout->own_bytes;
+    return gpu_set_sums_apart(layout, &queue, steps, n) && gpu_fuse(&layout->plan, &queue, steps, n) &&
+           gpu_batch_steps(&layout->plan, steps, n);
+}
+
+static void compare(const aira_plan *plan) {
+    gpu_layout layout;
     gpu_step *changed = steps_of(plan);
     uint32_t n = plan->n_steps;
     memory planned = run_all(plan, steps_of(plan), n);
-    if (!changed || !gpu_fuse(plan, &queue, changed, &n) || !gpu_batch_steps(plan, changed, &n)) exit(1);
-    memory now = run_all(plan, changed, n);
+    gpu_layout_open(&layout, plan);
+    if (!rearrange(&layout, changed, &n)) exit(1);
+    memory now = run_all(&layout.plan, changed, n);
     for (uint32_t id = 0; id < plan->n_tensors; id++) {
         gpu_range r = gpu_range_of(plan, id, 0);
         if (r.storage != AIRA_STORE_PERSISTENT && r.storage != AIRA_STORE_IO) continue;
@@ -276,6 +321,7 @@ static void compare(const aira_plan *plan) {
     }
     plans++;
     fewer += (int)(plan->n_steps - n);
+    gpu_layout_close(&layout);
     free(planned.pieces);
     free(now.pieces);
 }
@@ -322,20 +368,28 @@ static aira__instance *plugin(aira__registry *registry, const char *kind, const 
     return made;
 }
 
-static void try_net(const test_engine *e, aira_rng *rng, const char *backbone_keys) {
-    static const char *const kinds[] = {"{\"use\": \"attention\"}",
-                                        "{\"use\": \"attention\", \"rope\": false}",
-                                        "{\"use\": \"mlp\"}",
-                                        "{\"use\": \"mamba\"}",
-                                        "{\"use\": \"mamba2\"}",
-                                        "{\"use\": \"swiglu\"}",
-                                        "{\"use\": \"linear_attention\"}"};
-    enum { LAYERS = 5 };
-    aira__instance *made[LAYERS], *backbone = plugin(e->registry, "backbone", backbone_keys);
-    aira__layer layers[LAYERS];
+static const char *const kinds[] = {"{\"use\": \"attention\"}",
+                                    "{\"use\": \"attention\", \"rope\": false}",
+                                    "{\"use\": \"mlp\"}",
+                                    "{\"use\": \"mamba\"}",
+                                    "{\"use\": \"mamba2\"}",
+                                    "{\"use\": \"swiglu\"}",
+                                    "{\"use\": \"linear_attention\"}"};
+enum { ATTENTION = 0, MLP = 2, MOST_LAYERS = 16 };
+
+typedef struct test_net {
+    const char *backbone;
+    uint32_t layers[MOST_LAYERS], n_layers, batch, length, dtype;
+    double clip;
+} test_net;
+
+/* A training step of the net, and an evaluation. */
+static void try_net(const test_engine *e, const test_net *net) {
+    aira__instance *made[MOST_LAYERS], *backbone = plugin(e->registry, "backbone", net->backbone);
+    aira__layer layers[MOST_LAYERS];
     aira_error error = {0};
-    for (int k = 0; k < LAYERS; k++) {
-        made[k] = plugin(e->registry, "primitive", kinds[aira_rng_below(rng, sizeof kinds / sizeof *kinds)]);
+    for (uint32_t k = 0; k < net->n_layers; k++) {
+        made[k] = plugin(e->registry, "primitive", kinds[net->layers[k]]);
         layers[k] = (aira__layer){"x", made[k]->plugin->id, "{}", made[k]->plugin->table, made[k]->self};
     }
     aira__recipe recipe;
@@ -344,40 +398,69 @@ static void try_net(const test_engine *e, aira_rng *rng, const char *backbone_ke
         fprintf(stderr, "%s\n", aira__diagnostics_text(d));
         exit(1);
     }
-    recipe.clip = aira_rng_below(rng, 2) ? 1.0 : 0.0;
-    bool many = aira_rng_below(rng, 2);
+    recipe.clip = net->clip;
     aira__model_spec spec = {.backbone = backbone->plugin->table,
                              .backbone_self = backbone->self,
                              .layers = layers,
-                             .n_layers = 1 + aira_rng_below(rng, LAYERS),
+                             .n_layers = net->n_layers,
                              .vocab = 11,
                              .classes = 11,
-                             .batch = many ? 128 : 3, /* rows enough for kernels of small weights' gradients, or not */
-                             .input_length = 17,
-                             .target_length = 17,
-                             .compute_dtype = aira_rng_below(rng, 4) ? AIRA_BF16 : AIRA_F32,
+                             .batch = net->batch,
+                             .input_length = net->length,
+                             .target_length = net->length,
+                             .compute_dtype = net->dtype,
                              .causal = true};
-    aira_graph *graph = aira__step_build(&spec, &recipe, &error);
+    aira_graph *graphs[2] = {aira__step_build(&spec, &recipe, &error), aira__evaluation_build(&spec, &error)};
     aira__session *s = NULL;
-    if (!graph || aira__session_create(&onlooker, NULL, NULL, &graph, 1, NULL, &s, &error) != AIRA_OK) {
+    if (!graphs[0] || !graphs[1] ||
+        aira__session_create(&onlooker, NULL, NULL, graphs, 2, NULL, &s, &error) != AIRA_OK) {
         fprintf(stderr, "%s\n", error.text);
         exit(1);
     }
     aira__session_destroy(s);
-    aira__graph_destroy(graph);
+    for (int k = 0; k < 2; k++) aira__graph_destroy(graphs[k]);
     aira__recipe_release(&recipe);
     aira__diagnostics_destroy(d);
-    for (int k = 0; k < LAYERS; k++) aira__instance_destroy(made[k]);
+    for (uint32_t k = 0; k < net->n_layers; k++) aira__instance_destroy(made[k]);
     aira__instance_destroy(backbone);
+}
+
+static void try_random(const test_engine *e, aira_rng *rng, const char *backbone) {
+    test_net net = {.backbone = backbone, .batch = 3, .length = 17};
+    if (aira_rng_below(rng, 2)) net.batch = 128; /* rows enough for lists of small weights' gradients */
+    for (int k = 0; k < 5; k++) net.layers[k] = aira_rng_below(rng, sizeof kinds / sizeof *kinds);
+    net.clip = aira_rng_below(rng, 2) ? 1.0 : 0.0;
+    net.n_layers = 1 + aira_rng_below(rng, 5);
+    net.dtype = aira_rng_below(rng, 4) ? AIRA_BF16 : AIRA_F32;
+    try_net(e, &net);
+}
+
+/* Every MLP layer of a search net is one step forward and one backward. */
+static void try_whole(const test_engine *e, const char *name, uint32_t attentions, uint32_t mlps) {
+    test_net net = {.backbone = "{\"use\": \"mad_lm\"}", .batch = 128, .length = 128, .dtype = AIRA_BF16, .clip = 1};
+    while (net.n_layers < attentions + mlps) {
+        bool mlp = attentions == 0 || net.n_layers % 2;
+        net.layers[net.n_layers++] = mlp ? MLP : ATTENTION;
+    }
+    int forward = forward_layers, backward = backward_layers;
+    own_bytes = 0;
+    try_net(e, &net);
+    forward = forward_layers - forward;
+    backward = backward_layers - backward;
+    printf("%s: of %u MLP layers %d in step and evaluation and %d backward are one step; %.1f MB of own memory\n", name,
+           mlps, forward, backward, (double)own_bytes / 1e6);
+    failures += (uint32_t)forward != 2 * mlps || (uint32_t)backward != mlps;
 }
 
 int main(void) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
-    for (int k = 0; k < 60; k++) {
-        const char *backbone = k % 3 ? "{\"use\": \"mad_lm\", \"width\": 64}" : "{\"use\": \"llama\", \"width\": 64}";
-        try_net(&e, &rng, backbone);
-    }
+    for (int k = 0; k < 60; k++)
+        try_random(&e, &rng, k % 3 ? "{\"use\": \"mad_lm\", \"width\": 64}" : "{\"use\": \"llama\", \"width\": 64}");
+    printf("in nets of every kind %d MLP layers forward and %d backward are one step\n", forward_layers,
+           backward_layers);
+    try_whole(&e, "16 M", 0, 16);
+    try_whole(&e, "8 mA + 8 M", 8, 8);
     test_engine_close(&e);
     printf("%d plans, %d steps fewer, %d kernels, %d gradients of weights in %d launches, %d failures\n", plans, fewer,
            kernels, weights, weight_launches, failures);

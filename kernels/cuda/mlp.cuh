@@ -1,0 +1,212 @@
+/* mlp.cuh - what the two kernels of an MLP layer share: see mlp_forward.cu and mlp_backward.cu.
+ *
+ * A warp owns 32 whole rows, a block 128; the hidden columns pass by in chunks that stay in registers. Weights come
+ * chunk by chunk through two stages of shared memory, and each of their operands serves both tiles of 16 rows of a
+ * warp. Left operands that last lie in slots of shared memory, each read by the thread that wrote it.
+ *
+ * Which column of a tile is which column of a tensor is free as long as both operands agree. A quad (the four threads
+ * t of a row) reads and writes rows in segments of 8 neighbours a thread, 32 columns a quad: as word j of thread t is
+ * pair 8 t + 2 j, it is taken for columns 2 t, 2 t + 1 of tile j. So tensors move 16 bytes at a time. Where tiles have
+ * 8 neighbours as columns (word j is pair 8 j + 2 t), a quad turns its 4 x 4 words from one order into the other.
+ */
+#ifndef AIRA_GPU_MLP_CUH
+#define AIRA_GPU_MLP_CUH
+
+#include "copy.cuh"
+#include "fast.h"
+#include "mma.cuh"
+#include "vector.cuh"
+
+#define WARPS 4
+#define THREADS (32 * WARPS)
+#define TILES 2                /* of 16 rows, that a warp owns */
+#define OWN (2 * TILES)        /* rows of a thread, 8 apart */
+#define ROWS (8 * OWN * WARPS) /* of a block */
+
+/* 2 sqrt(2 / pi) log2 e, and 0.044715 of it: gelu(x) = x / (1 + 2^-(LINEAR x + CUBIC x^3)) */
+#define LINEAR 2.3022081985f
+#define CUBIC 0.1029432396f
+
+__device__ __forceinline__ float low(uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ __forceinline__ float high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+__device__ __forceinline__ float quad_sum(float v) {
+    v += __shfl_xor_sync(0xffffffffu, v, 1);
+    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+/* Four matrices of 8 x 8, as load_matrices and load_transposed, from an address of shared memory. */
+__device__ __forceinline__ uint4 load_straight(uint32_t row) {
+    uint4 r;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+                 : "r"(row)
+                 : "memory");
+    return r;
+}
+__device__ __forceinline__ uint4 load_turned(uint32_t row) {
+    uint4 r;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+                 : "r"(row)
+                 : "memory");
+    return r;
+}
+
+/* Word j of thread t becomes word t of thread j. */
+__device__ __forceinline__ void quad_transpose(uint32_t *w) {
+    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+#pragma unroll
+    for (int j = 0; j < 4; j += 2) {
+        uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? w[j] : w[j + 1], 1);
+        w[j] = odd ? got : w[j];
+        w[j + 1] = odd ? w[j + 1] : got;
+    }
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? w[j] : w[j + 2], 2);
+        w[j] = upper ? got : w[j];
+        w[j + 2] = upper ? w[j + 2] : got;
+    }
+}
+
+/* (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+__device__ __forceinline__ float gate(float x) {
+    float e, s, v = x * fmaf(-CUBIC, x * x, -LINEAR);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(v));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(s) : "f"(1.0f + e));
+    return s;
+}
+
+/* Starts the copies of a chunk of C hidden columns: up[C][D], then down[D][C]. Place says where 16 bytes of a row lie.
+ */
+template <int D, int C, class Place>
+__device__ __forceinline__ void fetch(half16 *stage, const half16 *up, const half16 *down, int f_n, int chunk) {
+    constexpr int COUNT = C * D / 8 / THREADS, UP = D / 8, DOWN = C / 8; /* UP, DOWN: copies of a row */
+    int row = threadIdx.x / UP, segment = threadIdx.x % UP;
+    const half16 *from = up + (int64_t)chunk * C * D + threadIdx.x * 8;
+#pragma unroll
+    for (int k = 0; k < COUNT; k++, row += THREADS / UP)
+        copy_16(stage + (row * UP + Place::up(row, segment)) * 8, from + k * THREADS * 8, true);
+    stage += C * D;
+    row = threadIdx.x / DOWN, segment = threadIdx.x % DOWN;
+    from = down + (int64_t)row * f_n + chunk * C + segment * 8;
+#pragma unroll
+    for (int k = 0; k < COUNT; k++, row += THREADS / DOWN, from += (int64_t)(THREADS / DOWN) * f_n)
+        copy_16(stage + (row * DOWN + Place::down(row, segment)) * 8, from, true);
+    copy_close();
+}
+
+/* Left operands (16 rows x 16) of two steps: what 32 columns of a thread's rows make. */
+struct left {
+    uint4 a[TILES][2];
+};
+__device__ __forceinline__ left left_of(const uint4 *rows) {
+    left l;
+#pragma unroll
+    for (int m = 0; m < TILES; m++) {
+        uint4 upper = rows[2 * m], lower = rows[2 * m + 1];
+        l.a[m][0] = make_uint4(upper.x, lower.x, upper.y, lower.y);
+        l.a[m][1] = make_uint4(upper.z, lower.z, upper.w, lower.w);
+    }
+    return l;
+}
+
+/* Slots hold D / 32 of them; a slot is read by the thread that wrote it. */
+__device__ __forceinline__ void put_slots(uint4 *slots, int q, const left &l) {
+#pragma unroll
+    for (int k = 0; k < 2 * TILES; k++) slots[(2 * TILES * q + k) * THREADS + threadIdx.x] = l.a[k / 2][k % 2];
+}
+__device__ __forceinline__ left left_of_slots(const uint4 *slots, int q) {
+    left l;
+#pragma unroll
+    for (int k = 0; k < 2 * TILES; k++) l.a[k / 2][k % 2] = slots[(2 * TILES * q + k) * THREADS + threadIdx.x];
+    return l;
+}
+
+/* c[m][first + n] = [c +] left times b[n], 4 tiles of 8 columns: what needs the same sum comes 8 products apart. */
+template <bool ADD, int N>
+__device__ __forceinline__ void multiply(float (*c)[N][4], int first, const left &l, const uint4 *b) {
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            if (ADD)
+                multiply_k16(c[m][first + n], &l.a[m][0].x, b[n].x, b[n].y);
+            else
+                begin_k16(c[m][first + n], &l.a[m][0].x, b[n].x, b[n].y);
+        }
+#pragma unroll
+    for (int m = 0; m < TILES; m++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) multiply_k16(c[m][first + n], &l.a[m][1].x, b[n].z, b[n].w);
+}
+
+/* Rows beyond the last are read as the last, and not stored. */
+__device__ __forceinline__ int64_t row_to_read(int64_t row, int64_t rows) { return row < rows ? row : rows - 1; }
+
+/* A thread's part of a row of D columns. */
+template <int D> __device__ __forceinline__ void load_row(uint4 *v, const half16 *x, int64_t row, int64_t rows, int t) {
+    x += row_to_read(row, rows) * D + 8 * t;
+#pragma unroll
+    for (int q = 0; q < D / 32; q++) v[q] = *(const uint4 *)(x + 32 * q);
+}
+
+/* A thread's rows from `first` on. */
+template <int D>
+__device__ __forceinline__ void store_rows(half16 *to, const uint4 (*v)[D / 32], int64_t first, int64_t rows, int t) {
+#pragma unroll
+    for (int k = 0; k < OWN; k++)
+#pragma unroll
+        for (int q = 0; q < D / 32; q++)
+            if (first + 8 * k < rows) *(uint4 *)(to + (first + 8 * k) * D + 32 * q + 8 * t) = v[k][q];
+}
+
+/* A thread's rows into its slots. */
+template <int D> __device__ __forceinline__ void fill_slots(uint4 *slots, const uint4 (*v)[D / 32]) {
+#pragma unroll
+    for (int q = 0; q < D / 32; q++) {
+        uint4 rows[OWN];
+#pragma unroll
+        for (int k = 0; k < OWN; k++) rows[k] = v[k][q];
+        put_slots(slots, q, left_of(rows));
+    }
+}
+
+/* v = RMS norm of the thread's rows of x, from row `first` on. */
+template <int D>
+__device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const half16 *x, const float *w, int64_t first,
+                                          int64_t rows, float eps, int t) {
+#pragma unroll
+    for (int k = 0; k < OWN; k++) load_row<D>(v[k], x, first + 8 * k, rows, t);
+#pragma unroll
+    for (int k = 0; k < OWN; k++) {
+        float squares = 0;
+#pragma unroll
+        for (int q = 0; q < D / 32; q++) {
+            const uint32_t *pairs = (const uint32_t *)&v[k][q];
+#pragma unroll
+            for (int j = 0; j < 4; j++) squares += low(pairs[j]) * low(pairs[j]) + high(pairs[j]) * high(pairs[j]);
+        }
+        float scale = 1.0f / sqrtf(quad_sum(squares) / (float)D + eps);
+#pragma unroll
+        for (int q = 0; q < D / 32; q++) {
+            uint32_t *pairs = (uint32_t *)&v[k][q];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                float2 weight = *(const float2 *)(w + 32 * q + 8 * t + 2 * j);
+                pairs[j] = pack2(low(pairs[j]) * (scale * weight.x), high(pairs[j]) * (scale * weight.y));
+            }
+        }
+    }
+}
+
+/* A block for every ROWS rows. */
+template <class A> static const char *launch(void (*kernel)(A), int bytes, const A &arguments, cudaStream_t stream) {
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    kernel<<<(unsigned)((arguments.rows + ROWS - 1) / ROWS), THREADS, (size_t)bytes, stream>>>(arguments);
+    return gpu_launched();
+}
+
+#endif
