@@ -55,9 +55,9 @@ const char *gpu_scatter(const gpu_call *call);
 size_t gpu_scatter_workspace(const gpu_call *call);
 
 /* scatter.cu: SCATTER_ADD of 256 rows or more into fp32 rows, columns a multiple of 4: the gradient of an embedding. */
-bool gpu_sorted_scatter_takes(const gpu_call *call);
-const char *gpu_sorted_scatter(const gpu_call *call);
-size_t gpu_sorted_scatter_workspace(const gpu_call *call);
+bool gpu_listed_scatter_takes(const gpu_call *call);
+const char *gpu_listed_scatter(const gpu_call *call);
+size_t gpu_listed_scatter_workspace(const gpu_call *call);
 
 #ifdef __cplusplus
 }

@@ -216,12 +216,12 @@ template <class R> static const char *scatter_add_as(const gpu_call *call) {
 
 static size_t scatter_add_workspace(const gpu_call *call) {
     if (gpu_scatter_takes(call)) return gpu_scatter_workspace(call);
-    return gpu_sorted_scatter_takes(call) ? gpu_sorted_scatter_workspace(call) : 0;
+    return gpu_listed_scatter_takes(call) ? gpu_listed_scatter_workspace(call) : 0;
 }
 
 static const char *scatter_add(const gpu_call *call) {
     if (gpu_scatter_takes(call)) return gpu_scatter(call);
-    if (gpu_sorted_scatter_takes(call)) return gpu_sorted_scatter(call);
+    if (gpu_listed_scatter_takes(call)) return gpu_listed_scatter(call);
     return call->out[0].dtype == AIRA_F64 || call->out[0].dtype == AIRA_I32 ? scatter_add_as<double>(call)
                                                                             : scatter_add_as<float>(call);
 }

@@ -1,113 +1,147 @@
-/* scatter.cu - SCATTER_ADD into many rows, as the gradient of an embedding is: the indices are sorted, then every run
- * of equal ones is added up by a block.
+/* scatter.cu - SCATTER_ADD into many rows, as the gradient of an embedding is: a list of its rows for every index, then
+ * a block per row of the result.
  *
- * CUB's radix sort keeps equal keys in order, so a row of the result is the sum of its rows in the order they came, as
- * in the plain kernel. Rows that no index names are zeroed by the copy engine first.
+ * A row of the result is the sum of its rows in the order they came, as in the plain kernel. Lists are filled in any
+ * order: a block sorts its list, and where that is long, it looks for its rows among all indices instead.
  */
-#include <cub/device/device_radix_sort.cuh>
-
 #include "element.cuh"
 #include "fast.h"
 #include "vector.cuh"
 
 #define THREADS 256
+#define SCANNERS 1024
 #define AHEAD 8 /* rows under way */
-#define ALIGNED(bytes) (((bytes) + 255) & ~(size_t)255)
 
-/* What is sorted: an index that names no row of the result becomes v_n, behind all that do. */
-__global__ void number(int32_t *keys, int32_t *rows, const int32_t *index, int n, int v_n) {
+/* All in the workspace, of v_n, v_n, v_n and n. */
+typedef struct lists {
+    int32_t *counts, *cursors, *starts, *rows;
+    size_t bytes;
+} lists;
+
+__global__ void count(int32_t *counts, const int32_t *index, int n, int v_n) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= n) return;
-    rows[k] = k;
-    keys[k] = index[k] >= 0 && index[k] < v_n ? index[k] : v_n;
+    if (k < n && index[k] >= 0 && index[k] < v_n) atomicAdd(&counts[index[k]], 1);
 }
 
-/* A block whose position begins a run owns 1,024 columns of that run's row. */
+/* starts[v] = counts[0] + .. + counts[v - 1]; one block, a stretch of v for each thread. */
+__global__ void __launch_bounds__(SCANNERS) begin_lists(int32_t *starts, const int32_t *counts, int v_n) {
+    __shared__ int32_t sums[SCANNERS];
+    int each = (v_n + SCANNERS - 1) / SCANNERS, first = threadIdx.x * each, end = min(v_n, first + each);
+    int32_t mine = 0;
+    for (int v = first; v < end; v++) mine += counts[v];
+    sums[threadIdx.x] = mine;
+    __syncthreads();
+    for (int step = 1; step < SCANNERS; step *= 2) {
+        int32_t before = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
+        __syncthreads();
+        sums[threadIdx.x] += before;
+        __syncthreads();
+    }
+    int32_t at = sums[threadIdx.x] - mine;
+    for (int v = first; v < end; v++) {
+        starts[v] = at;
+        at += counts[v];
+    }
+}
+
+__global__ void fill_lists(int32_t *rows, int32_t *cursors, const int32_t *starts, const int32_t *index, int n,
+                           int v_n) {
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    if (k >= n || index[k] < 0 || index[k] >= v_n) return;
+    rows[starts[index[k]] + atomicAdd(&cursors[index[k]], 1)] = k;
+}
+
+/* sum += the listed rows' four columns from c on, in the list's order */
 template <class T>
-__global__ void __launch_bounds__(THREADS)
-    add_runs(float *to, const int32_t *index, const int32_t *order, const T *rows, int n, int v_n, int width) {
-    int first = blockIdx.x, c = (blockIdx.y * THREADS + threadIdx.x) * 4;
-    int32_t v = index[first];
-    if (v >= v_n || (first > 0 && index[first - 1] == v) || c >= width) return;
-    float4_of sum = {};
-    for (int k = first; k < n; k += AHEAD) {
+__device__ __forceinline__ void add_rows(float4_of *sum, const T *rows, const int32_t *list, int n, int width, int c) {
+    for (int k = 0; k < n; k += AHEAD) {
         float4_of x[AHEAD];
-        bool mine[AHEAD];
 #pragma unroll
-        for (int j = 0; j < AHEAD; j++) {
-            mine[j] = k + j < n && index[k + j] == v;
-            x[j] = mine[j] ? load4(rows + (int64_t)order[k + j] * width + c) : float4_of{};
-        }
+        for (int j = 0; j < AHEAD; j++)
+            x[j] = k + j < n && c < width ? load4(rows + (int64_t)list[k + j] * width + c) : float4_of{};
 #pragma unroll
         for (int j = 0; j < AHEAD; j++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) sum.v[i] += x[j].v[i];
-        if (!mine[AHEAD - 1]) break;
+            for (int i = 0; i < 4; i++) sum->v[i] += x[j].v[i];
     }
-    store4(to + (int64_t)v * width + c, sum);
 }
 
-/* Bits of the largest key, v_n. */
-static int bits_of(int64_t v_n) {
-    int bits = 1;
-    while (bits < 31 && (int64_t)1 << bits <= v_n) bits++;
-    return bits;
+/* Which of the THREADS indices from `first` on are v, in order: into found, their number is returned. */
+__device__ int find_rows(int32_t *found, unsigned *votes, const int32_t *index, int first, int n, int v) {
+    unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5, before = 0, all = 0;
+    int k = first + threadIdx.x;
+    bool mine = k < n && index[k] == v;
+    unsigned vote = __ballot_sync(0xffffffffu, mine);
+    if (lane == 0) votes[warp] = vote;
+    __syncthreads();
+    for (unsigned w = 0; w < THREADS / 32; w++) {
+        if (w < warp) before += __popc(votes[w]);
+        all += __popc(votes[w]);
+    }
+    if (mine) found[before + __popc(vote & ((1u << lane) - 1))] = k;
+    __syncthreads();
+    return (int)all;
+}
+
+/* A block owns 1,024 columns of one row of the result. */
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    add_lists(float *to, lists at, const int32_t *index, const T *rows, int n, int width) {
+    __shared__ int32_t given[THREADS], sorted[THREADS];
+    __shared__ unsigned votes[THREADS / 32];
+    int v = blockIdx.x, c = (blockIdx.y * THREADS + threadIdx.x) * 4, n_mine = at.counts[v];
+    float4_of sum = {};
+    if (n_mine > THREADS) {
+        for (int first = 0; first < n; first += THREADS) {
+            int found = find_rows(sorted, votes, index, first, n, v);
+            add_rows(&sum, rows, sorted, found, width, c);
+            __syncthreads(); /* sorted is written again */
+        }
+    } else if (n_mine > 0) {
+        int32_t mine = threadIdx.x < n_mine ? at.rows[at.starts[v] + threadIdx.x] : 0, rank = 0;
+        if (threadIdx.x < n_mine) given[threadIdx.x] = mine;
+        __syncthreads();
+        for (int k = 0; k < n_mine; k++) rank += given[k] < mine;
+        if (threadIdx.x < n_mine) sorted[rank] = mine;
+        __syncthreads();
+        add_rows(&sum, rows, sorted, n_mine, width, c);
+    }
+    if (c < width) store4(to + (int64_t)v * width + c, sum);
 }
 
 static int64_t width_of(const gpu_call *call) { return call->out[0].n / call->out[0].shape.dims[0]; }
 
-bool gpu_sorted_scatter_takes(const gpu_call *call) {
+bool gpu_listed_scatter_takes(const gpu_call *call) {
     const gpu_view *x = &call->in[1], *to = &call->out[0];
     int64_t n = call->in[0].n, width = to->n ? width_of(call) : 0;
     return to->dtype == AIRA_F32 && (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16) && n >= THREADS && n <= 1 << 24 &&
-           width > 0 && width % 4 == 0 && width <= 65535 * 4 * THREADS && to->shape.dims[0] < INT32_MAX &&
+           width > 0 && width % 4 == 0 && width <= 65535 * 4 * THREADS && to->shape.dims[0] <= 1 << 24 &&
            aligned4(x->data, (uint32_t)gpu_bytes_of(x->dtype)) && aligned4(to->data, 4);
 }
 
-/* Keys, row numbers, both in order, CUB's own. */
-typedef struct lists {
-    int32_t *keys, *rows, *sorted, *order;
-    void *own;
-    size_t own_bytes, bytes;
-} lists;
-
-static cudaError_t sort(const lists *at, size_t *own_bytes, int n, int64_t v_n, cudaStream_t stream) {
-    return cub::DeviceRadixSort::SortPairs(at->own, *own_bytes, (const int32_t *)at->keys, at->sorted,
-                                           (const int32_t *)at->rows, at->order, n, 0, bits_of(v_n), stream);
+static lists lay_out(const gpu_call *call) {
+    size_t v_n = (size_t)call->out[0].shape.dims[0], n = (size_t)call->in[0].n;
+    int32_t *at = (int32_t *)call->workspace;
+    return lists{at, at + v_n, at + 2 * v_n, at + 3 * v_n, (3 * v_n + n) * sizeof *at};
 }
 
-static cudaError_t lay_out(const gpu_call *call, lists *at) {
-    size_t list = ALIGNED((size_t)call->in[0].n * sizeof(int32_t));
-    char *from = (char *)call->workspace;
-    *at = lists{(int32_t *)from, (int32_t *)(from + list), (int32_t *)(from + 2 * list), (int32_t *)(from + 3 * list)};
-    cudaError_t error = sort(at, &at->own_bytes, (int)call->in[0].n, call->out[0].shape.dims[0], call->stream);
-    at->own = from + 4 * list; /* after the call that only asks how much: that one wants NULL here */
-    at->bytes = 4 * list + ALIGNED(at->own_bytes);
-    return error;
-}
+size_t gpu_listed_scatter_workspace(const gpu_call *call) { return lay_out(call).bytes; }
 
-size_t gpu_sorted_scatter_workspace(const gpu_call *call) {
-    lists at;
-    return lay_out(call, &at) == cudaSuccess ? at.bytes : 0;
-}
-
-const char *gpu_sorted_scatter(const gpu_call *call) {
-    lists at;
-    const gpu_view *to = &call->out[0];
-    int n = (int)call->in[0].n, v_n = (int)to->shape.dims[0], width = (int)width_of(call);
-    cudaError_t error = lay_out(call, &at);
-    if (error == cudaSuccess) error = cudaMemsetAsync(to->data, 0, (size_t)to->n * sizeof(float), call->stream);
+const char *gpu_listed_scatter(const gpu_call *call) {
+    lists at = lay_out(call);
+    int n = (int)call->in[0].n, v_n = (int)call->out[0].shape.dims[0], width = (int)width_of(call);
+    const int32_t *index = (const int32_t *)call->in[0].data;
+    float *to = (float *)call->out[0].data;
+    cudaError_t error = cudaMemsetAsync(at.counts, 0, 2 * (size_t)v_n * sizeof *at.counts, call->stream);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    number<<<(n + THREADS - 1) / THREADS, THREADS, 0, call->stream>>>(at.keys, at.rows,
-                                                                      (const int32_t *)call->in[0].data, n, v_n);
-    error = sort(&at, &at.own_bytes, n, v_n, call->stream);
-    if (error != cudaSuccess) return cudaGetErrorString(error);
-    dim3 grid((unsigned)n, (unsigned)((width + 4 * THREADS - 1) / (4 * THREADS)));
+    unsigned blocks = (unsigned)((n + THREADS - 1) / THREADS);
+    count<<<blocks, THREADS, 0, call->stream>>>(at.counts, index, n, v_n);
+    begin_lists<<<1, SCANNERS, 0, call->stream>>>(at.starts, at.counts, v_n);
+    fill_lists<<<blocks, THREADS, 0, call->stream>>>(at.rows, at.cursors, at.starts, index, n, v_n);
+    dim3 grid((unsigned)v_n, (unsigned)((width + 4 * THREADS - 1) / (4 * THREADS)));
     if (call->in[1].dtype == AIRA_BF16)
-        add_runs<<<grid, THREADS, 0, call->stream>>>((float *)to->data, at.sorted, at.order,
-                                                     (const __nv_bfloat16 *)call->in[1].data, n, v_n, width);
+        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const __nv_bfloat16 *)call->in[1].data, n, width);
     else
-        add_runs<<<grid, THREADS, 0, call->stream>>>((float *)to->data, at.sorted, at.order,
-                                                     (const float *)call->in[1].data, n, v_n, width);
+        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const float *)call->in[1].data, n, width);
     return gpu_launched();
 }
