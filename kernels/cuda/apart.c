@@ -95,6 +95,22 @@ static void move_value(apart *m, uint32_t s, uint32_t id) {
     m->bytes += size;
 }
 
+/* Would a norm's gradient lie on what the product before it reads, so that the two cannot be one step? */
+static bool lies_on_operand(const apart *m, uint32_t c) {
+    const gpu_step *step = &m->steps[c];
+    if (step->step->op != AIRA_OP_RMS_NORM_BACKWARD || step->n_in < 3) return false;
+    gpu_range slope = gpu_range_of(m->plan, gpu_step_in(step)[2], 0),
+              to = gpu_range_of(m->plan, gpu_step_out(step)[0], 1);
+    uint32_t s = c;
+    while (s > 0 && !gpu_step_touches(m->plan, &m->steps[s - 1], &slope, true)) s--;
+    if (s == 0 || m->steps[s - 1].step->op != AIRA_OP_MATMUL) return false;
+    for (uint32_t k = 0; k < m->steps[s - 1].n_in; k++) {
+        gpu_range from = gpu_range_of(m->plan, gpu_step_in(&m->steps[s - 1])[k], 0);
+        if (gpu_ranges_meet(&from, &to) && !gpu_ranges_equal(&from, &to)) return true;
+    }
+    return false;
+}
+
 static bool is_constant(const gpu_step *step) {
     return step->step->op == AIRA_OP_CONSTANT || step->step->op == AIRA_OP_IOTA;
 }
@@ -129,6 +145,7 @@ bool gpu_set_apart(gpu_layout *layout, gpu_step *steps, uint32_t n, uint32_t *on
     /* in their order: what is found behind a value has not been moved yet */
     for (uint32_t s = 0; s < n && good; s++) {
         use uses[GPU_MOST_RANGES];
+        if (lies_on_operand(&m, s)) move_value(&m, s, gpu_step_out(&steps[s])[0]);
         if (!gpu_batch_takes(plan, &steps[s]) && !is_constant(&steps[s])) continue;
         uint32_t n_uses = uses_of(&steps[s], uses);
         for (uint32_t k = 0; k < n_uses; k++)
