@@ -1,9 +1,10 @@
 /* batch.c - which steps run together, their tables, and their launch. See batch.h.
  *
- * Four kinds are batched: chains that update variables, casts of variables, sums of a whole tensor, and gradients of
- * small weights. They move as far as bytes allow: casts to the front; updates and sums, which are the tail of a
- * training step, into an order in which one waits until nothing else can run; gradients of weights, which only the tail
- * reads, back to where their operands are about to be written over.
+ * Five kinds are batched: second stages of sums over rows, where they stand side by side; chains that update variables,
+ * casts of variables, sums of a whole tensor, and gradients of small weights. They move as far as bytes allow: casts to
+ * the front; updates and sums, which are the tail of a training step, into an order in which one waits until nothing
+ * else can run; gradients of weights, which only the tail reads, back to where their operands are about to be written
+ * over.
  */
 #include "batch.h"
 
@@ -37,6 +38,9 @@ static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
            (x->dtype == AIRA_F32 || x->dtype == AIRA_BF16);
 }
 
+/* The second stage of sums over rows. */
+static bool is_join(const gpu_step *step) { return (step->merged & GPU_JOIN) != 0; }
+
 /* A chain without broadcasts that writes a variable, or casts one. */
 static bool is_small_chain(const aira_plan *plan, const gpu_step *step) {
     if (!step->chain || step->chain->wide || step->batch || step->step->copies > 1) return false;
@@ -64,13 +68,14 @@ static bool same_program(const gpu_chain_program *a, const gpu_chain_program *b)
 static int vector_of(const gpu_chain_program *p) { return p->n % 4 == 0 ? 4 : 1; }
 
 static bool same_kind(const aira_plan *plan, const gpu_step *a, const gpu_step *b) {
+    if (is_join(a) || is_join(b)) return is_join(a) && is_join(b);
     if (is_scalar_sum(plan, a)) return is_scalar_sum(plan, b);
     return !is_scalar_sum(plan, b) && a->chain && b->chain && same_program(&a->chain->program, &b->chain->program) &&
            vector_of(&a->chain->program) == vector_of(&b->chain->program);
 }
 
 bool gpu_batch_takes(const aira_plan *plan, const gpu_step *step) {
-    return is_scalar_sum(plan, step) || is_small_chain(plan, step);
+    return is_scalar_sum(plan, step) || is_join(step) || is_small_chain(plan, step);
 }
 
 /* --- order --- */
@@ -161,29 +166,30 @@ static uint32_t casts_first(const aira_plan *plan, const meetings *m, gpu_step *
 typedef struct agenda {
     gpu_step *sorted;
     uint32_t *waits; /* for how many others */
-    uint8_t *done, *batchable;
+    uint8_t *done, *rank;
 } agenda;
+
+/* What can runs first, the lowest first: others wait for second stages and updates, and the last sums for all updates.
+ */
+static uint8_t rank_of(const aira_plan *plan, const gpu_step *step) {
+    if (!gpu_batch_takes(plan, step)) return 0;
+    return is_join(step) ? 1 : step->chain ? 2 : 3;
+}
 
 /* Reorders steps[0..n): what cannot be batched runs as soon as it can, a batchable step when nothing else can, and then
    with all of its kind that can. */
 static void schedule(const aira_plan *plan, const meetings *m, const gpu_step *from, uint32_t n, agenda *a) {
     uint32_t placed = 0;
     for (uint32_t s = 0; s < n; s++) {
-        a->batchable[s] = gpu_batch_takes(plan, &from[s]);
+        a->rank[s] = rank_of(plan, &from[s]);
         for (uint32_t before = 0; before < s; before++) a->waits[s] += meet(m, &from[before], &from[s]);
     }
     while (placed < n) {
         uint32_t chosen = NONE;
-        for (uint32_t s = 0; s < n; s++) {
-            if (a->done[s] || a->waits[s]) continue;
-            if (!a->batchable[s]) {
-                chosen = s;
-                break;
-            }
-            if (chosen == NONE) chosen = s;
-        }
+        for (uint32_t s = 0; s < n; s++)
+            if (!a->done[s] && !a->waits[s] && (chosen == NONE || a->rank[s] < a->rank[chosen])) chosen = s;
         const gpu_step *kind = &from[chosen];
-        bool many = a->batchable[chosen];
+        bool many = a->rank[chosen] > 0;
         for (uint32_t s = chosen; s < n; s++) {
             if (a->done[s] || a->waits[s] || (s != chosen && (!many || !same_kind(plan, kind, &from[s])))) continue;
             a->sorted[placed++] = from[s];
@@ -202,7 +208,7 @@ static void schedule(const aira_plan *plan, const meetings *m, const gpu_step *f
 static bool reorder(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t n) {
     agenda a = {calloc((size_t)n + 1, sizeof *a.sorted), calloc((size_t)n + 1, sizeof *a.waits),
                 calloc((size_t)n + 1, 1), calloc((size_t)n + 1, 1)};
-    bool good = a.sorted && a.waits && a.done && a.batchable;
+    bool good = a.sorted && a.waits && a.done && a.rank;
     if (good) {
         schedule(plan, m, steps, n, &a);
         memcpy(steps, a.sorted, n * sizeof *steps);
@@ -210,16 +216,18 @@ static bool reorder(const aira_plan *plan, const meetings *m, gpu_step *steps, u
     free(a.sorted);
     free(a.waits);
     free(a.done);
-    free(a.batchable);
+    free(a.rank);
     return good;
 }
 
 /* --- making --- */
 
 static uint32_t parts_of(const aira_plan *plan, const gpu_batch *batch, const gpu_step *member) {
-    int64_t n = member->chain ? member->chain->program.n
-                              : gpu_elements(&gpu_tensor_of(plan, gpu_step_in(member)[0])->shape);
-    int64_t part = member->chain ? (int64_t)CHAIN_BLOCK * batch->vector : GPU_SUM_CHUNK;
+    const aira_shape *x = member->chain ? NULL : &gpu_tensor_of(plan, gpu_step_in(member)[0])->shape;
+    int64_t n = member->chain ? member->chain->program.n : is_join(member) ? gpu_last(x) : gpu_elements(x);
+    int64_t part = member->chain     ? (int64_t)CHAIN_BLOCK * batch->vector
+                   : is_join(member) ? GPU_JOIN_COLUMNS
+                                     : GPU_SUM_CHUNK;
     return (uint32_t)((n + part - 1) / part);
 }
 
@@ -235,7 +243,8 @@ static gpu_batch *make_batch(const aira_plan *plan, const gpu_step *steps, uint3
     batch->n = n;
     batch->vector = steps[0].chain ? vector_of(&steps[0].chain->program) : 1;
     for (uint32_t k = 0; k < n; k++) batch->n_blocks += parts_of(plan, batch, &steps[k]);
-    batch->table_bytes = n * (steps[0].chain ? sizeof(gpu_chain_member) : sizeof(gpu_sum));
+    size_t row = steps[0].chain ? sizeof(gpu_chain_member) : is_join(&steps[0]) ? sizeof(gpu_join) : sizeof(gpu_sum);
+    batch->table_bytes = n * row;
     batch->block_bytes = batch->n_blocks * sizeof(gpu_block);
     return batch;
 }
@@ -325,7 +334,7 @@ static bool collect(const aira_plan *plan, const meetings *m, gpu_step *steps, u
     uint32_t kept = 0;
     for (uint32_t s = 0; s < *n;) {
         uint32_t end = s + 1;
-        bool sum = is_scalar_sum(plan, &steps[s]);
+        bool sum = is_scalar_sum(plan, &steps[s]) || is_join(&steps[s]);
         while (gpu_batch_takes(plan, &steps[s]) && end < *n && gpu_batch_takes(plan, &steps[end]) &&
                same_kind(plan, &steps[s], &steps[end])) {
             bool apart = true;
@@ -420,6 +429,23 @@ static void fill_weights(const gpu_batch *batch, const aira_plan *plan, void *co
         for (uint32_t part = 0; part < gpu_weight_joins(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
 }
 
+static gpu_join join_of(const aira_plan *plan, void *const *buffers, const gpu_step *step) {
+    const aira_shape *partial = &gpu_tensor_of(plan, gpu_step_in(step)[0])->shape;
+    gpu_join join;
+    uint32_t at = 0;
+    memset(&join, 0, sizeof join);
+    join.partial = (const float *)(const void *)address_of(plan, buffers, gpu_step_in(step)[0]);
+    join.blocks = partial->dims[0];
+    join.width = (uint32_t)partial->dims[1];
+    join.n = step->n_out;
+    for (uint32_t k = 0; k < step->n_out; k++) {
+        const aira_plan_tensor *to = gpu_tensor_of(plan, gpu_step_out(step)[k]);
+        join.results[k] = (gpu_join_result){address_of(plan, buffers, gpu_step_out(step)[k]), to->dtype, at, at};
+        at = join.results[k].end += (uint32_t)gpu_elements(&to->shape);
+    }
+    return join;
+}
+
 static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, char *table, gpu_block *blocks) {
     uint32_t at = 0;
     if (batch->n_weights) {
@@ -433,6 +459,8 @@ static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buf
             gpu_chain_member *row = (gpu_chain_member *)(void *)table + k;
             row->pointers = pointers_of(plan, buffers, member->chain);
             row->n = member->chain->program.n;
+        } else if (is_join(member)) {
+            ((gpu_join *)(void *)table)[k] = join_of(plan, buffers, member);
         } else {
             const aira_plan_tensor *x = gpu_tensor_of(plan, gpu_step_in(member)[0]);
             ((gpu_sum *)(void *)table)[k] = (gpu_sum){.from = address_of(plan, buffers, gpu_step_in(member)[0]),
@@ -492,6 +520,10 @@ const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *c
         run.n_joins = batch->n_joins;
         return gpu_weights_run(&run, queue->stream);
     }
+    if (is_join(&batch->members[0]))
+        return gpu_joins_run((const gpu_join *)(const void *)memory,
+                             (const gpu_block *)(const void *)(memory + rounded(batch->table_bytes)), batch->n_blocks,
+                             queue->stream);
     if (!chain) {
         char *blocks = memory + rounded(batch->table_bytes), *partial = blocks + rounded(batch->block_bytes);
         return gpu_sums_run((const gpu_sum *)(void *)memory, batch->n, (const gpu_block *)(void *)blocks,

@@ -118,7 +118,7 @@ static const char *add_instruction(gpu_chain *chain, const aira_plan *plan, cons
     return NULL;
 }
 
-static gpu_chain *make(uint32_t n_loads, uint32_t n_code) {
+gpu_chain *gpu_chain_make(uint32_t n_loads, uint32_t n_code) {
     size_t n = (size_t)n_loads + n_code, loads = n_loads * sizeof(gpu_chain_load);
     size_t code = n_code * sizeof(gpu_chain_instruction), ids = n * sizeof(uint32_t);
     gpu_chain *chain = calloc(1, sizeof *chain + loads + code + 2 * ids);
@@ -144,7 +144,7 @@ gpu_chain *gpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
         *why = "the plan holds a chain that is longer than the cuda device takes";
         return NULL;
     }
-    gpu_chain *chain = make(n_loads, n);
+    gpu_chain *chain = gpu_chain_make(n_loads, n);
     if (!chain) return NULL;
     const aira_shape *over = &tensor_of(plan, steps[0].out[0])->shape;
     chain->program.n = gpu_elements(over);

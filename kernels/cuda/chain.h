@@ -76,4 +76,18 @@ extern "C"
     const char *
     gpu_chain_interpret(const gpu_chain *chain, const gpu_chain_pointers *pointers, cudaStream_t stream);
 
+#ifdef __cplusplus
+extern "C"
+#endif
+    /* One chain that does what `first` and then `second` do, where nobody else reads or writes in between; NULL where
+       there is none: other extents or computing types, values that memory would round, too much. (fuse_chains.c) */
+    gpu_chain *
+    gpu_chain_join(const aira_plan *plan, const gpu_chain *first, const gpu_chain *second);
+/* A chain with room for these. (chain.c) */
+#ifdef __cplusplus
+extern "C"
+#endif
+    gpu_chain *
+    gpu_chain_make(uint32_t n_loads, uint32_t n_code);
+
 #endif

@@ -26,13 +26,16 @@ uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range 
     return n;
 }
 
-bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
+bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_range *range, bool writes) {
     gpu_range ranges[GPU_MOST_RANGES];
-    if (f->gone[s]) return false;
-    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
+    uint32_t n = gpu_step_ranges(plan, step, ranges);
     for (uint32_t k = 0; k < n; k++)
         if ((!writes || ranges[k].writes) && gpu_ranges_meet(&ranges[k], range)) return true;
     return false;
+}
+
+bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
+    return !f->gone[s] && gpu_step_touches(f->plan, &f->steps[s], range, writes);
 }
 
 uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
@@ -407,11 +410,21 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
     for (uint32_t c = 0; c < f.n; c++)
         if (steps[c].chain && !steps[c].chain->wide)
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
-    merge_ropes(&f);
     for (uint32_t s = 0; s < f.n; s++) {
         uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);
         if (squares != NONE) f.gone[squares] = true;
     }
+    drop_gone(&f, n);
+    free(f.gone);
+    return true;
+}
+
+bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
+    fuser f = {.plan = plan, .queue = queue, .steps = steps, .n = *n};
+    if (plan->copies > 1) return true;
+    f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
+    if (!f.gone) return false;
+    merge_ropes(&f);
     drop_gone(&f, n);
     free(f.gone);
     return true;

@@ -45,6 +45,7 @@ typedef struct gpu_chain gpu_chain;   /* chain.c */
 typedef struct gpu_cudnn gpu_cudnn;   /* cudnn_attention.h */
 typedef struct gpu_tables gpu_tables; /* tables.h */
 struct gpu_compiler;                  /* generate.h */
+struct gpu_linear;                    /* linear.h */
 
 /* What the programs of a queue share. One thread at a time. */
 typedef struct gpu_queue {
@@ -71,6 +72,8 @@ typedef struct gpu_queue {
 #define GPU_ROPE                                                                                            \
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
            back. `also` is the ROPE */
+#define GPU_LINEAR (1u << 16) /* all that `linear` says (linear.h), `also` the ROPE; stands alone */
+#define GPU_JOIN (1u << 17)   /* the second stage of sums over rows: partial[blocks][columns] > results side by side */
 
 typedef struct gpu_call {
     const aira_plan_step *step;
@@ -86,6 +89,7 @@ typedef struct gpu_call {
     const aira_plan_step *also;    /* the step that was merged, where its attributes count */
     gpu_tables *tables;            /* also while the workspace is asked for */
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
+    const struct gpu_linear *linear;
 } gpu_call;
 
 /* Puts the step on the stream. NULL, or a constant sentence on what did not work. */
@@ -112,6 +116,9 @@ static inline int gpu_is_wide(const gpu_call *call) {
     }
     return wide || integer;
 }
+
+/* linear.cu: steps merged with GPU_LINEAR */
+extern const gpu_kernel gpu_linear_kernel;
 
 /* The kernel of an op, or NULL: then the host expands the op, if it can. */
 const gpu_kernel *gpu_kernel_of(uint32_t op);

@@ -25,15 +25,39 @@ static bool make_room(gpu_layout *layout) {
     return true;
 }
 
-uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset) {
-    aira_plan *plan = &layout->plan;
-    if (!make_room(layout)) return UINT32_MAX;
-    size_t stride = plan->tensor_stride;
-    aira_plan_tensor *made = (aira_plan_tensor *)(void *)(layout->tensors + plan->n_tensors * stride);
-    memcpy(made, layout->tensors + like * stride, stride);
-    made->storage = GPU_STORE_OWN;
-    made->offset = offset;
-    uint64_t end = offset + (uint64_t)gpu_elements(&made->shape) * gpu_bytes_of(made->dtype);
+static aira_plan_tensor *entry(gpu_layout *layout, uint32_t id) {
+    return (aira_plan_tensor *)(void *)(layout->tensors + (size_t)id * layout->plan.tensor_stride);
+}
+
+static void put(gpu_layout *layout, aira_plan_tensor *t, uint64_t offset) {
+    uint64_t end = offset + (uint64_t)gpu_elements(&t->shape) * gpu_bytes_of(t->dtype);
+    t->storage = GPU_STORE_OWN;
+    t->offset = offset;
     if (end > layout->own_bytes) layout->own_bytes = end;
-    return plan->n_tensors++;
+}
+
+bool gpu_layout_move(gpu_layout *layout, uint32_t id, uint64_t offset) {
+    if (!make_room(layout)) return false;
+    put(layout, entry(layout, id), offset);
+    return true;
+}
+
+uint32_t gpu_layout_make(gpu_layout *layout, int64_t rows, int64_t columns) {
+    if (!make_room(layout)) return UINT32_MAX;
+    aira_plan_tensor *made = entry(layout, layout->plan.n_tensors);
+    memset(made, 0, layout->plan.tensor_stride);
+    made->size = layout->plan.tensor_stride;
+    made->dtype = AIRA_F32;
+    made->copies = 1;
+    made->shape = (aira_shape){.dims = {rows, columns}, .rank = 2};
+    put(layout, made, (layout->own_bytes + 255) & ~255ull);
+    return layout->plan.n_tensors++;
+}
+
+uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset) {
+    if (!make_room(layout)) return UINT32_MAX;
+    aira_plan_tensor *made = entry(layout, layout->plan.n_tensors);
+    memcpy(made, entry(layout, like), layout->plan.tensor_stride);
+    put(layout, made, offset);
+    return layout->plan.n_tensors++;
 }

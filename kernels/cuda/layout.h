@@ -22,6 +22,10 @@ typedef struct gpu_layout {
 
 void gpu_layout_open(gpu_layout *layout, const aira_plan *plan);
 void gpu_layout_close(gpu_layout *layout);
+/* Tensor id lies at this offset of the own memory, which grows to hold it. False: out of memory. */
+bool gpu_layout_move(gpu_layout *layout, uint32_t id, uint64_t offset);
+/* A matrix of floats in own memory behind all that is there. UINT32_MAX: out of memory. */
+uint32_t gpu_layout_make(gpu_layout *layout, int64_t rows, int64_t columns);
 /* A tensor like another, at this offset of the own memory, which grows to hold it. UINT32_MAX: out of memory. */
 uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset);
 

@@ -1,4 +1,4 @@
-/* own.c - see own.h; and sums of whole tensors, which it lets stand apart. */
+/* own.c - see own.h */
 #include "own.h"
 
 #include <stdlib.h>
@@ -123,33 +123,4 @@ void move_readers(mover *m, uint32_t s, const gpu_range *range, const uint32_t *
         if (reads) move_operands(m, &f->steps[t], range, offset);
         if (writes) return;
     }
-}
-
-/* --- sums ----------------------------------------------------------------------------------------------------------
- */
-
-static bool is_scalar_sum(const fuser *f, const gpu_step *step) {
-    if (step->step->op != AIRA_OP_SUM || (step->merged & ~GPU_ELSEWHERE)) return false;
-    const aira_plan_tensor *y = gpu_tensor_of(f->plan, gpu_step_out(step)[0]);
-    return gpu_elements(&y->shape) == 1 && y->dtype == AIRA_F32;
-}
-
-bool gpu_set_sums_apart(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
-    mover m;
-    if (layout->plan.copies > 1) return true;
-    if (!mover_open(&m, layout, queue, steps, *n)) return false;
-    for (uint32_t s = 0; s < m.f.n && !m.out_of_memory; s++) {
-        uint32_t last;
-        if (!is_scalar_sum(&m.f, &steps[s])) continue;
-        const uint32_t ids[2] = {gpu_step_in(&steps[s])[0], gpu_step_out(&steps[s])[0]};
-        gpu_range range = gpu_range_of(m.f.plan, ids[1], 1);
-        if (!may_move(&m.f, s, &range, NULL, 0, &last)) continue;
-        uint64_t offset = lease_memory(&m, 0, UINT32_MAX, sizeof(float));
-        if (!m.out_of_memory) move_readers(&m, s, &range, NULL, 0, offset);
-        if (m.out_of_memory) break;
-        steps[s].own[0] = ids[0];
-        steps[s].own[1] = moved(&m, ids[1], offset);
-        steps[s].merged |= GPU_ELSEWHERE;
-    }
-    return mover_close(&m, n);
 }

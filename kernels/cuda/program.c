@@ -22,8 +22,8 @@ struct gpu_program {
     void *own; /* memory of GPU_STORE_OWN */
     const gpu_queue *queue;
     gpu_step *steps;
-    uint32_t n_steps, most_views;
-    gpu_view *views; /* most_views of them: of the step in hand */
+    uint32_t n_steps, n_once, most_views; /* the first n_once steps run before the graph is captured, and no more */
+    gpu_view *views;                      /* most_views of them: of the step in hand */
     void *workspace;
     size_t workspace_bytes;
     void *tables;               /* of batches */
@@ -130,6 +130,7 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
     call.chain = step->chain;
     call.merged = step->merged;
     call.also = step->also;
+    call.linear = &step->linear;
     call.tables = program->queue->tables;
     call.stream = program->queue->stream;
     call.matmul = program->queue->matmul;
@@ -237,12 +238,8 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
     times.chains = lap(&clock);
-    if (!sentence && !queue->apart &&
-        (!gpu_fuse_mlp(&program->layout, queue, program->steps, &program->n_steps) ||
-         !gpu_set_sums_apart(&program->layout, queue, program->steps, &program->n_steps) ||
-         !gpu_fuse(program->plan, queue, program->steps, &program->n_steps)))
+    if (!sentence && !gpu_rearrange(&program->layout, queue, program->steps, &program->n_steps, &program->n_once))
         sentence = "out of memory";
-    if (!sentence && !gpu_batch_steps(program->plan, program->steps, &program->n_steps)) sentence = "out of memory";
     times.merging = lap(&clock);
     if (!sentence && !prepare_kernels(program)) sentence = "out of memory";
     times.kernels = lap(&clock);
@@ -364,7 +361,7 @@ const char *gpu_program_trace(gpu_program *program, void *const given[AIRA_N_BUF
     cudaEvent_t events[2] = {NULL, NULL};
     const char *why = cuda_sentence(cudaEventCreate(&events[0]));
     if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
-    for (uint32_t s = 0; s < program->n_steps && !why; s++) {
+    for (uint32_t s = program->n_once; s < program->n_steps && !why; s++) {
         float us = 0;
         why = time_step(program, s, buffers, events, &us);
         if (why) break;
@@ -392,9 +389,10 @@ static const char *capture(gpu_program *program, void *const *given) {
     (void)lap(&clock);
     const char *why = place_tables(program, buffers);
     program->times.tables = lap(&clock);
+    for (uint32_t s = 0; s < program->n_once && !why; s++) why = enqueue_step(program, s, buffers);
     if (!why) why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
-    for (uint32_t s = 0; s < program->n_steps && !why; s++) why = enqueue_step(program, s, buffers);
+    for (uint32_t s = program->n_once; s < program->n_steps && !why; s++) why = enqueue_step(program, s, buffers);
     cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
     program->times.capture = lap(&clock);
@@ -408,7 +406,7 @@ static const char *capture(gpu_program *program, void *const *given) {
 }
 
 gpu_program_times gpu_program_time(const gpu_program *program, uint32_t *n_steps) {
-    *n_steps = program->n_steps;
+    *n_steps = program->n_steps - program->n_once;
     return program->times;
 }
 

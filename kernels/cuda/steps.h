@@ -11,8 +11,9 @@
 
 #include "chain.h"
 #include "layout.h"
+#include "linear.h"
 
-#define GPU_MERGED_TENSORS 10u
+#define GPU_MERGED_TENSORS 40u
 
 typedef struct gpu_batch gpu_batch; /* batch.h */
 
@@ -25,6 +26,7 @@ typedef struct gpu_step {
     uint32_t n_in, n_out;
     uint32_t merged;                  /* GPU_ADD_BIAS ... */
     const aira_plan_step *also;       /* of a merged step: what it does besides, where attributes count */
+    gpu_linear linear;                /* with GPU_LINEAR */
     uint32_t own[GPU_MERGED_TENSORS]; /* of a merged step: its operands, then its results */
     uint32_t number;                  /* where it stood before batch.c set to work */
 } gpu_step;
@@ -63,12 +65,22 @@ uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range 
 /* fuse_mlp.c: MLP layers and their gradients become one step each; *n is lowered, the layout may get memory. Before
    gpu_fuse. False: out of memory. */
 bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
-/* own.c: sums of whole tensors to one number get places of their own, so that no order but theirs is left and batch.c
-   can have them at once. */
-bool gpu_set_sums_apart(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* Does the step touch the range; only by writing, if `writes`? (fuse.c) */
+bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_range *range, bool writes);
+
 /* fuse.c: merges steps in place and lowers *n. False: out of memory. */
 bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* fuse_linear.c: the same for products around norms that share rows; after what merges more. The layout gets memory. */
+bool gpu_fuse_linear(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* fuse.c: attention turns what it reads by rotary positions, and its gradient turns back, where steps still do that. */
+bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* fuse_chains.c: chains that follow each other become one. */
+bool gpu_fuse_chains(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 /* batch.c: the same for small steps of one kind; batches are made, to be destroyed with the steps. */
 bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n);
+
+/* rearrange.c: all of them, as the queue wants. The first *once steps need to run only before the first run. False: out
+   of memory. */
+bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once);
 
 #endif

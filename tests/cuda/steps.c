@@ -14,6 +14,7 @@
 #include "core/engine/session.h"
 #include "core/train/step.h"
 #include "core/train/task.h"
+#include "kernels/cuda/apart.h"
 #include "kernels/cuda/batch.h"
 #include "kernels/cuda/fast.h"
 #include "kernels/cuda/generate.h"
@@ -28,6 +29,16 @@ bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype 
 const char *gpu_mlp_forward(const gpu_call *call) { return call ? "not here" : NULL; }
 const char *gpu_mlp_backward(const gpu_call *call) { return call ? "not here" : NULL; }
 size_t gpu_mlp_backward_workspace(const gpu_call *call) { return call->n_in; }
+bool gpu_linear_takes(const gpu_call *call) {
+    const gpu_linear_slots s = gpu_linear_slots_of(call->linear);
+    const gpu_view *r = call->linear->sums ? &call->out[s.to_r] : &call->in[s.r];
+    return r->dtype == AIRA_BF16 && gpu_last(&r->shape) <= 128;
+}
+const gpu_kernel gpu_linear_kernel;
+const char *gpu_joins_run(const gpu_join *j, const struct gpu_block *b, uint32_t n_b, cudaStream_t s) {
+    (void)j, (void)b, (void)n_b, (void)s;
+    return "not here";
+}
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -156,9 +167,19 @@ static void run_mlp(const aira_plan *plan, const gpu_step *step, const memory *f
     for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, gpu_step_out(step)[k], 1), out[k]);
 }
 
+/* Attributes of a step; sums over all axes but the last are the same however the axes are cut. */
+enum { OVER_ROWS = 77 };
+static uint64_t attributes_in(const aira_plan *plan, const gpu_step *step) {
+    if (step->step->op == AIRA_OP_SUM) {
+        const aira_shape *x = &gpu_tensor_of(plan, gpu_step_in(step)[0])->shape;
+        if (x->rank > 1 && step->step->i[0] == (1ll << (x->rank - 1)) - 1) return OVER_ROWS;
+    }
+    return attributes_of(step->step);
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
-    uint64_t in[16], out[16], attributes = attributes_of(step->step);
+    uint64_t in[16], out[16], attributes = attributes_in(plan, step);
     uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE | GPU_SQUARES) ? step->step->n_in : step->n_in,
              next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
@@ -181,8 +202,95 @@ static void run_plain(const aira_plan *plan, const gpu_step *step, const memory 
     for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
 }
 
+/* Columns at.. of the sums that blocks leave, in their names: bytes of the first row. */
+static gpu_range columns_of(const aira_plan *plan, uint32_t partial, uint64_t at, uint64_t n) {
+    gpu_range r = gpu_range_of(plan, partial, 0);
+    return (gpu_range){r.storage, 0, r.begin + 4 * at, r.begin + 4 * (at + n)};
+}
+
+/* Sums over rows: results, or, of a split step, names that the second stage finds. */
+typedef struct sums_to {
+    const aira_plan *plan;
+    const gpu_step *step;
+    memory *to;
+    uint64_t at;
+} sums_to;
+
+static void put_sum(sums_to *p, uint32_t slot, uint64_t columns, uint64_t name) {
+    const gpu_linear_slots s = gpu_linear_slots_of(&p->step->linear);
+    const uint32_t *out = gpu_step_out(p->step);
+    write_range(p->to,
+                p->step->linear.split ? columns_of(p->plan, out[s.partial], p->at, columns)
+                                      : gpu_range_of(p->plan, out[slot], 1),
+                name);
+    p->at += columns;
+}
+
+/* A step of linear.cu, operation by operation as linear.h tells. */
+static void run_linear(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
+    const gpu_linear *l = &step->linear;
+    const gpu_linear_slots s = gpu_linear_slots_of(l);
+    const int64_t turned[2] = {0, l->transposed};
+    uint64_t in[GPU_MERGED_TENSORS], columns[GPU_LINEAR_MOST + 1] = {0}, r = 0, n = 0, dw = 0, y[GPU_LINEAR_MOST];
+    uint64_t product = attributes_of(&(aira_plan_step){.n_i = 2, .i = turned}), d;
+    const uint32_t *out = step->own + s.n_in;
+    for (uint32_t k = 0; k < s.n_in; k++) in[k] = read_range(from, gpu_range_of(plan, step->own[k], 0));
+    for (uint32_t j = 0; j < l->sums; j++) {
+        const uint64_t pair[2] = {in[s.a[j]], in[s.w[j]]};
+        r += name_of(AIRA_OP_MATMUL, product, pair, 2, 0);
+        columns[j] = name_of(AIRA_OP_SUM, OVER_ROWS, pair, 1, 0);
+    }
+    if (!l->sums) r = in[s.r];
+    if (l->bias) r += in[s.bias];
+    if (l->slope) {
+        const uint64_t three[3] = {in[s.x], in[s.slope_w], r};
+        uint64_t eps = attributes_of(&(aira_plan_step){.n_f = 1, .f = &l->slope_eps});
+        r = name_of(AIRA_OP_RMS_NORM_BACKWARD, eps, three, 3, 0);
+        dw = name_of(AIRA_OP_RMS_NORM_BACKWARD, eps, three, 3, 1);
+    }
+    if (l->residual) r += in[s.residual];
+    columns[GPU_LINEAR_MOST] = name_of(AIRA_OP_SUM, OVER_ROWS, &r, 1, 0);
+    if (l->sums) write_range(to, gpu_range_of(plan, out[s.to_r], 1), r);
+    d = (uint64_t)gpu_last(&gpu_tensor_of(plan, l->sums ? out[s.to_r] : step->own[s.r])->shape);
+    if (l->norm) {
+        const uint64_t two[2] = {r, in[s.norm_w]};
+        r = n = name_of(AIRA_OP_RMS_NORM, attributes_of(&(aira_plan_step){.n_f = 1, .f = &l->norm_eps}), two, 2, 0);
+    }
+    for (uint32_t j = 0; j < l->fans; j++) {
+        const uint64_t pair[2] = {r, in[s.fan_w[j]]};
+        y[j] = name_of(AIRA_OP_MATMUL, product, pair, 2, 0);
+        if (l->biases >> j & 1) y[j] += in[s.fan_bias[j]];
+        if (l->turns >> j & 1) y[j] = name_of(AIRA_OP_ROPE, attributes_of(step->also), &y[j], 1, 0);
+    }
+    if (l->keeps) write_range(to, gpu_range_of(plan, out[s.n], 1), n);
+    for (uint32_t j = 0; j < l->fans; j++) write_range(to, gpu_range_of(plan, out[s.y[j]], 1), y[j]);
+    sums_to sums = {plan, step, to, 0};
+    if (l->slope) put_sum(&sums, s.dw, d, dw);
+    for (uint32_t j = 0; j <= GPU_LINEAR_MOST; j++) {
+        bool own = j == GPU_LINEAR_MOST;
+        if (!(l->columns >> j & 1)) continue;
+        uint64_t width = own ? d : (uint64_t)gpu_last(&gpu_tensor_of(plan, step->own[s.a[j]])->shape);
+        put_sum(&sums, s.columns[j], width, columns[j]);
+    }
+}
+
+/* The second stage of its sums over rows. */
+static void run_join(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
+    uint64_t at = 0;
+    for (uint32_t k = 0; k < step->n_out; k++) {
+        uint64_t n = (uint64_t)gpu_elements(&gpu_tensor_of(plan, gpu_step_out(step)[k])->shape);
+        write_range(to, gpu_range_of(plan, gpu_step_out(step)[k], 1),
+                    read_range(from, columns_of(plan, gpu_step_in(step)[0], at, n)));
+        at += n;
+    }
+}
+
 static void run_step(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
-    if (step->chain)
+    if (step->merged & GPU_LINEAR)
+        run_linear(plan, step, from, to);
+    else if (step->merged & GPU_JOIN)
+        run_join(plan, step, from, to);
+    else if (step->chain)
         run_chain(plan, step->chain, from, to);
     else if (step->merged & (GPU_MLP | GPU_MLP_BACKWARD))
         run_mlp(plan, step, from, to);
@@ -216,6 +324,31 @@ static void run_batch(const aira_plan *plan, const gpu_batch *batch, memory *m) 
 }
 
 /* --- a device that only looks at plans --- */
+
+enum { MOST_LAYERS = 64 };
+static bool print;
+
+/* Of the plans since it was cleared: steps, layers of attention whose products run with a norm, MLP layers that are one
+   step, bytes of the largest own memory. */
+typedef struct counts {
+    int planned, left, forward, backward, mlp_forward, mlp_backward;
+    unsigned long long own_bytes;
+} counts;
+static counts counted;
+
+static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_t n) {
+    counted.planned += (int)layout->plan.n_steps;
+    counted.left += (int)n;
+    if (layout->own_bytes > counted.own_bytes) counted.own_bytes = layout->own_bytes;
+    for (uint32_t s = 0; s < n; s++) {
+        const gpu_linear *l = &steps[s].linear;
+        counted.mlp_forward += (steps[s].merged & GPU_MLP) != 0;
+        counted.mlp_backward += (steps[s].merged & GPU_MLP_BACKWARD) != 0;
+        if (!(steps[s].merged & GPU_LINEAR)) continue;
+        counted.forward += l->norm && l->fans == 3 && l->turns == 3;
+        counted.backward += l->slope && l->sums == 3;
+    }
+}
 
 /* Products that are gradients of weights, and the launches that they share. */
 static void count_weights(const gpu_step *step) {
@@ -253,9 +386,6 @@ static void check_key(const gpu_chain_program *p, int vector, int batched) {
         free(k.source);
 }
 
-static int forward_layers, backward_layers;
-static unsigned long long own_bytes; /* of the largest plan */
-
 static gpu_step *steps_of(const aira_plan *plan) {
     gpu_step *steps = calloc((size_t)plan->n_steps + 1, sizeof *steps);
     for (uint32_t k = 0; steps && k < plan->n_steps; k++) {
@@ -276,14 +406,17 @@ static gpu_step *steps_of(const aira_plan *plan) {
     return steps;
 }
 
-static memory run_all(const aira_plan *plan, gpu_step *steps, uint32_t n) {
+/* Two runs, and the steps are destroyed; the first `once` only in the first. */
+static memory run_all(const aira_plan *plan, gpu_step *steps, uint32_t n, uint32_t once) {
     memory m = {NULL, 0, 0};
+    for (int turn = 0; turn < 2; turn++)
+        for (uint32_t k = turn ? once : 0; k < n; k++)
+            if (steps[k].batch)
+                run_batch(plan, steps[k].batch, &m);
+            else
+                run_step(plan, &steps[k], &m, &m);
     for (uint32_t k = 0; k < n; k++) {
         count_weights(&steps[k]);
-        if (steps[k].batch)
-            run_batch(plan, steps[k].batch, &m);
-        else
-            run_step(plan, &steps[k], &m, &m);
         gpu_chain_destroy(steps[k].chain);
         gpu_batch_destroy(steps[k].batch);
     }
@@ -291,26 +424,33 @@ static memory run_all(const aira_plan *plan, gpu_step *steps, uint32_t n) {
     return m;
 }
 
-static bool rearrange(gpu_layout *layout, gpu_step *steps, uint32_t *n) {
-    gpu_queue queue = {0};
-    if (!steps || !gpu_fuse_mlp(layout, &queue, steps, n)) return false;
-    for (uint32_t k = 0; k < *n; k++) {
-        forward_layers += (steps[k].merged & GPU_MLP) != 0;
-        backward_layers += (steps[k].merged & GPU_MLP_BACKWARD) != 0;
+/* Number, operation, what is merged, bytes in hexadecimal: buffer, first + how many. */
+static void print_steps(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
+    for (uint32_t s = 0; s < n; s++) {
+        const gpu_step *step = steps[s].batch ? gpu_batch_member(steps[s].batch, 0) : &steps[s];
+        gpu_range ranges[GPU_MOST_RANGES];
+        uint32_t m = gpu_step_ranges(plan, step, ranges);
+        printf("%4u %-22s", s, aira__op_name(step->step->op));
+        if (steps[s].batch) printf(" %u at once", gpu_batch_count(steps[s].batch));
+        if (step->merged) printf(" merged %x", step->merged);
+        for (uint32_t k = 0; k < m; k++)
+            printf("%s %c%llx+%llx", ranges[k].writes ? " >" : "", "apic+"[ranges[k].storage],
+                   (unsigned long long)ranges[k].begin, (unsigned long long)(ranges[k].end - ranges[k].begin));
+        printf("\n");
     }
-    if (layout->own_bytes > own_bytes) own_bytes = layout->own_bytes;
-    return gpu_set_sums_apart(layout, &queue, steps, n) && gpu_fuse(&layout->plan, &queue, steps, n) &&
-           gpu_batch_steps(&layout->plan, steps, n);
 }
 
 static void compare(const aira_plan *plan) {
+    gpu_queue queue = {0};
     gpu_layout layout;
     gpu_step *changed = steps_of(plan);
-    uint32_t n = plan->n_steps;
-    memory planned = run_all(plan, steps_of(plan), n);
+    uint32_t once = 0, n = plan->n_steps;
+    memory planned = run_all(plan, steps_of(plan), n, 0);
     gpu_layout_open(&layout, plan);
-    if (!rearrange(&layout, changed, &n)) exit(1);
-    memory now = run_all(&layout.plan, changed, n);
+    if (!changed || !gpu_rearrange(&layout, &queue, changed, &n, &once)) exit(1);
+    if (print) print_steps(&layout.plan, changed + once, n - once);
+    count_steps(&layout, changed + once, n - once);
+    memory now = run_all(&layout.plan, changed, n, once);
     for (uint32_t id = 0; id < plan->n_tensors; id++) {
         gpu_range r = gpu_range_of(plan, id, 0);
         if (r.storage != AIRA_STORE_PERSISTENT && r.storage != AIRA_STORE_IO) continue;
@@ -324,6 +464,7 @@ static void compare(const aira_plan *plan) {
     gpu_layout_close(&layout);
     free(planned.pieces);
     free(now.pieces);
+    gpu_layout_close(&layout);
 }
 
 static int32_t takes_all(void *self, uint32_t op, const aira_plan_tensor *t, uint32_t a, uint32_t b, const int64_t *i,
@@ -368,28 +509,19 @@ static aira__instance *plugin(aira__registry *registry, const char *kind, const 
     return made;
 }
 
-static const char *const kinds[] = {"{\"use\": \"attention\"}",
-                                    "{\"use\": \"attention\", \"rope\": false}",
-                                    "{\"use\": \"mlp\"}",
-                                    "{\"use\": \"mamba\"}",
-                                    "{\"use\": \"mamba2\"}",
-                                    "{\"use\": \"swiglu\"}",
-                                    "{\"use\": \"linear_attention\"}"};
-enum { ATTENTION = 0, MLP = 2, MOST_LAYERS = 16 };
-
-typedef struct test_net {
+typedef struct net {
     const char *backbone;
-    uint32_t layers[MOST_LAYERS], n_layers, batch, length, dtype;
-    double clip;
-} test_net;
+    const char *layers[MOST_LAYERS]; /* keys of primitives */
+    uint32_t n_layers, batch, length, vocab, dtype;
+    double clip; /* negative: the recipe's */
+} net;
 
-/* A training step of the net, and an evaluation. */
-static void try_net(const test_engine *e, const test_net *net) {
-    aira__instance *made[MOST_LAYERS], *backbone = plugin(e->registry, "backbone", net->backbone);
+static void try_net(const test_engine *e, const net *n) {
+    aira__instance *made[MOST_LAYERS], *backbone = plugin(e->registry, "backbone", n->backbone);
     aira__layer layers[MOST_LAYERS];
     aira_error error = {0};
-    for (uint32_t k = 0; k < net->n_layers; k++) {
-        made[k] = plugin(e->registry, "primitive", kinds[net->layers[k]]);
+    for (uint32_t k = 0; k < n->n_layers; k++) {
+        made[k] = plugin(e->registry, "primitive", n->layers[k]);
         layers[k] = (aira__layer){"x", made[k]->plugin->id, "{}", made[k]->plugin->table, made[k]->self};
     }
     aira__recipe recipe;
@@ -398,17 +530,17 @@ static void try_net(const test_engine *e, const test_net *net) {
         fprintf(stderr, "%s\n", aira__diagnostics_text(d));
         exit(1);
     }
-    recipe.clip = net->clip;
+    if (n->clip >= 0) recipe.clip = n->clip;
     aira__model_spec spec = {.backbone = backbone->plugin->table,
                              .backbone_self = backbone->self,
                              .layers = layers,
-                             .n_layers = net->n_layers,
-                             .vocab = 11,
-                             .classes = 11,
-                             .batch = net->batch,
-                             .input_length = net->length,
-                             .target_length = net->length,
-                             .compute_dtype = net->dtype,
+                             .n_layers = n->n_layers,
+                             .vocab = n->vocab,
+                             .classes = n->vocab,
+                             .batch = n->batch,
+                             .input_length = n->length,
+                             .target_length = n->length,
+                             .compute_dtype = n->dtype,
                              .causal = true};
     aira_graph *graphs[2] = {aira__step_build(&spec, &recipe, &error), aira__evaluation_build(&spec, &error)};
     aira__session *s = NULL;
@@ -421,48 +553,71 @@ static void try_net(const test_engine *e, const test_net *net) {
     for (int k = 0; k < 2; k++) aira__graph_destroy(graphs[k]);
     aira__recipe_release(&recipe);
     aira__diagnostics_destroy(d);
-    for (uint32_t k = 0; k < net->n_layers; k++) aira__instance_destroy(made[k]);
+    for (uint32_t k = 0; k < n->n_layers; k++) aira__instance_destroy(made[k]);
     aira__instance_destroy(backbone);
 }
 
 static void try_random(const test_engine *e, aira_rng *rng, const char *backbone) {
-    test_net net = {.backbone = backbone, .batch = 3, .length = 17};
-    if (aira_rng_below(rng, 2)) net.batch = 128; /* rows enough for lists of small weights' gradients */
-    for (int k = 0; k < 5; k++) net.layers[k] = aira_rng_below(rng, sizeof kinds / sizeof *kinds);
-    net.clip = aira_rng_below(rng, 2) ? 1.0 : 0.0;
-    net.n_layers = 1 + aira_rng_below(rng, 5);
-    net.dtype = aira_rng_below(rng, 4) ? AIRA_BF16 : AIRA_F32;
-    try_net(e, &net);
+    static const char *const kinds[] = {"{\"use\": \"attention\"}",
+                                        "{\"use\": \"attention\", \"rope\": false}",
+                                        "{\"use\": \"mlp\"}",
+                                        "{\"use\": \"mamba\"}",
+                                        "{\"use\": \"mamba2\"}",
+                                        "{\"use\": \"swiglu\"}",
+                                        "{\"use\": \"linear_attention\"}"};
+    net n = {.backbone = backbone, .batch = 3, .length = 17, .vocab = 11};
+    if (aira_rng_below(rng, 2)) n.batch = 128; /* rows enough for kernels of small weights' gradients */
+    for (int k = 0; k < 5; k++) n.layers[k] = kinds[aira_rng_below(rng, sizeof kinds / sizeof *kinds)];
+    n.clip = aira_rng_below(rng, 2) ? 1.0 : 0.0;
+    n.n_layers = 1 + aira_rng_below(rng, 5);
+    n.dtype = aira_rng_below(rng, 4) ? AIRA_BF16 : AIRA_F32;
+    try_net(e, &n);
 }
 
-/* Every MLP layer of a search net is one step forward and one backward. */
-static void try_whole(const test_engine *e, const char *name, uint32_t attentions, uint32_t mlps) {
-    test_net net = {.backbone = "{\"use\": \"mad_lm\"}", .batch = 128, .length = 128, .dtype = AIRA_BF16, .clip = 1};
-    while (net.n_layers < attentions + mlps) {
-        bool mlp = attentions == 0 || net.n_layers % 2;
-        net.layers[net.n_layers++] = mlp ? MLP : ATTENTION;
-    }
-    int forward = forward_layers, backward = backward_layers;
-    own_bytes = 0;
-    try_net(e, &net);
-    forward = forward_layers - forward;
-    backward = backward_layers - backward;
-    printf("%s: of %u MLP layers %d in step and evaluation and %d backward are one step; %.1f MB of own memory\n", name,
-           mlps, forward, backward, (double)own_bytes / 1e6);
-    failures += (uint32_t)forward != 2 * mlps || (uint32_t)backward != mlps;
+/* Layers by letter: A attention, M MLP, b Mamba-1, s Mamba-2, g SwiGLU; mad-lab's width. */
+static void try_letters(const test_engine *e, const char *letters, uint32_t batch, uint32_t length) {
+    net n = {.backbone = "{\"use\": \"mad_lm\"}", .batch = batch, .length = length, .vocab = 16, .dtype = AIRA_BF16};
+    n.clip = -1;
+    for (const char *c = letters; *c && n.n_layers < MOST_LAYERS; c++)
+        n.layers[n.n_layers++] = *c == 'A'   ? "{\"use\": \"attention\"}"
+                                 : *c == 'M' ? "{\"use\": \"mlp\"}"
+                                 : *c == 'b' ? "{\"use\": \"mamba\"}"
+                                 : *c == 's' ? "{\"use\": \"mamba2\", \"state\": 128}"
+                                             : "{\"use\": \"swiglu\"}";
+    try_net(e, &n);
 }
 
-int main(void) {
+/* Every attention layer of a net of the search runs its products with its norm, and every MLP layer is one step: in a
+   training step and an evaluation, and backward. */
+static void count_layers(const test_engine *e, const char *letters, int attentions, int mlps) {
+    counted = (counts){0};
+    try_letters(e, letters, 128, 128);
+    printf(
+        "%s: %d steps of training and evaluation are %d; merged are %d of %d attention layers forward, %d backward, %d "
+        "of %d MLP layers forward, %d backward; %.1f MB of own memory\n",
+        letters, counted.planned, counted.left, counted.forward, 2 * attentions, counted.backward, counted.mlp_forward,
+        2 * mlps, counted.mlp_backward, (double)counted.own_bytes / 1e6);
+    failures += counted.forward != 2 * attentions || counted.backward != attentions;
+    failures += counted.mlp_forward != 2 * mlps || counted.mlp_backward != mlps;
+}
+
+int main(int argc, char **argv) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
+    if (argc > 3) { /* LETTERS BATCH LENGTH: the steps that are left of a step of this net */
+        print = true;
+        try_letters(&e, argv[1], (uint32_t)atoi(argv[2]), (uint32_t)atoi(argv[3]));
+        test_engine_close(&e);
+        return 0;
+    }
     for (int k = 0; k < 60; k++)
         try_random(&e, &rng, k % 3 ? "{\"use\": \"mad_lm\", \"width\": 64}" : "{\"use\": \"llama\", \"width\": 64}");
-    printf("in nets of every kind %d MLP layers forward and %d backward are one step\n", forward_layers,
-           backward_layers);
-    try_whole(&e, "16 M", 0, 16);
-    try_whole(&e, "8 mA + 8 M", 8, 8);
-    test_engine_close(&e);
     printf("%d plans, %d steps fewer, %d kernels, %d gradients of weights in %d launches, %d failures\n", plans, fewer,
            kernels, weights, weight_launches, failures);
-    return failures || fewer < 1000 || weights < 2 * weight_launches || weights < 100 ? 1 : 0;
+    failures += fewer < 1000 || 2 * weights < 3 * weight_launches || weights < 100;
+    count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
+    count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
+    count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);
+    test_engine_close(&e);
+    return failures != 0;
 }
