@@ -142,12 +142,18 @@ extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps
 extern const gpu_kernel gpu_mlp_kernel;            /* mlp.c: steps with GPU_MLP or GPU_MLP_BACKWARD; not in a table */
 
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
-   on the stream, that is once per captured graph. beside: of another queue of the device, whose answers about
-   algorithms it shares and which outlives it; or NULL. */
-const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out);
+   on the stream, that is once per captured graph. tune: of large bf16 products, by trying what cuBLASLt offers when
+   such a product is met first (tune.h). beside: of another queue of the device, whose answers about algorithms it
+   shares and which outlives it; or NULL. */
+const char *gpu_matmul_create(int tf32, int tune, const gpu_matmul *beside, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
-/* How many kinds of products were asked about on the device so far, and the milliseconds that took. */
-double gpu_matmul_asked(const gpu_matmul *matmul, uint32_t *n);
+/* Kinds of products that were asked about on the device so far, those of which other algorithms were tried, and those
+   that got another one; the milliseconds that asking and trying took. */
+typedef struct gpu_matmul_figures {
+    double asked_ms, tried_ms;
+    uint32_t asked, tried, changed, reserved;
+} gpu_matmul_figures;
+gpu_matmul_figures gpu_matmul_figures_of(const gpu_matmul *matmul);
 /* Has cuBLASLt an algorithm for this merged product? */
 int gpu_matmul_merges(const gpu_call *call);
 
@@ -160,6 +166,10 @@ typedef struct gpu_product {
 } gpu_product;
 const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *product, const void *a, const void *b, void *c,
                          cudaStream_t stream);
+/* Tries what is offered for a product, whatever its size, without keeping the outcome: for tests and benchmarks, who
+   set seed and all of the contest and 0 else. */
+struct gpu_contest;
+const char *gpu_product_contest(gpu_matmul *matmul, const gpu_product *product, struct gpu_contest *contest);
 
 /* chain.c. NULL with *why: a step that cannot stand in a chain, or out of memory. */
 int gpu_chain_takes(uint32_t op);

@@ -3,7 +3,8 @@
  * cuBLASLt thinks in columns: the row-major product a[M,K] b[K,N] is, to it, b'[N,K] a'[K,M]. Operands that are no
  * F32/F32, BF16/BF16 or F64/F64 pair are converted into the workspace first. Sums over split K go through the workspace
  * in a fixed order (no reduction in place), so a product's bits depend on shape, types and card alone: queues of one
- * device share cuBLASLt's answers, and it does not matter who asked first.
+ * device share cuBLASLt's answers, and it does not matter who asked first. Of large products the fastest algorithm that
+ * gives the bits of cuBLASLt's first answer is found by trying (tune.h), once per device.
  */
 #include <cublasLt.h>
 #include <pthread.h>
@@ -12,7 +13,9 @@
 #include <time.h>
 
 #include "convert.h"
+#include "tune.h"
 
+#define LARGE 50e9 /* floating-point operations of a product that is worth trying algorithms for: some 80 us */
 #define SCRATCH (32ull << 20) /* bytes of cuBLASLt's own workspace */
 
 /* What an algorithm depends on. All bytes are set, so that two can be compared at once. */
@@ -24,7 +27,7 @@ typedef struct question {
 
 typedef struct answer {
     question asked;
-    int found;
+    int found, tried; /* tried: others were, or are being, compared with the first */
     cublasLtMatmulAlgo_t algorithm;
 } answer;
 
@@ -34,6 +37,8 @@ typedef struct answers {
     answer *list;
     size_t n, room;
     double ms; /* that asking took, in all */
+    size_t n_tried, n_changed;
+    double tried_ms;
 } answers;
 
 struct gpu_matmul {
@@ -41,7 +46,7 @@ struct gpu_matmul {
     void *scratch;
     answers *answers;
     int beside; /* the answers are another's */
-    int tf32;
+    int tf32, tune;
 };
 
 static const char *sentence(cublasStatus_t status) {
@@ -55,11 +60,12 @@ static answers *make_answers(void) {
     return NULL;
 }
 
-const char *gpu_matmul_create(int tf32, const gpu_matmul *beside, gpu_matmul **out) {
+const char *gpu_matmul_create(int tf32, int tune, const gpu_matmul *beside, gpu_matmul **out) {
     gpu_matmul *made = calloc(1, sizeof *made);
     *out = NULL;
     if (!made) return "out of memory";
     made->tf32 = tf32;
+    made->tune = tune;
     made->beside = beside != NULL;
     made->answers = beside ? beside->answers : make_answers();
     const char *why = made->answers ? sentence(cublasLtCreate(&made->handle)) : "out of memory";
@@ -176,10 +182,9 @@ static uint32_t alignment(const void *data, int64_t step, uint32_t dtype) {
     return (uint32_t)(bits & (~bits + 1));
 }
 
-static cublasStatus_t align(const product *p, const void *a, const void *b, const void *c, descriptors *d) {
+static cublasStatus_t align(const question *q, descriptors *d) {
     /* cuBLASLt's A is our b: see above */
-    uint32_t for_a = alignment(b, p->b_step, p->dtype), for_b = alignment(a, p->a_step, p->dtype);
-    uint32_t for_c = alignment(c, p->batch > 1 ? p->m * p->n : 0, p->out_dtype);
+    uint32_t for_a = q->aligned[1], for_b = q->aligned[0], for_c = q->aligned[2];
     cublasLtMatmulPreference_t w = d->wish;
     cublasStatus_t s = cublasLtMatmulPreferenceSetAttribute(w, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &for_a, 4);
     if (!s) s = cublasLtMatmulPreferenceSetAttribute(w, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &for_b, 4);
@@ -241,32 +246,42 @@ static cublasStatus_t describe_merged(const product *p, descriptors *d) {
     return s;
 }
 
-static question question_of(const product *p, const void *a, const void *b, const void *c) {
-    question q;
-    memset(&q, 0, sizeof q);
+/* What is to be found for a product. */
+static answer answer_to(const product *p, const void *a, const void *b, const void *c) {
+    answer empty;
+    memset(&empty, 0, sizeof empty);
+    question q = empty.asked;
     q.m = p->m, q.n = p->n, q.k = p->k, q.batch = p->batch, q.a_step = p->a_step, q.b_step = p->b_step;
     q.trans_a = p->trans_a != 0, q.trans_b = p->trans_b != 0, q.dtype = p->dtype, q.out_dtype = p->out_dtype;
     q.merged = p->merged;
     q.aligned[0] = alignment(a, p->a_step, p->dtype), q.aligned[1] = alignment(b, p->b_step, p->dtype);
     q.aligned[2] = alignment(c, p->batch > 1 ? p->m * p->n : 0, p->out_dtype);
     q.aligned[3] = p->added ? alignment(p->added, 0, p->out_dtype) : 16u;
-    return q;
+    empty.asked = q;
+    return empty;
 }
 
-static cublasStatus_t ask(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
-                          descriptors *d, answer *given) {
+/* Up to n answers; none is no error. */
+static cublasStatus_t ask_for(const gpu_matmul *made, const product *p, const question *asked, descriptors *d, int n,
+                              cublasLtMatmulHeuristicResult_t *offers, int *found) {
+    *found = 0;
+    cublasStatus_t s = align(asked, d);
+    if (!s && p->added)
+        s = cublasLtMatmulPreferenceSetAttribute(d->wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                                                 &asked->aligned[3], 4);
+    if (!s) s = cublasLtMatmulAlgoGetHeuristic(made->handle, d->how, d->b, d->a, d->c, d->c, d->wish, n, offers, found);
+    if (s != CUBLAS_STATUS_SUCCESS) *found = 0;
+    return s == CUBLAS_STATUS_NOT_SUPPORTED ? CUBLAS_STATUS_SUCCESS : s;
+}
+
+static cublasStatus_t ask(const gpu_matmul *made, const product *p, descriptors *d, answer *given) {
     cublasLtMatmulHeuristicResult_t best;
     int found = 0;
     memset(&best, 0, sizeof best);
-    cublasStatus_t s = align(p, a, b, c, d);
-    if (!s && p->added)
-        s = cublasLtMatmulPreferenceSetAttribute(d->wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-                                                 &given->asked.aligned[3], 4);
-    if (!s) s = cublasLtMatmulAlgoGetHeuristic(made->handle, d->how, d->b, d->a, d->c, d->c, d->wish, 1, &best, &found);
-    if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED) return s;
-    given->found = !s && found > 0;
+    cublasStatus_t s = ask_for(made, p, &given->asked, d, 1, &best, &found);
+    given->found = found > 0;
     given->algorithm = best.algo;
-    return CUBLAS_STATUS_SUCCESS;
+    return s;
 }
 
 static double now_ms(void) {
@@ -275,16 +290,21 @@ static double now_ms(void) {
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
-static cublasStatus_t find_or_ask(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
-                                  descriptors *d, answer *given) {
+static answer *find(const answers *all, const question *asked) {
+    for (size_t k = 0; k < all->n; k++)
+        if (!memcmp(&all->list[k].asked, asked, sizeof *asked)) return &all->list[k];
+    return NULL;
+}
+
+static cublasStatus_t find_or_ask(const gpu_matmul *made, const product *p, descriptors *d, answer *given) {
     answers *all = made->answers;
-    for (size_t k = 0; k < all->n; k++) {
-        if (memcmp(&all->list[k].asked, &given->asked, sizeof given->asked)) continue;
-        *given = all->list[k];
+    const answer *known = find(all, &given->asked);
+    if (known) {
+        *given = *known;
         return CUBLAS_STATUS_SUCCESS;
     }
     double start = now_ms();
-    cublasStatus_t s = ask(made, p, a, b, c, d, given);
+    cublasStatus_t s = ask(made, p, d, given);
     all->ms += now_ms() - start;
     if (s != CUBLAS_STATUS_SUCCESS) return s;
     if (all->n == all->room) {
@@ -299,17 +319,77 @@ static cublasStatus_t find_or_ask(const gpu_matmul *made, const product *p, cons
 }
 
 /* The algorithm for a product, from what was answered before or from cuBLASLt. */
-static cublasStatus_t choose(const gpu_matmul *made, const product *p, const void *a, const void *b, const void *c,
-                             descriptors *d, cublasLtMatmulAlgo_t *algorithm) {
-    answer given;
-    memset(&given, 0, sizeof given);
-    given.asked = question_of(p, a, b, c);
+static cublasStatus_t choose(const gpu_matmul *made, const product *p, descriptors *d, answer *given) {
     (void)pthread_mutex_lock(&made->answers->lock); /* a plain mutex that is initialised: it cannot fail */
-    cublasStatus_t s = find_or_ask(made, p, a, b, c, d, &given);
+    cublasStatus_t s = find_or_ask(made, p, d, given);
     (void)pthread_mutex_unlock(&made->answers->lock);
-    if (s != CUBLAS_STATUS_SUCCESS) return s;
-    *algorithm = given.algorithm;
-    return given.found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    return s == CUBLAS_STATUS_SUCCESS && !given->found ? CUBLAS_STATUS_NOT_SUPPORTED : s;
+}
+
+/* --- trying --- */
+
+static int is_large(const product *p) {
+    return p->dtype == AIRA_BF16 && 2.0 * (double)p->m * (double)p->n * (double)p->k * (double)p->batch >= LARGE;
+}
+
+/* The first answer and, behind it, what else cuBLASLt offers. */
+static cublasStatus_t find_candidates(const gpu_matmul *made, const product *p, const answer *first, descriptors *d,
+                                      gpu_contest *contest) {
+    cublasLtMatmulHeuristicResult_t offers[GPU_CANDIDATES - 1];
+    int n = 0;
+    memset(offers, 0, sizeof offers);
+    cublasStatus_t s = ask_for(made, p, &first->asked, d, GPU_CANDIDATES - 1, offers, &n);
+    contest->candidates[contest->n++] = first->algorithm;
+    for (int k = 0; k < n; k++)
+        if (offers[k].state == CUBLAS_STATUS_SUCCESS &&
+            memcmp(&offers[k].algo, &first->algorithm, sizeof first->algorithm))
+            contest->candidates[contest->n++] = offers[k].algo;
+    return s;
+}
+
+/* Compares what cuBLASLt offers for a product; contest->chosen is the one to use. NULL, or why nothing was tried. */
+static const char *try_offers(const gpu_matmul *made, const product *p, const answer *first, descriptors *d,
+                              gpu_contest *contest) {
+    size_t in = gpu_bytes_of(p->dtype), out = gpu_bytes_of(p->out_dtype);
+    contest->handle = made->handle;
+    contest->how = d->how;
+    contest->a = d->b; /* as cuBLASLt names them */
+    contest->b = d->a;
+    contest->c = d->c;
+    contest->bytes_a = (size_t)((p->a_step ? p->batch : 1) * p->m * p->k) * in;
+    contest->bytes_b = (size_t)((p->b_step ? p->batch : 1) * p->k * p->n) * in;
+    contest->bytes_c = (size_t)(p->batch * p->m * p->n) * out;
+    contest->bytes_bias = p->bias ? (size_t)p->n * out : 0;
+    contest->workspace = SCRATCH;
+    contest->dtype = p->dtype;
+    contest->out_dtype = p->out_dtype;
+    contest->adds = p->added != NULL;
+    contest->gelu = p->shape != NULL;
+    const char *why = sentence(find_candidates(made, p, first, d, contest));
+    return why || contest->n < 2 ? why : gpu_contest_hold(contest);
+}
+
+/* Tries what is large and was not tried: given becomes the fastest. Who comes meanwhile takes the first answer, which
+   gives the same bits. Where trying fails, for want of memory, the first answer stays. */
+static void improve(const gpu_matmul *made, const product *p, descriptors *d, answer *given) {
+    answers *all = made->answers;
+    double start = now_ms();
+    (void)pthread_mutex_lock(&all->lock); /* as above */
+    answer *mine = find(all, &given->asked);
+    int tries = mine && !mine->tried;
+    if (tries) mine->tried = 1;
+    (void)pthread_mutex_unlock(&all->lock);
+    if (!tries) return;
+    gpu_contest contest = {.seed = 1};
+    const char *why = try_offers(made, p, given, d, &contest);
+    if (!why) given->algorithm = contest.candidates[contest.chosen];
+    (void)pthread_mutex_lock(&all->lock); /* as above */
+    mine = find(all, &given->asked);      /* the list may have moved */
+    if (mine) mine->algorithm = given->algorithm;
+    all->n_tried += !why;
+    all->n_changed += !why && contest.chosen;
+    all->tried_ms += now_ms() - start;
+    (void)pthread_mutex_unlock(&all->lock);
 }
 
 static const char *multiply(gpu_matmul *made, const product *p, const void *a, const void *b, void *c,
@@ -318,35 +398,41 @@ static const char *multiply(gpu_matmul *made, const product *p, const void *a, c
     double wide_one = 1, wide_share = p->added ? 1 : 0;
     int wide = p->dtype == AIRA_F64;
     descriptors d = {0};
-    cublasLtMatmulAlgo_t algorithm;
+    answer given = answer_to(p, a, b, c);
     cublasStatus_t s = describe_all(made, p, &d);
     if (!s) s = describe_merged(p, &d);
-    if (!s) s = choose(made, p, a, b, c, &d, &algorithm);
+    if (!s) s = choose(made, p, &d, &given);
+    if (!s && made->tune && !given.tried && is_large(p)) {
+        improve(made, p, &d, &given);
+        s = describe_merged(p, &d); /* trying used other pointers */
+    }
     if (!s)
         s = cublasLtMatmul(made->handle, d.how, wide ? (void *)&wide_one : (void *)&one, b, d.b, a, d.a,
                            wide ? (void *)&wide_share : (void *)&share, p->added ? p->added : c, d.c, c, d.c,
-                           &algorithm, made->scratch, SCRATCH, stream);
+                           &given.algorithm, made->scratch, SCRATCH, stream);
     release(&d);
     return sentence(s);
 }
 
-double gpu_matmul_asked(const gpu_matmul *made, uint32_t *n) {
-    (void)pthread_mutex_lock(&made->answers->lock); /* as above */
-    double ms = made->answers->ms;
-    *n = (uint32_t)made->answers->n;
-    (void)pthread_mutex_unlock(&made->answers->lock);
-    return ms;
+gpu_matmul_figures gpu_matmul_figures_of(const gpu_matmul *made) {
+    answers *all = made->answers;
+    (void)pthread_mutex_lock(&all->lock); /* as above */
+    gpu_matmul_figures f = {.asked_ms = all->ms, .tried_ms = all->tried_ms, .asked = (uint32_t)all->n};
+    f.tried = (uint32_t)all->n_tried;
+    f.changed = (uint32_t)all->n_changed;
+    (void)pthread_mutex_unlock(&all->lock);
+    return f;
 }
 
 int gpu_matmul_merges(const gpu_call *call) {
     product p = product_of(call);
     layout l = layout_of(call, &p);
     descriptors d = {0};
-    cublasLtMatmulAlgo_t algorithm;
     if (l.all || p.k == 0 || call->out[0].n == 0 || (p.merged && p.batch > 1)) return 0;
+    answer given = answer_to(&p, call->in[0].data, call->in[1].data, call->out[0].data);
     cublasStatus_t s = describe_all(call->matmul, &p, &d);
     if (!s) s = describe_merged(&p, &d);
-    if (!s) s = choose(call->matmul, &p, call->in[0].data, call->in[1].data, call->out[0].data, &d, &algorithm);
+    if (!s) s = choose(call->matmul, &p, &d, &given);
     release(&d);
     return s == CUBLAS_STATUS_SUCCESS;
 }
@@ -371,15 +457,33 @@ static const char *run(const gpu_call *call) {
     return why;
 }
 
-const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *wanted, const void *a, const void *b, void *c,
-                         cudaStream_t stream) {
+static product product_as(const gpu_product *wanted, const void *c) {
     product p = {.m = wanted->m, .n = wanted->n, .k = wanted->k, .batch = 1};
     p.trans_a = wanted->trans_a;
     p.trans_b = wanted->trans_b;
     p.dtype = wanted->dtype;
     p.out_dtype = wanted->out_dtype;
     p.added = wanted->add ? c : NULL;
+    return p;
+}
+
+const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *wanted, const void *a, const void *b, void *c,
+                         cudaStream_t stream) {
+    product p = product_as(wanted, c);
     return multiply(matmul, &p, a, b, c, stream);
+}
+
+const char *gpu_product_contest(gpu_matmul *matmul, const gpu_product *wanted, gpu_contest *contest) {
+    const void *aligned = (const void *)(uintptr_t)256; /* no address, but aligned as one */
+    product p = product_as(wanted, aligned);
+    descriptors d = {0};
+    answer given = answer_to(&p, aligned, aligned, aligned);
+    contest->n = 0;
+    cublasStatus_t s = describe_all(matmul, &p, &d);
+    if (!s) s = choose(matmul, &p, &d, &given);
+    const char *why = s ? sentence(s) : try_offers(matmul, &p, &given, &d, contest);
+    release(&d);
+    return why;
 }
 
 const gpu_kernel gpu_matmul_kernels[] = {{AIRA_OP_MATMUL, run, workspace}, {0, NULL, NULL}};

@@ -17,7 +17,11 @@
 
 typedef struct cuda_config {
     int64_t gpu;
+<<<<<<< HEAD
     int32_t matmul, chains, attention, deterministic, merge;
+=======
+    int32_t matmul, chains, attention, deterministic, tune;
+>>>>>>> 5e2596a (cuda: algorithms of large products are found by trying, among those that give the same bits)
     const char *trace;
 } cuda_config;
 
@@ -34,8 +38,14 @@ static const aira_field fields[] = {
                   "attention with bf16 heads of 64 to 256: by cuDNN where there is one, or by own kernels"),
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+<<<<<<< HEAD
     AIRA_F_BOOL(cuda_config, merge, 1,
                 "kernels do several steps at once where they can; false: every step by itself, for comparing"),
+=======
+    AIRA_F_BOOL(cuda_config, tune, 1,
+                "large bf16 products: the fastest algorithm that gives the same bits, found by trying when one is met "
+                "first; false: the one that cuBLASLt names first"),
+>>>>>>> 5e2596a (cuda: algorithms of large products are found by trying, among those that give the same bits)
     AIRA_F_STR(
         cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
@@ -44,7 +54,7 @@ static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
 typedef struct cuda_device {
     const aira_host *host;
-    int gpu, tf32, use_cudnn, deterministic;
+    int gpu, tf32, tune, use_cudnn, deterministic;
     bool beside; /* made by open(): the compiler and cuBLASLt's answers are another's */
     gpu_queue queue;
     gpu_stage *stage;
@@ -125,7 +135,7 @@ static aira_status open_queue(cuda_device *device, const cuda_device *beside) {
     if (status) return status;
     const char *why = gpu_stage_create(device->queue.stream, &device->stage);
     if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
-    why = gpu_matmul_create(device->tf32, beside ? beside->queue.matmul : NULL, &device->queue.matmul);
+    why = gpu_matmul_create(device->tf32, device->tune, beside ? beside->queue.matmul : NULL, &device->queue.matmul);
     if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
     device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
     device->queue.tables = gpu_tables_create();
@@ -140,6 +150,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->host = host;
     device->gpu = (int)config->gpu;
     device->tf32 = config->matmul == 1;
+    device->tune = config->tune != 0;
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;
@@ -167,6 +178,7 @@ static aira_status queue_open(void *self, void **queue) {
     *queue = NULL;
     if (!device) return fail(first, AIRA_E_MEMORY, "out of memory", NULL);
     *device = (cuda_device){.host = first->host, .gpu = first->gpu, .tf32 = first->tf32, .beside = true};
+    device->tune = first->tune;
     device->use_cudnn = first->use_cudnn;
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
@@ -280,15 +292,17 @@ static void cuda_program_destroy(void *self, void *program) {
 
 /* What a program cost until its first launch, for those who look for where time goes (AIRA_LOG=debug). */
 static void tell_times(const cuda_device *device, const gpu_program *program) {
-    char line[400];
-    uint32_t n = 0, asked = 0;
-    double answers = gpu_matmul_asked(device->queue.matmul, &asked);
+    char line[500];
+    uint32_t n = 0;
+    gpu_matmul_figures m = gpu_matmul_figures_of(device->queue.matmul);
     gpu_program_times t = gpu_program_time(program, &n);
     snprintf(
         line, sizeof line,
         "cuda device: a program of %u steps, ms: chains %.2f, merging %.2f, kernels %.2f, memory %.2f, tables %.2f, "
-        "capture %.2f, instantiate %.2f, upload %.2f; so far cuBLASLt was asked %u times, %.2f",
-        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload, asked, answers);
+        "capture %.2f, instantiate %.2f, upload %.2f; so far cuBLASLt was asked %u times, %.2f; algorithms of %u "
+        "products were tried, %.2f, and %u changed",
+        n, t.chains, t.merging, t.kernels, t.memory, t.tables, t.capture, t.instantiate, t.upload, m.asked, m.asked_ms,
+        m.tried, m.tried_ms, m.changed);
     device->host->log(device->host, AIRA_LOG_DEBUG, line);
 }
 

@@ -1,0 +1,57 @@
+/* tune.h - which of the algorithms that cuBLASLt offers for a large product is the fastest on this card, among those
+ * that give the bits of its first answer.
+ *
+ * The choice depends on timing, so no result may depend on the choice: a candidate is admitted only if all words of its
+ * result on pseudo-random operands are those of the first one's. Orders of sums that differ show: hundreds of thousands
+ * of outputs, each of a thousand and more products whose exponents spread over 16 octaves.
+ */
+#ifndef AIRA_GPU_TUNE_H
+#define AIRA_GPU_TUNE_H
+
+#include <cublasLt.h>
+
+#include "gpu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GPU_CANDIDATES 9 /* the answer in use, and cuBLASLt's first eight */
+
+typedef struct gpu_contest {
+    /* The product as cuBLASLt is asked for it, fp32 scales; pointers of its epilogue (bias, GELU's second result) are
+       set to scratch memory and are the caller's to set again. */
+    cublasLtHandle_t handle;
+    cublasLtMatmulDesc_t how;
+    cublasLtMatrixLayout_t a, b, c;
+    size_t bytes_a, bytes_b, bytes_c;                /* of all matrices of a batch */
+    size_t bytes_bias;                               /* 0: none */
+    size_t workspace;                                /* bytes that the algorithms may use */
+    uint32_t dtype, out_dtype;                       /* F32 or BF16 */
+    int adds, gelu;                                  /* + a tensor like the result; a second result */
+    uint32_t seed;                                   /* of the operands */
+    int all;                                         /* times also those that are not admitted, or look slow */
+    cublasLtMatmulAlgo_t candidates[GPU_CANDIDATES]; /* [0]: the first answer */
+    int n;
+    /* outcome */
+    int64_t differing[GPU_CANDIDATES]; /* words that are not the first one's; -1: it did not run */
+    double us[GPU_CANDIDATES];         /* median of five runs; of the second run where it was not timed; or -1 */
+    int timed[GPU_CANDIDATES];
+    int chosen;
+} gpu_contest;
+
+/* Holds the contest on a stream of its own and waits for it; may be called while another stream of the thread is being
+   captured. Memory comes from the device's pool and is given back. NULL, or a sentence on why it could not be held: no
+   memory, or an error of the device; then chosen is 0. */
+const char *gpu_contest_hold(gpu_contest *contest);
+
+/* same_bits.cu. Device memory, multiples of 16 bytes. */
+const char *gpu_fill_random(void *to, size_t bytes, uint32_t dtype, uint32_t seed, cudaStream_t stream);
+/* *differing (device memory) += 32-bit words that differ. */
+const char *gpu_count_differing(const void *a, const void *b, size_t bytes, unsigned long long *differing,
+                                cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
