@@ -64,8 +64,18 @@ static int aligned(const char *data, uint32_t dtype, int vector) {
     return (uintptr_t)data % ((size_t)vector * gpu_bytes_of(dtype)) == 0;
 }
 
+/* Eight bf16 are one access of 16 bytes: for large tensors of nothing else, which fill the card all the same. */
+static int allows_eight(const gpu_chain_program *p) {
+    if (p->n < (int64_t)1 << 23) return 0;
+    for (uint32_t k = 0; k < p->n_loads; k++)
+        if (wide_access(&p->loads[k]) && p->loads[k].dtype != AIRA_BF16) return 0;
+    for (uint32_t k = 0; k < p->n_code; k++)
+        if (p->code[k].stored && p->code[k].dtype != AIRA_BF16) return 0;
+    return 1;
+}
+
 int gpu_chain_vector(const gpu_chain_program *p, const gpu_chain_pointers *pointers) {
-    for (int vector = 4; vector > 1; vector /= 2) {
+    for (int vector = allows_eight(p) ? 8 : 4; vector > 1; vector /= 2) {
         int good = p->n % vector == 0;
         for (uint32_t k = 0; k < p->n_loads && good; k++) {
             const gpu_chain_load *l = &p->loads[k];

@@ -15,8 +15,8 @@ typedef struct gpu_compiler gpu_compiler;
 gpu_compiler *gpu_compiler_create(const aira_host *host, int major, int minor);
 void gpu_compiler_destroy(gpu_compiler *compiler);
 
-/* A kernel of a chain that moves `vector` elements per thread (1, 2 or 4), 256 threads a block. Its one argument is a
-   gpu_chain_pointers; batched: a table of gpu_chain_member and a table of gpu_block in device memory (batch.c), one
+/* A kernel of a chain that moves `vector` elements per thread (1, 2, 4 or 8), 256 threads a block. Its one argument is
+   a gpu_chain_pointers; batched: a table of gpu_chain_member and a table of gpu_block in device memory (batch.c), one
    block each. */
 typedef struct gpu_chain_wish {
     const gpu_chain_program *program;
