@@ -17,11 +17,7 @@
 
 typedef struct cuda_config {
     int64_t gpu;
-<<<<<<< HEAD
-    int32_t matmul, chains, attention, deterministic, merge;
-=======
-    int32_t matmul, chains, attention, deterministic, tune;
->>>>>>> 5e2596a (cuda: algorithms of large products are found by trying, among those that give the same bits)
+    int32_t matmul, chains, attention, deterministic, merge, tune;
     const char *trace;
 } cuda_config;
 
@@ -38,14 +34,11 @@ static const aira_field fields[] = {
                   "attention with bf16 heads of 64 to 256: by cuDNN where there is one, or by own kernels"),
     AIRA_F_BOOL(cuda_config, deterministic, 1,
                 "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
-<<<<<<< HEAD
     AIRA_F_BOOL(cuda_config, merge, 1,
                 "kernels do several steps at once where they can; false: every step by itself, for comparing"),
-=======
     AIRA_F_BOOL(cuda_config, tune, 1,
                 "large bf16 products: the fastest algorithm that gives the same bits, found by trying when one is met "
                 "first; false: the one that cuBLASLt names first"),
->>>>>>> 5e2596a (cuda: algorithms of large products are found by trying, among those that give the same bits)
     AIRA_F_STR(
         cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
