@@ -1,13 +1,15 @@
 /* head.cu - a language model's head and its cross-entropy without the logits in memory.
  *
  * A chunk of tokens at a time: one product gives the chunk's logits in the workspace; one kernel turns each row into
- * its loss and, where gradients are wanted, into the gradient of the logits in place; two products carry that on to dx
- * and dw. Chunks follow one another and add into dw in fp32, so that every sum has one order. Forward and backward
- * together cost 6 FLOPs per token and weight; the largest tensor is one chunk.
+ * its loss and, where gradients are wanted, into the gradient of the logits in place (bf16: head_rows.cu); two products
+ * carry that on to dx and dw. Chunks follow one another and add into dw in fp32, so that every sum has one order.
+ * Forward and backward together cost 6 FLOPs per token and weight; the largest tensor is one chunk.
  */
-#include "element.cuh"
+#include "head_rows.h"
 
 #define CHUNK_BYTES (512ll << 20) /* of logits */
+#define CHUNK_MORE (2200ll << 20) /* where dw is added to and a chunk would have fewer rows than CHUNK_ENOUGH */
+#define CHUNK_ENOUGH 16384
 #define CHUNK_ROWS 65536
 #define CHUNK_STEP 128    /* chunks of more rows are multiples of this */
 #define WARP_ROWS 4       /* rows, thus warps, of a block */
@@ -90,10 +92,14 @@ static void launch_as(const gpu_call *call, void *logits, elements g, elements n
 }
 
 /* Loss of `rows` rows from `first` on; their logits become their gradients where g is given. */
-static const char *head_rows(const gpu_call *call, void *logits, elements g, elements nll, int64_t first, int64_t rows,
-                             int64_t width) {
+static const char *rows_of_head(const gpu_call *call, void *logits, elements g, elements nll, int64_t first,
+                                int64_t rows, int64_t width) {
     switch (call->in[0].dtype) {
     case AIRA_BF16:
+        if (width > WARP_WIDTH && gpu_holds_head_row(width)) {
+            const head_rows held = {(bf16 *)logits, (const int32_t *)call->in[2].data, g, nll, first, rows, width};
+            return gpu_run_held_rows(&held, call->stream);
+        }
         if (width % 8 == 0)
             launch_as<bf16, float, 8>(call, logits, g, nll, first, rows, width);
         else
@@ -111,10 +117,12 @@ static const char *head_rows(const gpu_call *call, void *logits, elements g, ele
     return gpu_launched();
 }
 
-/* Rows of a chunk: as even as the limits allow. */
+/* Rows of a chunk: as even as the limits allow. Every chunk but the first reads dw and writes it again, 8 bytes for
+   2 x rows operations: at 16,384 rows memory takes a twentieth of the product's time, at 2,048 rows a third. */
 static int64_t chunk_of(const gpu_call *call) {
     int64_t width = call->in[1].shape.dims[0], rows = call->in[2].n;
-    int64_t most = CHUNK_BYTES / (width * (int64_t)gpu_bytes_of(call->in[0].dtype));
+    int64_t row = width * (int64_t)gpu_bytes_of(call->in[0].dtype), most = CHUNK_BYTES / row;
+    if (call->n_in > 3 && most < CHUNK_ENOUGH) most = CHUNK_MORE / row < CHUNK_ENOUGH ? CHUNK_MORE / row : CHUNK_ENOUGH;
     most = most > CHUNK_ROWS ? CHUNK_ROWS : most < CHUNK_STEP ? CHUNK_STEP : most / CHUNK_STEP * CHUNK_STEP;
     int64_t chunks = (rows + most - 1) / most, even = (rows + chunks - 1) / chunks;
     return chunks == 1 ? rows : (even + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP;
@@ -147,7 +155,7 @@ static const char *head(const gpu_call *call) {
         gpu_product to_logits = {n, width, depth, 0, 1, 0, x->dtype, x->dtype};
         const char *from = x->data + first * depth * (int64_t)gpu_bytes_of(x->dtype);
         why = gpu_multiply(call->matmul, &to_logits, from, w->data, call->workspace, call->stream);
-        if (!why) why = head_rows(call, call->workspace, g, nll, first, n, width);
+        if (!why) why = rows_of_head(call, call->workspace, g, nll, first, n, width);
         if (!why && backward) why = carry_on(call, first, n);
     }
     return why;
