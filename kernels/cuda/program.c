@@ -171,7 +171,10 @@ void gpu_memory_give(cudaStream_t stream, void *memory) {
 static const char *allocate(gpu_program *program) {
     static void *const nowhere[GPU_N_BUFFERS] = {0};
     size_t tables = 0;
-    if (program->most_views < GPU_MERGED_TENSORS) program->most_views = GPU_MERGED_TENSORS;
+    for (uint32_t s = 0; s < program->n_steps; s++) { /* merging made steps of more tensors than were planned */
+        uint32_t n = program->steps[s].n_in + program->steps[s].n_out;
+        if (n > program->most_views) program->most_views = n;
+    }
     program->views = calloc((size_t)program->most_views + 1, sizeof *program->views);
     if (!program->views) return "out of memory";
     for (uint32_t s = 0; s < program->n_steps; s++) {
