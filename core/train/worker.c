@@ -30,7 +30,7 @@
 
 /* --- what a worker has --- */
 
-static aira_status open_registry(aira__worker *w, aira_error *error) {
+aira_status aira__worker_registry(const aira__worker *w, aira__registry **out, aira_error *error) {
     json_t *list = json_object_get(w->lease, "plugin_paths");
     size_t n = json_array_size(list);
     const char **paths = calloc(n + 1, sizeof *paths);
@@ -40,8 +40,8 @@ static aira_status open_registry(aira__worker *w, aira_error *error) {
         const char *path = json_string_value(json_array_get(list, k));
         if (path != NULL) paths[options.n_paths++] = path;
     }
-    aira_status status = aira__registry_create(&options, &w->registry, error);
-    if (status == AIRA_OK) status = aira__foreign_offer(w->registry, error);
+    aira_status status = aira__registry_create(&options, out, error);
+    if (status == AIRA_OK) status = aira__foreign_offer(*out, error);
     free(paths);
     return status;
 }
@@ -76,7 +76,7 @@ static aira_status open_worker(aira__worker *w, aira_error *error) {
     }
     if (w->again == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory in a worker");
     aira_status status = aira__sha256_file("/proc/self/exe", w->program, error);
-    if (status == AIRA_OK) status = open_registry(w, error);
+    if (status == AIRA_OK) status = aira__worker_registry(w, &w->registry, error);
     return status == AIRA_OK ? open_device(w, error) : status;
 }
 
@@ -182,6 +182,7 @@ static void close_lane(aira__lane *lane) {
     const aira__worker *w = lane->worker;
     if (w->queue != NULL && lane->self != NULL) w->queue->close(lane->self);
     aira__instance_destroy(lane->own);
+    if (lane->registry != NULL) aira__registry_destroy(lane->registry);
 }
 
 /* A lane that cannot be opened leaves its first evaluation to the end, and the work to the others. */
@@ -225,6 +226,8 @@ static aira_status run_lanes(aira__worker *w, aira_error *error) {
     w->idle = aira__now();
     run_beside(w, lanes);
     lanes[0].beside = false;
+    if (lanes[0].registry != NULL) aira__registry_destroy(lanes[0].registry);
+    lanes[0].registry = NULL; /* alone it has the worker's */
     aira_status status = w->error.status != AIRA_OK ? aira__fail(error, w->error.status, "%s", w->error.text) : AIRA_OK;
     for (size_t k = 0; k < json_array_size(w->again) && status == AIRA_OK; k++) {
         bool again = false;

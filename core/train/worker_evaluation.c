@@ -2,7 +2,7 @@
  *
  * Beside others an evaluation may lack memory that it has alone, and an error of the device may be a neighbour's. So
  * one that fails there for want of memory or in the device is done once more alone, and what it comes to then counts.
- * Recipes that are bounded in seconds always run alone, and so do designs.
+ * Recipes that are bounded in seconds always run alone.
  */
 #include <math.h>
 #include <stdio.h>
@@ -157,6 +157,26 @@ static aira_status read_layers(const aira__task *task, const json_t *names, uint
     return AIRA_OK;
 }
 
+static void refuse(aira__evaluation *result, const aira_error *why, const char *cause) {
+    result->status = why->status;
+    result->cause = cause;
+    snprintf(result->error, sizeof result->error, "%s", why->text);
+}
+
+/* A design makes a task, a mechanism and checks of its own: beside others with plugins that no other lane uses. */
+static void run_design(aira__lane *lane, const aira__evaluate_options *options, const char *source,
+                       const json_t *request, aira__evaluation *result, json_t **checks) {
+    aira__registry *registry = lane->worker->registry;
+    aira_error error = {AIRA_OK, ""};
+    if (lane->beside && lane->registry == NULL &&
+        aira__worker_registry(lane->worker, &lane->registry, &error) != AIRA_OK) {
+        refuse(result, &error, "build");
+        return;
+    }
+    if (lane->beside) registry = lane->registry;
+    aira__design_evaluate(registry, options, source, json_object_get(request, "options"), result, checks, &error);
+}
+
 static void run_evaluation(aira__lane *lane, const json_t *request, const aira__task *task, aira__evaluation *result,
                            json_t **checks) {
     aira_error error = {AIRA_OK, ""};
@@ -173,9 +193,7 @@ static void run_evaluation(aira__lane *lane, const json_t *request, const aira__
         return;
     }
     if (source == NULL && read_layers(task, json_object_get(request, "layers"), &layers, &n, &error) != AIRA_OK) {
-        result->status = error.status;
-        result->cause = "build";
-        snprintf(result->error, sizeof result->error, "%s", error.text);
+        refuse(result, &error, "build");
         free(layers);
         return;
     }
@@ -197,8 +215,7 @@ static void run_evaluation(aira__lane *lane, const json_t *request, const aira__
         if (split < AIRA_N_SPLITS) options.splits[split] = true;
     }
     if (source != NULL)
-        aira__design_evaluate(lane->worker->registry, &options, source, json_object_get(request, "options"), result,
-                              checks, &error);
+        run_design(lane, &options, source, request, result, checks);
     else
         aira__evaluate(&options, result, &error);
     free(layers);
@@ -243,9 +260,7 @@ static aira_status task_of(aira__worker *w, const json_t *json, const aira__task
     return status;
 }
 
-/* Designs, which bring a plugin of their own into the registry, and recipes bounded in seconds. */
 static bool runs_alone(const aira__task *task) {
-    if (task->design) return true;
     for (int k = 0; k < task->n_proxies; k++) {
         if (task->proxies[k].recipe.seconds > 0) return true;
     }
@@ -263,12 +278,6 @@ static aira_status has_result(const aira__lane *lane, bool *done, aira_error *er
     *done = aira__file_exists(path);
     free(path);
     return AIRA_OK;
-}
-
-static void refuse(aira__evaluation *result, const aira_error *why, const char *cause) {
-    result->status = why->status;
-    result->cause = cause;
-    snprintf(result->error, sizeof result->error, "%s", why->text);
 }
 
 static bool may_be_the_device(const aira__evaluation *result) {

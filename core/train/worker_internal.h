@@ -37,14 +37,18 @@ typedef struct aira__worker {
 /* What runs evaluations one after another, beside the other lanes; one thread. */
 typedef struct aira__lane {
     aira__worker *worker;
-    aira__instance *own; /* a device of its own, where the worker's has no queues */
-    void *self;          /* of the device; NULL: not yet opened */
+    aira__instance *own;      /* a device of its own, where the worker's has no queues */
+    aira__registry *registry; /* of its own, for designs beside others; NULL: none needed yet */
+    void *self;               /* of the device; NULL: not yet opened */
     pthread_t thread;
     bool beside;    /* other lanes run too */
     const char *id; /* of the evaluation in flight */
     const aira__task *task;
     double last_part;
 } aira__lane;
+
+/* All plugins of the lease, in a registry of their own: one serves one thread at a time. */
+aira_status aira__worker_registry(const aira__worker *, aira__registry **, aira_error *);
 
 /* Does an evaluation of the lease and writes its result; *again: it is to be done once more without neighbours, and
    nothing was written. */
