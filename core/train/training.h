@@ -92,9 +92,13 @@ aira_status aira__training_evaluate(aira__training *, uint32_t split, aira__scor
 bool aira__training_parameter(aira__training *, const char *name, double *values, int64_t n);
 
 /* The scoring graph itself, with the present weights, on rows of the search split: one row is replaced by another, and
-   nothing may change for the others. *leak: it did, *row is one that moved. One row alone, or a split that is smaller
-   than a batch of two: *leak false. */
-aira_status aira__training_probe(aira__training *, bool *leak, int64_t *row, aira_error *);
+   nothing may change for the others, to the bit. *leak: it did, *row is one that moved. One row alone, or a split that
+   is smaller than a batch of two: *leak false. Kernels that put several rows into one calculation share its rounding
+   among them (a GPU's long convolution transforms two real sequences as one complex one), so a leak that is seen on the
+   training's own device may be such a rounding. Therefore `reference`, if not NULL, a device whose kernels compute
+   every row on its own (cpu), runs the graph in the place of the training's own. */
+aira_status aira__training_probe(aira__training *, const aira_device *reference, void *reference_self, bool *leak,
+                                 int64_t *row, aira_error *);
 
 /* Names and order of weights as docs/contract.md 3; written atomically. keys/values: further metadata. */
 aira_status aira__training_save_weights(aira__training *, const char *path, const char *const *keys,
