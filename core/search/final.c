@@ -124,7 +124,7 @@ static const aira__search *winning_search(const aira__run *run) {
     return winner;
 }
 
-/* A search's submission and, where there are no baselines, its first good node. */
+/* A search's submission and, where it is wanted, its first good node. */
 static aira_status add_search(const aira__search *s, const char *role, const char *name, bool reference,
                               json_t *entries, aira_error *error) {
     char first[64];
@@ -137,7 +137,8 @@ static aira_status add_search(const aira__search *s, const char *role, const cha
 static aira_status choose(aira__run *run, const json_t *config, json_t *entries, aira_error *error) {
     const json_t *names = json_object_get(config, "baselines");
     const aira__search *winner = winning_search(run);
-    bool reference = json_array_size(names) == 0;
+    const json_t *first = json_object_get(config, "first"); /* older studies do not say */
+    bool reference = first ? json_is_true(first) : json_array_size(names) == 0;
     bool each = strcmp(aira__json_string(config, "of", "winner"), "winner") != 0;
     aira_status status = AIRA_OK;
     if (!winner) return AIRA_OK;

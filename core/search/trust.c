@@ -118,10 +118,10 @@ static json_t *chosen_baselines(aira__node *list, const json_t *baselines, aira_
 }
 
 static void read_final(aira__node *node, json_t *study, aira__diagnostics *d) {
-    static const char *const accepted[] = {"seeds", "of", "baselines", NULL};
+    static const char *const accepted[] = {"seeds", "of", "first", "baselines", NULL};
     int64_t seeds = 3;
     const char *of = "winner";
-    aira__node *list = NULL;
+    aira__node *list = NULL, *first = NULL;
     if ((node = mapping(node, "{seeds: 3, of: winner}", d))) {
         aira__node *item = aira__map_get(node, "of");
         seeds = aira__node_int(aira__map_get(node, "seeds"), seeds, 0, AIRA__MAX_SEEDS, d);
@@ -129,11 +129,14 @@ static void read_final(aira__node *node, json_t *study, aira__diagnostics *d) {
         if (strcmp(of, "winner") != 0 && strcmp(of, "submissions") != 0)
             aira__diagnose(d, item, "of is `winner` (the study's) or `submissions` (one per search)");
         list = aira__map_get(node, "baselines");
+        first = aira__map_get(node, "first");
         aira__map_finish(node, accepted, d);
     }
+    json_t *baselines = chosen_baselines(list, json_object_get(study, "baselines"), d);
+    bool alone = json_array_size(baselines) == 0;
     put(study, "final",
-        json_pack("{s:I, s:s, s:o}", "seeds", (json_int_t)seeds, "of", of, "baselines",
-                  chosen_baselines(list, json_object_get(study, "baselines"), d)),
+        json_pack("{s:I, s:s, s:b, s:o}", "seeds", (json_int_t)seeds, "of", of, "first",
+                  aira__node_bool(first, alone, d), "baselines", baselines),
         d);
 }
 

@@ -3,7 +3,7 @@
  *
  *     confirm: {seeds: 3, alpha: 0.05}       # contenders; seeds: 1 turns it off
  *     baselines: {llama: "2mA 2M"}           # architectures of the task's tokens, trained beside the winner
- *     final: {seeds: 3, of: winner}          # or submissions; baselines: [llama]; seeds: 0 turns it off
+ *     final: {seeds: 3, of: winner}          # or submissions; baselines: [llama]; first: true; seeds: 0 turns it off
  */
 #ifndef AIRA_SEARCH_TRUST_H
 #define AIRA_SEARCH_TRUST_H
@@ -12,8 +12,9 @@
 
 #include "core/config/config.h"
 
-/* Puts the members confirm {seeds, alpha, searches}, baselines {name: run-length}, final {seeds, of, baselines [names]}
-   into the canonical study, which must know its tokens and layers. All baselines where `final` names none. */
+/* Puts the members confirm {seeds, alpha, searches}, baselines {name: run-length}, final {seeds, of, first,
+   baselines [names]} into the canonical study, which must know its tokens and layers. All baselines where `final` names
+   none; `first`, a search's first good node, where there are none. */
 void aira__trust_read(aira__node *root, json_t *study, aira__diagnostics *);
 
 /* What baselines of a canonical study are made of: its tokens; where candidates are sources, the task's, which stand in

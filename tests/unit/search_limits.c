@@ -235,3 +235,15 @@ Test(limits, final_scoring_of_submissions_over_baselines) {
     cr_assert_eq(count(&o, "SELECT count(*) FROM event WHERE kind = 'test_opened'"), 1);
     release(&o);
 }
+
+Test(limits, first_nodes_beside_baselines) {
+    static const char *const final[] = {"final.seeds=2", "final.of=submissions", "final.first=true",
+                                        "baselines={good: 2M mA}", "executor.batch=8"};
+    outcome o = run_study("first", "", final, 5);
+    cr_assert_eq(o.status, AIRA_OK, "%s", o.error.text);
+    const json_t *result = json_object_get(o.summary, "final");
+    cr_assert_eq(json_array_size(json_object_get(result, "test")), 3 + 3 + 1);
+    cr_assert_eq(json_array_size(json_object_get(result, "gain")), 3 + 3,
+                 "each over its own first node and the baseline");
+    release(&o);
+}
