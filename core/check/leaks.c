@@ -24,6 +24,7 @@ typedef struct probe {
     int64_t length, width, n; /* T, C; elements of x and y */
     aira__trial *trial;
     double *x, *other, *base, *y; /* n each */
+    double *kept;                 /* a position of x while it is replaced */
     uint8_t *moves;               /* y elements that ever moved */
     double ahead, across, beside; /* largest movement of earlier outputs, of other sequences, of later outputs */
     int64_t ahead_from, ahead_to, across_from;
@@ -105,10 +106,12 @@ static aira_status measure(probe *p, uint64_t draws, aira_error *error) {
         for (int64_t t = 0; t < p->length && !status; t++) {
             if (!is_probed(p, t)) continue;
             double *at = p->x + t * p->width;
-            memcpy(at, p->other + t * p->width, (size_t)p->width * sizeof *at);
+            const size_t row = (size_t)p->width * sizeof *at;
+            memcpy(p->kept, at, row);
+            memcpy(at, p->other + t * p->width, row);
             status = run(p, p->x, p->y, error);
+            memcpy(at, p->kept, row);
             if (!status) book(p, t, size);
-            aira__draw_values(seed, "x", AIRA_F64, 0, p->x, p->n);
         }
         if (!status) status = run(p, p->other, p->y, error); /* all positions of all sequences: what never moves? */
         for (int64_t k = 0; k < p->n && !status; k++) p->moves[k] |= p->y[k] != p->base[k];
@@ -309,12 +312,13 @@ static void judge_bf16(const probe *p) {
 
 static bool open_probe(probe *p, aira_error *error) {
     p->n = SEQUENCES * p->length * p->width;
-    p->x = aira__doubles(4 * p->n, error);
+    p->x = aira__doubles(4 * p->n + p->width, error);
     p->moves = calloc((size_t)p->n, 1);
     if (!p->x || !p->moves) return false;
     p->other = p->x + p->n;
     p->base = p->other + p->n;
     p->y = p->base + p->n;
+    p->kept = p->y + p->n;
     aira_graph *graph = aira__primitive_build(p->layer, SEQUENCES, p->length, p->width, AIRA_F64, is_causal(p), error);
     if (!graph || aira__trial_create(&p->subject->lab, graph, 1, &p->trial, error)) return false;
     return !aira__trial_draw_inputs(p->trial, 1, 8, error); /* x comes anew; what else there is stays */
