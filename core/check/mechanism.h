@@ -15,9 +15,10 @@ struct aira__mechanism_options {
     int64_t width;            /* C of the task's model; 0: the first usual one that is accepted */
     int64_t length;           /* T of the task, for the counts; 0: 128 */
     bool causal;              /* the place is causal: outputs must not depend on later positions */
-    int64_t max_parameters;   /* of one such layer; 0: no limit */
-    double max_flops;         /* forward, per token, at `length`; 0: no limit */
-    double max_exponent;      /* FLOPs may grow with T to this power; 0: no limit */
+    int layers;               /* of it that the model has, for the limits; 0: 1 */
+    int64_t max_parameters;   /* of the model, so of all those layers at least; 0: no limit */
+    double max_flops;         /* of the model, per token at `length`: three times its forward pass; 0: no limit */
+    double max_exponent;      /* FLOPs and memory of a layer may grow with T to this power; 0: no limit */
     /* The places that the mechanism has in the task's models, each batch and length and layer, in training and out of
        it: the check "in place" looks for leaks in exactly these graphs, so that a build that behaves in the other
        checks and elsewhere does not is found. That takes two or three forward passes in fp64 for every distinct graph,

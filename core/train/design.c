@@ -38,7 +38,10 @@ static aira_status take_report(designing *d, const aira__check_report *report, c
         snprintf(name, sizeof name, "%s%s", line->name, where);
         json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s}", "name", name, "verdict",
                                                    aira__verdict_name(line->verdict), "text", line->text));
-        if (line->verdict == AIRA_CHECK_FAIL && d->failed[0] == 0)
+        if (line->verdict != AIRA_CHECK_FAIL || d->failed[0] != 0) continue;
+        if (strcmp(line->name, "limits") == 0)
+            snprintf(d->failed, sizeof d->failed, "limit"); /* as when the whole model exceeds them */
+        else
             snprintf(d->failed, sizeof d->failed, "check:%s", line->name);
     }
     if (report->passed) return AIRA_OK;
@@ -92,6 +95,12 @@ static aira__primitive_place *places_of(const designing *d, const aira__proxy *p
     return places;
 }
 
+static int mechanism_layers(const aira__task *task) {
+    int n = 0;
+    for (int k = 0; k < task->layers; k++) n += task->pattern_layers[k % task->n_pattern] < 0;
+    return n;
+}
+
 /* The mechanism alone, as the task's first model has it, all parameters redrawn. */
 static aira_status check_mechanism(designing *d, aira_error *error) {
     const aira__proxy *first = &d->task->proxies[0];
@@ -103,6 +112,10 @@ static aira_status check_mechanism(designing *d, aira_error *error) {
                                        .width = width_of(backbone),
                                        .length = first->info.input_length,
                                        .causal = is_causal(backbone),
+                                       .layers = mechanism_layers(d->task),
+                                       .max_parameters = d->task->limit_parameters,
+                                       .max_flops = d->task->limit_flops,
+                                       .max_exponent = d->task->limit_exponent,
                                        .places = n > 0 ? places : NULL,
                                        .n_places = n};
     aira__check_report *report = new_report(error);

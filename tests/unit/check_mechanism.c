@@ -153,11 +153,19 @@ Test(check_mechanism, limits_of_the_task) {
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     options.max_parameters = 32 * 32 - 1;
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    options.layers = 3;
+    options.max_parameters = 2 * 32 * 32;
+    cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    cr_assert(strstr(text, "3072 parameters in 3 layers of it, the task allows 2048 in the whole model"), "%s", text);
     options = (aira__mechanism_options){.causal = true, .length = 512, .max_exponent = 1.5};
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     cr_assert_eq(verdict(r, QUADRATIC, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
-    options = (aira__mechanism_options){.causal = true, .length = 512, .max_flops = 2 * 32 * 32};
+    cr_assert(strstr(text, "from length 256 to 512 its number of FLOPs grows as T^1.9"), "%s", text);
+    cr_assert(strstr(text, "the most is in ATTENTION [1,512,1,32]"), "%s", text);
+    options = (aira__mechanism_options){.causal = true, .length = 512, .max_flops = 3 * 2 * 32 * 32};
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     cr_assert_eq(verdict(r, QUADRATIC, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    cr_assert(strstr(text, "FLOPs per token (three times those of a forward pass) in 1 layer of it at length 512"),
+              "%s", text);
     aira__registry_destroy(r);
 }
