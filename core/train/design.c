@@ -43,6 +43,8 @@ static aira_status take_report(designing *d, const aira__check_report *report, c
             snprintf(d->failed, sizeof d->failed, "limit"); /* as when the whole model exceeds them */
         else
             snprintf(d->failed, sizeof d->failed, "check:%s", line->name);
+        const char *cause = aira__mechanism_cause(d->mechanism, d->failed); /* a build may misbehave at one length */
+        if (cause != d->failed) snprintf(d->failed, sizeof d->failed, "%s", cause);
     }
     if (report->passed) return AIRA_OK;
     char text[1700];
@@ -246,6 +248,7 @@ aira_status aira__design_evaluate(aira__registry *registry, const aira__evaluate
         status = aira__evaluate(&o, out, &local);
         for (int k = 0; k < out->n_proxies; k++) out->proxies[k].name = asked->task->proxies[k].name;
     }
+    if (status != AIRA_OK && d.mechanism != NULL) out->cause = aira__mechanism_cause(d.mechanism, out->cause);
     if (d.failed[0] != 0 && out->cause == d.failed) {
         memcpy(out->failed_check, d.failed, sizeof out->failed_check);
         out->cause = out->failed_check;

@@ -57,7 +57,7 @@ db = sqlite3.connect(sys.argv[1] + "/journal.db")
 rows = db.execute("SELECT idx, status, cause, note FROM node_row ORDER BY idx").fetchall()
 for row in rows: print(row)
 wanted = [(0, "good", None, None), (1, "buggy", "compile", "undeclared"), (2, "buggy", "trace", "of no use"),
-          (3, "buggy", "check:causality", "causality"), (4, "buggy", "trace", ""), (5, "buggy", "compile", ""),
+          (3, "buggy", "check:causality", "causality"), (4, "buggy", "stopped", "it took more than"), (5, "buggy", "compile", ""),
           (6, "buggy", "answer", "no fenced block tagged c"), (7, "good", None, None)]
 for row, want in zip(rows, wanted):
     assert row[:3] == want[:3] and (want[3] is None or want[3] in row[3]), (row, want)
@@ -73,6 +73,10 @@ prompts = [b for (b,) in db.execute("SELECT body FROM text")]
 assert any("They remember what the notes say" in p for p in prompts), "the notes are not shown"
 for words in ("gated_conv", "} aira_ops;", "- `ssd`: Mamba-2"): assert any(words in p for p in prompts), words + " is not shown"
 PYTHON
+"$aira" status "$work/run" | grep -q '^failed      6 of 8 nodes: 2 compile, 1 answer, 1 check:causality, 1 stopped, 1 trace$' || {
+    "$aira" status "$work/run"
+    fail "status does not tell the failures"
+}
 "$aira" replay "$work/run" >"$work/replay" || fail "replay differs: $(cat "$work/replay")"
 [ -f "$work/run/report.html" ] || fail "no report"
 
