@@ -21,9 +21,9 @@ struct aira__mechanism_options {
     double max_exponent;      /* FLOPs and memory of a layer may grow with T to this power; 0: no limit */
     /* The places that the mechanism has in the task's models, each batch and length and layer, in training and out of
        it: the check "in place" looks for leaks in exactly these graphs, so that a build that behaves in the other
-       checks and elsewhere does not is found. That takes two or three forward passes in fp64 for every distinct graph,
-       which at batch 32 and length 2,048 is seconds for what is linear in T and a minute for attention. Places whose
-       graphs are equal are measured once; the compute type is taken as fp64. NULL: not checked. */
+       checks and elsewhere does not is found. That takes two or three forward passes in fp32 for every distinct graph,
+       and only where bits move that should not, as many in fp64 (places.c). Places whose graphs are equal are measured
+       once; their compute type is ignored. NULL: not checked. */
     const aira__primitive_place *places;
     int n_places;
     /* Trained values of a parameter, by its name within the layer ("qkv.weight"), as n doubles; false: not known, and

@@ -12,10 +12,6 @@
 #include "core/train/mechanism.h"
 #include "core/train/task_design.h"
 
-/* Of the graphs in which a mechanism is measured at its places. */
-#define MAX_ELEMENTS (1 << 20) /* of x */
-#define MAX_LENGTH 512
-
 typedef struct designing {
     aira__registry *registry;
     const aira__evaluate_options *asked;
@@ -69,19 +65,16 @@ static int64_t width_of(const aira__instance *backbone) {
     return table->width(backbone->self);
 }
 
-/* The places of the mechanism in one proxy's models: its layers, in training and when it is scored. Only where they are
-   small enough to be measured in fp64 (*n 0 otherwise): a batch is cut to what fits, a long sequence is not measured.
- */
+/* The places of the mechanism in one proxy's models: its layers, in training and when it is scored. */
 static aira__primitive_place *places_of(const designing *d, const aira__proxy *p, const aira__instance *backbone,
                                         int *n) {
-    int64_t length = p->info.input_length, width = width_of(backbone), room = MAX_ELEMENTS / (length * width);
+    int64_t length = p->info.input_length, width = width_of(backbone);
     aira__primitive_place *places = calloc((size_t)d->task->layers * 2, sizeof *places);
     *n = 0;
-    for (int k = 0; places != NULL && k < d->task->layers && length <= MAX_LENGTH && room >= 2; k++) {
+    for (int k = 0; places != NULL && k < d->task->layers; k++) {
         if (d->task->pattern_layers[k % d->task->n_pattern] >= 0) continue;
         for (int training = 0; training < 2; training++) {
-            int64_t batch = p->recipe.batch > 0 ? p->recipe.batch : p->info.batch;
-            places[(*n)++] = (aira__primitive_place){.batch = batch < room ? batch : room,
+            places[(*n)++] = (aira__primitive_place){.batch = aira__training_rows(&p->recipe, &p->info, !training),
                                                      .length = length,
                                                      .width = width,
                                                      .causal = is_causal(backbone),
