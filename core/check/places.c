@@ -301,6 +301,6 @@ void aira__check_places(const aira__subject *s, const aira__layer *layer) {
             "were not measured",
             o->n_places, n, l.skipped, (int)(MEMORY >> 30));
     else
-        aira__say(s, name, AIRA_CHECK_PASS, "%d places of the task, %d different graphs: nothing leaks", o->n_places,
-                  n);
+        aira__say(s, name, AIRA_CHECK_PASS, "%d place%s of the task, %d different graph%s: nothing leaks", o->n_places,
+                  o->n_places == 1 ? "" : "s", n, n == 1 ? "" : "s");
 }
