@@ -214,7 +214,7 @@ static void check_limits(const aira__subject *s, const cost *at, const cost *far
     else if (o->max_exponent > 0 && exponent > o->max_exponent + 0.05)
         aira__say(s, name, AIRA_CHECK_FAIL,
                   "from length %lld to %lld its %s grows as T^%.2f, the task allows T^%.4g; the most is in %s: bound "
-                  "what a position reads (a window, chunks, a scan, a long convolution)",
+                  "what a position reads (a window, chunks, a scan; a long convolution costs T log T)",
                   (long long)grows.near, (long long)grows.far,
                   grows.flops > grows.memory ? "number of FLOPs" : "memory", exponent, o->max_exponent,
                   grows.flops > grows.memory ? far->work : far->result);
