@@ -46,7 +46,7 @@ device: {use: cpu, threads: 1}
 EOF2
 mkdir -p "$work/notes/convolutions"
 printf '# Long convolutions\n\nThey remember what the notes say.\n' >"$work/notes/convolutions/long.md"
-"$aira" run --quiet "$work/study.yaml" task.proxies.0.recipe.steps=2 --run-dir "$work/run" --json >"$work/out" 2>"$work/log" || {
+"$aira" run --quiet "$work/study.yaml" task.proxies.0.recipe.steps=2 task.limits.cost_exponent=2 --run-dir "$work/run" --json >"$work/out" 2>"$work/log" || {
     grep -q 'confine' "$work/log" && exit 77
     cat "$work/log"
     fail run
@@ -71,7 +71,8 @@ good = json.loads(db.execute("SELECT e.metrics FROM evaluation e JOIN node_row n
 assert any("trained layer" in c["name"] for c in good["checks"])
 prompts = [b for (b,) in db.execute("SELECT body FROM text")]
 assert any("They remember what the notes say" in p for p in prompts), "the notes are not shown"
-for words in ("gated_conv", "} aira_ops;", "- `ssd`: Mamba-2"): assert any(words in p for p in prompts), words + " is not shown"
+for words in ("gated_conv", "} aira_ops;", "- `ssd`: Mamba-2",
+              "- at most 200000 parameters in the whole model", "no faster than T^2"): assert any(words in p for p in prompts), words + " is not shown"
 PYTHON
 "$aira" status "$work/run" | grep -q '^failed      6 of 8 nodes: 2 compile, 1 answer, 1 check:causality, 1 stopped, 1 trace$' || {
     "$aira" status "$work/run"
