@@ -15,14 +15,15 @@ struct aira__mechanism_options {
     int64_t width;            /* C of the task's model; 0: the first usual one that is accepted */
     int64_t length;           /* T of the task, for the counts; 0: 128 */
     bool causal;              /* the place is causal: outputs must not depend on later positions */
-    int64_t max_parameters;   /* of one such layer; 0: no limit */
-    double max_flops;         /* forward, per token, at `length`; 0: no limit */
-    double max_exponent;      /* FLOPs may grow with T to this power; 0: no limit */
+    int layers;               /* of it that the model has, for the limits; 0: 1 */
+    int64_t max_parameters;   /* of the model, so of all those layers at least; 0: no limit */
+    double max_flops;         /* of the model, per token at `length`: three times its forward pass; 0: no limit */
+    double max_exponent;      /* FLOPs and memory of a layer may grow with T to this power; 0: no limit */
     /* The places that the mechanism has in the task's models, each batch and length and layer, in training and out of
        it: the check "in place" looks for leaks in exactly these graphs, so that a build that behaves in the other
-       checks and elsewhere does not is found. That takes two or three forward passes in fp64 for every distinct graph,
-       which at batch 32 and length 2,048 is seconds for what is linear in T and a minute for attention. Places whose
-       graphs are equal are measured once; the compute type is taken as fp64. NULL: not checked. */
+       checks and elsewhere does not is found. That takes two or three forward passes in fp32 for every distinct graph,
+       and only where bits move that should not, as many in fp64 (places.c). Places whose graphs are equal are measured
+       once; their compute type is ignored. NULL: not checked. */
     const aira__primitive_place *places;
     int n_places;
     /* Trained values of a parameter, by its name within the layer ("qkv.weight"), as n doubles; false: not known, and

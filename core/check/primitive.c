@@ -151,8 +151,27 @@ void aira__check_gradient(const aira__subject *s, const aira__layer *layer, int6
 
 typedef struct cost {
     aira__counts counts;
-    double elements; /* of all results */
+    double elements;           /* of all results */
+    char work[96], result[96]; /* what has the most FLOPs, and the most elements: "MATMUL [1,8,256,256]" */
 } cost;
+
+static void say_op(const aira__op *op, char *text, size_t size) {
+    char shape[64];
+    aira__shape_text(&op->out[0]->shape, shape, sizeof shape);
+    snprintf(text, size, "%s %s", aira__op_name(op->code), shape);
+}
+
+static void find_heaviest(const aira_graph *graph, cost *out) {
+    double most = 0, largest = 0;
+    for (uint32_t k = 0; k < graph->n_ops; k++) {
+        const aira__op *op = graph->ops[k];
+        double flops = aira__op_flops(op), elements = (double)aira__shape_elements(&op->out[0]->shape);
+        if (flops > most) say_op(op, out->work, sizeof out->work);
+        if (elements > largest) say_op(op, out->result, sizeof out->result);
+        most = fmax(most, flops);
+        largest = fmax(largest, elements);
+    }
+}
 
 static bool measure(const aira__subject *s, const aira__layer *layer, int64_t T, int64_t C, cost *out,
                     aira_error *error) {
@@ -162,28 +181,48 @@ static bool measure(const aira__subject *s, const aira__layer *layer, int64_t T,
     aira__graph_count(graph, &out->counts);
     for (uint32_t k = 0; k < graph->n_tensors; k++)
         out->elements += (double)aira__shape_elements(&graph->tensors[k]->shape);
+    find_heaviest(graph, out);
     aira__graph_destroy(graph);
     return true;
 }
 
-/* What the task bounds; at its length, or 128. */
-static void check_limits(const aira__subject *s, const cost *at, int64_t length, double exponent) {
+typedef struct growth {
+    double flops, memory; /* exponents between the lengths */
+    int64_t near, far;
+} growth;
+
+/* What the task bounds; at its length, or 128. The sentences are for whoever changes the mechanism next: what is
+   exceeded, by how much, and where most of it is. */
+static void check_limits(const aira__subject *s, const cost *at, const cost *far, int64_t length, growth grows) {
     const aira__mechanism_options *o = s->place;
     if (!o || (!o->max_parameters && !(o->max_flops > 0) && !(o->max_exponent > 0))) return;
     const char *name = aira__start(s, "limits");
-    double flops = at->counts.flops / (double)length;
-    if (o->max_parameters && at->counts.parameters > o->max_parameters)
-        aira__say(s, name, AIRA_CHECK_FAIL, "%lld parameters in one layer, the task allows %lld",
-                  (long long)at->counts.parameters, (long long)o->max_parameters);
+    int64_t layers = o->layers > 0 ? o->layers : 1, parameters = layers * at->counts.parameters;
+    double flops = 3 * (double)layers * at->counts.flops / (double)length;
+    double exponent = fmax(grows.flops, grows.memory);
+    if (o->max_parameters && parameters > o->max_parameters)
+        aira__say(s, name, AIRA_CHECK_FAIL,
+                  "%lld parameters in %lld layer%s of it, the task allows %lld in the whole model: at most %lld a "
+                  "layer",
+                  (long long)parameters, (long long)layers, layers == 1 ? "" : "s", (long long)o->max_parameters,
+                  (long long)(o->max_parameters / layers));
     else if (o->max_flops > 0 && flops > o->max_flops)
-        aira__say(s, name, AIRA_CHECK_FAIL, "%.4g FLOPs per token at length %lld, the task allows %.4g", flops,
-                  (long long)length, o->max_flops);
+        aira__say(s, name, AIRA_CHECK_FAIL,
+                  "%.4g FLOPs per token (three times those of a forward pass) in %lld layer%s of it at length %lld, "
+                  "the task allows %.4g in the whole model; most are in %s",
+                  flops, (long long)layers, layers == 1 ? "" : "s", (long long)length, o->max_flops, at->work);
     else if (o->max_exponent > 0 && exponent > o->max_exponent + 0.05)
-        aira__say(s, name, AIRA_CHECK_FAIL, "its cost grows as T^%.2f, the task allows T^%.2f", exponent,
-                  o->max_exponent);
+        aira__say(s, name, AIRA_CHECK_FAIL,
+                  "from length %lld to %lld its %s grows as T^%.2f, the task allows T^%.4g; the most is in %s: bound "
+                  "what a position reads (a window, chunks, a scan; a long convolution costs T log T)",
+                  (long long)grows.near, (long long)grows.far,
+                  grows.flops > grows.memory ? "number of FLOPs" : "memory", exponent, o->max_exponent,
+                  grows.flops > grows.memory ? far->work : far->result);
     else
-        aira__say(s, name, AIRA_CHECK_PASS, "%lld parameters, %.4g FLOPs per token, T^%.2f",
-                  (long long)at->counts.parameters, flops, exponent);
+        aira__say(s, name, AIRA_CHECK_PASS,
+                  "%lld parameters and %.4g FLOPs per token (three times those of a forward pass) in %lld layer%s of "
+                  "it; cost grows as T^%.2f",
+                  (long long)parameters, flops, (long long)layers, layers == 1 ? "" : "s", exponent);
 }
 
 /* A plugin is judged far out; a mechanism at the length that it will be trained at, and at half of it: one that writes
@@ -203,15 +242,15 @@ void aira__check_cost(const aira__subject *s, const aira__layer *layer, int64_t 
     int64_t cache = AIRA_HAS(aira_primitive, table, kv_elements_per_token)
                         ? table->kv_elements_per_token(layer->self, width)
                         : 0;
-    double ratio = (double)far / (double)near;
-    double flops = from.counts.flops > 0 ? log(to.counts.flops / from.counts.flops) / log(ratio) : 0;
-    double memory = log(to.elements / from.elements) / log(ratio);
+    double ratio = log((double)far / (double)near);
+    growth grows = {.memory = log(to.elements / from.elements) / ratio, .near = near, .far = far};
+    if (from.counts.flops > 0) grows.flops = log(to.counts.flops / from.counts.flops) / ratio;
     aira__say(s, name, AIRA_CHECK_PASS,
               "%lld parameters and %.0f FLOPs per token at width %lld, length %lld; %lld cached elements per token; "
               "FLOPs grow as T^%.2f, memory as T^%.2f",
               (long long)at.counts.parameters, at.counts.flops / (double)length, (long long)width, (long long)length,
-              (long long)cache, flops, memory);
-    check_limits(s, &at, length, flops > memory ? flops : memory);
+              (long long)cache, grows.flops, grows.memory);
+    check_limits(s, &at, &to, length, grows);
 }
 
 void aira__check_primitive(aira__subject *s) {

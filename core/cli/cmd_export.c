@@ -102,6 +102,7 @@ static json_t *compose_task(const exported *e, aira_error *error) {
     json_object_set_new(candidate, "kind", json_string("compose"));
     json_object_del(candidate, "pattern");
     json_object_del(candidate, "configurable");
+    json_object_del(json_object_get(task, "limits"), "cost_exponent"); /* of sources alone */
     json_object_set_new(json_object_get(task, "tokens"), AIRA__MECHANISM, json_pack("{s:s}", "use", e->name));
     return task;
 }

@@ -208,9 +208,10 @@ static int run(aira__cli *cli, const train_options *o, aira__model_file *model, 
     int code = status == AIRA_OK ? 0 : aira__cli_fail(cli, &error);
     if (code == 0 && cli->json) {
         code = aira__cli_print_json(cli, result_json(&r));
-    } else if (code == 0 && !cli->quiet) {
-        fprintf(stderr, "%lld steps, loss %.4f, %lld parameters, %.1f s\n", (long long)r.whole.steps, r.loss,
-                (long long)aira__training_parameters(r.training), aira__now() - r.start);
+    } else if (code == 0) {
+        if (!cli->quiet)
+            fprintf(stderr, "%lld steps, loss %.4f, %lld parameters, %.1f s\n", (long long)r.whole.steps, r.loss,
+                    (long long)aira__training_parameters(r.training), aira__now() - r.start);
         if (o->score != NULL) printf("%s %.6g\n", aira__metric_name(model->info.metric), r.score);
     }
     aira__training_destroy(r.training);

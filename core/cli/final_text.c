@@ -35,9 +35,26 @@ static void print_gain(const json_t *gain) {
                                             : "more than luck");
 }
 
+/* "failed 3 of 8 nodes: 2 compile, 1 refused"; nothing where none has. */
+static void print_failed(const json_t *summary) {
+    const json_t *failed = json_object_get(summary, "failed"), *n;
+    const char *cause;
+    json_int_t all = 0;
+    json_object_foreach((json_t *)(uintptr_t)failed, cause, n) all += json_integer_value(n);
+    if (all == 0) return;
+    printf("failed      %lld of %lld nodes", (long long)all, (long long)aira__json_int(summary, "nodes", 0));
+    const char *lead = ": ";
+    json_object_foreach((json_t *)(uintptr_t)failed, cause, n) {
+        printf("%s%lld %s", lead, (long long)json_integer_value(n), cause);
+        lead = ", ";
+    }
+    printf("\n");
+}
+
 void aira__print_scores(const json_t *summary) {
     const json_t *final = json_object_get(summary, "final"), *item;
     size_t i;
+    print_failed(summary);
     print_node("best", json_object_get(summary, "best"));
     print_node("submitted", json_object_get(summary, "submitted"));
     json_array_foreach(json_object_get(final, "test"), i, item) {

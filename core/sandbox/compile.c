@@ -128,7 +128,7 @@ static aira_status fail_compiling(const aira__sandbox_result *r, const char *sou
 
 static aira_status compile(const char *source, size_t n, const kit *k, const char *compiler,
                            const aira__foreign_options *options, const char *name, aira__compiled *out,
-                           aira_error *error) {
+                           aira__sandbox_cause *ended, aira_error *error) {
     static const char script[] = "\"$@\" >&2 && cat /box/mechanism.so";
     bool clang = strstr(compiler, "clang") != NULL;
     const char *const argv[] = {"/bin/sh",
@@ -166,6 +166,7 @@ static aira_status compile(const char *source, size_t n, const kit *k, const cha
         out->n = r.n_out;
         r.out = NULL;
     } else {
+        if (aira__sandbox_is_stop(r.cause)) *ended = r.cause;
         status = fail_compiling(&r, source, name, error);
     }
     aira__sandbox_result_release(&r);
@@ -183,7 +184,7 @@ static bool in_cache(const char *path, aira__compiled *out) {
 }
 
 aira_status aira__compile_source(const char *source, size_t n, const aira__foreign_options *options,
-                                 aira__compiled *out, aira_error *error) {
+                                 aira__compiled *out, aira__sandbox_cause *ended, aira_error *error) {
     char folder[PATH_MAX], path[PATH_MAX + 80];
     const char *compiler = NULL, *name = options->name != NULL ? options->name : "mechanism.c";
     kit k = {.n = 0};
@@ -195,7 +196,7 @@ aira_status aira__compile_source(const char *source, size_t n, const aira__forei
         hash_key(source, n, &k, compiler, out->key);
         snprintf(path, sizeof path, "%s/%s.object", folder, out->key);
         if (!in_cache(path, out)) {
-            status = compile(source, n, &k, compiler, options, name, out, error);
+            status = compile(source, n, &k, compiler, options, name, out, ended, error);
             aira__cache_prune(folder);
             if (status == AIRA_OK) status = aira__cache_keep(folder, path, out->object, out->n, error);
         }

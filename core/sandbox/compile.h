@@ -13,8 +13,9 @@ typedef struct aira__compiled {
     bool cached;
 } aira__compiled;
 
+/* *ended: what the sandbox stopped the compiler for, if it did. */
 aira_status aira__compile_source(const char *source, size_t n, const aira__foreign_options *, aira__compiled *,
-                                 aira_error *);
+                                 aira__sandbox_cause *ended, aira_error *);
 
 /* The first errors of a compiler with the lines of the source that they are about; text of headers, paths and lines
    that are not the source's do not appear. name: what the source is called. */

@@ -18,7 +18,7 @@
 #define MAX_TRACES 64 /* per primitive: more shapes than any training uses */
 
 struct aira__foreign {
-    atomic_int users;
+    atomic_int users, ended;
     char name[128], sha256[65];
     aira_manifest manifest;
     aira__compiled compiled;
@@ -49,7 +49,9 @@ struct aira__foreign_primitive {
 aira_status aira__foreign_compile(const char *source, size_t n, const aira__foreign_options *options,
                                   aira__foreign **out, aira_error *error) {
     static const aira__foreign_options none = {0};
+    aira__sandbox_cause ignored, *ended = options != NULL && options->ended != NULL ? options->ended : &ignored;
     *out = NULL;
+    *ended = AIRA_SANDBOX_OK;
     if (options == NULL) options = &none;
     const char *name = options->name != NULL ? options->name : "mechanism.c";
     if (n == 0 || n > AIRA__FOREIGN_MAX_SOURCE || memchr(source, 0, n) != NULL)
@@ -58,13 +60,15 @@ aira_status aira__foreign_compile(const char *source, size_t n, const aira__fore
     aira__foreign *f = calloc(1, sizeof *f);
     if (f == NULL) return aira__fail(error, AIRA_E_MEMORY, "out of memory for a source");
     atomic_init(&f->users, 1);
+    atomic_init(&f->ended, AIRA_SANDBOX_OK);
     snprintf(f->name, sizeof f->name, "%s", name);
     f->unconfined = options->unconfined;
     f->seconds = options->seconds > 0 ? options->seconds : 5;
     aira__sha256_hex(source, n, f->sha256);
-    aira_status status = aira__compile_source(source, n, options, &f->compiled, error);
+    aira_status status = aira__compile_source(source, n, options, &f->compiled, ended, error);
     if (status == AIRA_OK) {
         status = aira__hygiene_check(f->compiled.object, f->compiled.n, error);
+        if (status == AIRA_E_DENIED) *ended = AIRA_SANDBOX_REFUSED;
         if (status == AIRA_OK) status = aira__manifest_read(f->compiled.object, f->compiled.n, &f->manifest, error);
         if (status == AIRA_OK && strcmp(f->manifest.kind, "primitive") != 0)
             status = aira__fail(error, AIRA_E_CONFIG,
@@ -91,13 +95,16 @@ void aira__foreign_release(aira__foreign *f) {
 const char *aira__foreign_id(const aira__foreign *f) { return f->manifest.id; }
 const char *aira__foreign_sha256(const aira__foreign *f) { return f->sha256; }
 
+aira__sandbox_cause aira__foreign_ended(const aira__foreign *f) { return (aira__sandbox_cause)atomic_load(&f->ended); }
+
 void aira__foreign_cost(const aira__foreign *f, double *compile, double *confinement) {
     *compile = f->compiled.seconds;
     *confinement = f->compiled.confinement;
 }
 
-static aira__trace_source source_of(const aira__foreign *f) {
-    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name, f->unconfined, f->seconds};
+static aira__trace_source source_of(aira__foreign *f) {
+    return (aira__trace_source){f->compiled.object, f->compiled.n, f->compiled.key, f->name,
+                                f->unconfined,      f->seconds,    &f->ended};
 }
 
 /* --- building

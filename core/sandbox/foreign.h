@@ -36,6 +36,9 @@ typedef struct aira__foreign_options {
     const char *compiler; /* NULL: gcc, else clang */
     bool unconfined;      /* see sandbox.h */
     double seconds;       /* limit on loading and building; compiling has four times that. 0: 5 */
+    /* Where compiling failed: what the sandbox ended it for, AIRA_SANDBOX_REFUSED also for a function that is not
+       available; AIRA_SANDBOX_OK: it was not the sandbox. NULL: not asked. */
+    aira__sandbox_cause *ended;
 } aira__foreign_options;
 
 typedef struct aira__foreign aira__foreign; /* a compiled source */
@@ -47,6 +50,9 @@ aira_status aira__foreign_compile(const char *source, size_t n, const aira__fore
 void aira__foreign_release(aira__foreign *);             /* NULL is fine */
 const char *aira__foreign_id(const aira__foreign *);     /* of its manifest */
 const char *aira__foreign_sha256(const aira__foreign *); /* of the source */
+/* What the sandbox ended a child for that loaded or built it, the first time that it did: a limit, or a refused system
+   call; AIRA_SANDBOX_OK: never (a crash, a failed build and a damaged reply are the source's own). */
+aira__sandbox_cause aira__foreign_ended(const aira__foreign *);
 /* Seconds that compiling took here, and how much of it was confinement; 0 where the cache knew. */
 void aira__foreign_cost(const aira__foreign *, double *compile, double *confinement);
 

@@ -67,7 +67,7 @@ static aira_status check_symbol(const char *name, const Elf64_Sym *s, int *expor
     if (name[0] == 0 || bind == STB_LOCAL) return AIRA_OK;
     if (s->st_shndx == SHN_UNDEF) {
         if (is_plain(name) || is_math(name)) return AIRA_OK;
-        return aira__fail(error, AIRA_E_CONFIG,
+        return aira__fail(error, AIRA_E_DENIED,
                           "it uses '%.80s', which is not available: mem*, str*, snprintf, malloc and the functions of "
                           "math.h are; everything else comes through ops and host",
                           name);

@@ -8,7 +8,7 @@
 
 #include "core/base/error.h"
 
-/* bytes: a shared object from somewhere; nothing in it is believed. */
+/* bytes: a shared object from somewhere; nothing in it is believed. AIRA_E_DENIED: it calls what is not available. */
 aira_status aira__hygiene_check(const void *bytes, size_t n, aira_error *);
 
 #endif

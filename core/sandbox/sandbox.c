@@ -182,6 +182,11 @@ static aira_status start(talk *t, pid_t *pid, aira_error *error) {
 /* --- the end
  * ------------------------------------------------------------------------------------------------------------ */
 
+bool aira__sandbox_is_stop(aira__sandbox_cause cause) {
+    return cause == AIRA_SANDBOX_TIMEOUT || cause == AIRA_SANDBOX_MEMORY || cause == AIRA_SANDBOX_OUTPUT ||
+           cause == AIRA_SANDBOX_REFUSED;
+}
+
 static void judge(const talk *t, const aira__sandbox_limits *limits, aira__sandbox_result *r) {
     const aira__box_note *n = &t->note;
     r->exit_status = n->exit_status;

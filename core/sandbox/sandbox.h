@@ -37,6 +37,7 @@ typedef enum {
     AIRA_SANDBOX_OUTPUT, /* more output than allowed */
     AIRA_SANDBOX_REFUSED /* it made a system call that is answered with death (sockets, ptrace, mounts, ...) */
 } aira__sandbox_cause;
+bool aira__sandbox_is_stop(aira__sandbox_cause);           /* a limit or a refused call: it did not end by itself */
 const char *aira__sandbox_cause_name(aira__sandbox_cause); /* "ok", "exit", "signal", "timeout", "memory", "output",
                                                               "refused" */
 

@@ -54,6 +54,8 @@ static aira_status run_child(const aira__trace_source *s, const char *input, cha
         *n = r.n_out;
         r.out = NULL;
     } else {
+        int none = AIRA_SANDBOX_OK;
+        if (aira__sandbox_is_stop(r.cause)) atomic_compare_exchange_strong(s->ended, &none, (int)r.cause);
         status = aira__fail(error, AIRA_E_CONFIG, "%s: loading or building it was stopped: %s", s->name, r.sentence);
     }
     aira__sandbox_result_release(&r);

@@ -3,6 +3,8 @@
 #ifndef AIRA_SANDBOX_TRACE_H
 #define AIRA_SANDBOX_TRACE_H
 
+#include <stdatomic.h>
+
 #include "core/base/json.h"
 #include "core/graph/splice.h"
 #include "core/sandbox/sandbox.h"
@@ -13,7 +15,8 @@ typedef struct aira__trace_source {
     const char *key;  /* of it, for the cache of replies */
     const char *name; /* in messages */
     bool unconfined;
-    double seconds; /* limit */
+    double seconds;    /* limit */
+    atomic_int *ended; /* gets the first cause for which the sandbox itself ended a child (aira__foreign_ended) */
 } aira__trace_source;
 
 typedef struct aira__trace_cost {

@@ -77,7 +77,8 @@ void aira__progress_node(aira__run *run, const aira__search *s, uint32_t idx) {
                  node->duplicate_of >= 0 ? " (seen before)" : "",
                  aira__tree_best(&s->tree, false) == (int64_t)idx ? " (best of this search)" : "");
     else
-        snprintf(outcome, sizeof outcome, "failed: %.230s", node->note ? node->note : "no reason");
+        snprintf(outcome, sizeof outcome, "failed (%.40s): %.200s", node->cause ? node->cause : "unknown",
+                 node->note ? node->note : "no reason");
     fprintf(stderr, "%7.1f s  search %" PRId64 " node %u  %-8s %s  %s\n", aira__run_seconds(run), s->id, idx,
             aira__operator_name(node->operator_code), node->architecture ? node->architecture : "-", outcome);
 }

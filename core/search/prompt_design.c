@@ -49,6 +49,31 @@ static json_t *options_json(const json_t *declared) {
     return list;
 }
 
+/* [{text}]: what a mechanism is held to, a sentence each. */
+static json_t *limits_json(const json_t *limits) {
+    json_t *list = json_array();
+    double parameters = aira__json_real(limits, "parameters", 0), flops = aira__json_real(limits, "flops_per_token", 0);
+    double exponent = aira__json_real(limits, "cost_exponent", 0);
+    char text[240] = "";
+    if (parameters > 0) {
+        snprintf(text, sizeof text, "at most %.0f parameters in the whole model", parameters);
+        json_array_append_new(list, json_pack("{s:s}", "text", text));
+    }
+    if (flops > 0) {
+        snprintf(text, sizeof text,
+                 "at most %.4g FLOPs per token in the whole model's training: three times its forward pass, a "
+                 "multiply-add counts 2, elementwise work nothing",
+                 flops);
+        json_array_append_new(list, json_pack("{s:s}", "text", text));
+    }
+    if (exponent > 0) {
+        snprintf(text, sizeof text, "FLOPs and memory of a layer grow with the length T no faster than T^%.4g",
+                 exponent);
+        json_array_append_new(list, json_pack("{s:s}", "text", text));
+    }
+    return list;
+}
+
 /* What only a design's templates name; of a compose search the names exist and are empty. */
 bool aira__prompt_add_design(const aira__asking *asking, json_t *values) {
     const json_t *candidate = json_object_get(asking->task, "candidate"), *token;
@@ -64,6 +89,9 @@ bool aira__prompt_add_design(const aira__asking *asking, json_t *values) {
               !json_object_set_new(values, "pattern", json_string(pattern.data ? pattern.data : "")) &&
               !json_object_set_new(values, "fixed", json_boolean(json_object_size(asking->declared) == 0)) &&
               !json_object_set_new(values, "options", options_json(asking->declared)) &&
+              !json_object_set_new(values, "limits",
+                                   asking->design ? limits_json(json_object_get(asking->task, "limits"))
+                                                  : json_array()) &&
               !json_object_set_new(values, "header", json_string(header)) &&
               !json_object_set_new(values, "operations", json_string(operations)) &&
               !json_object_set_new(values, "source_max", json_integer(AIRA__SOURCE_MAX)) &&

@@ -4,7 +4,7 @@
 
 #include "core/search/question.h"
 
-/* kind, pattern, fixed, options, header, operations, example_source, source_max. Of a compose search the names exist
+/* kind, pattern, fixed, options, limits, header, operations, example_source, source_max. Of a compose search the names exist
    and are empty. false: out of memory. */
 bool aira__prompt_add_design(const aira__asking *, json_t *values);
 /* <prefix>_source and _options of a candidate; null where it has none. */

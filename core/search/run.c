@@ -1,5 +1,6 @@
 /* core/search/run.c - creating a run directory, opening it, and the loop. See run.h. */
 #include "core/search/run.h"
+#include "core/sandbox/sandbox.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -533,6 +534,18 @@ static aira_status conclude(aira__run *run, loop_end ended, aira__run_end *end, 
     return aira__journal_set_study(run->journal, "state", "failed", NULL);
 }
 
+/* Sources that this machine's workers cannot confine would fail one after another, each after a paid answer. */
+static aira_status check_sandbox(const aira__run *run, aira_error *error) {
+    char reason[512] = "";
+    if (!run->asking.design || strcmp(run->executor->plugin->id, "local") != 0) return AIRA_OK;
+    if (aira__sandbox_available(reason, sizeof reason) != AIRA_SANDBOX_NONE) return AIRA_OK;
+    return aira__fail(
+        error, AIRA_E_UNSUPPORTED,
+        "candidates of this task are C sources, which need the sandbox: %s; repair that (`aira doctor`) and "
+        "continue with `aira resume %s`",
+        reason, run->dir);
+}
+
 aira_status aira__run_execute(const char *dir, const aira__run_options *options, aira__run_end *end, json_t **summary,
                               aira_error *error) {
     aira__run run = {.dir = dir, .options = options, .started = aira__now()};
@@ -545,6 +558,7 @@ aira_status aira__run_execute(const char *dir, const aira__run_options *options,
         return aira__fail(error, AIRA_E_CONFIG, "%s: there is no such run directory; `aira run` makes one", dir);
     aira_status status = aira__lock_take(dir, &lock, error);
     if (status == AIRA_OK) status = open_run(&run, error);
+    if (status == AIRA_OK) status = check_sandbox(&run, error);
     if (status == AIRA_OK) {
         aira__progress_begin(&run);
         status = loop(&run, &ended, reason, sizeof reason, error);

@@ -92,6 +92,21 @@ static json_t *results_json(aira__journal *j, const char *kind) {
     return list;
 }
 
+/* How many nodes failed, by cause: {"compile": 3}, the most frequent one first. */
+static json_t *failed_json(aira__journal *j) {
+    json_t *causes = json_object();
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(aira__journal_db(j),
+                           "SELECT ifnull(cause, 'unknown'), count(*) FROM node_row WHERE status = 'buggy' GROUP BY 1 "
+                           "ORDER BY 2 DESC, 1",
+                           -1, &s, NULL) == SQLITE_OK)
+        while (sqlite3_step(s) == SQLITE_ROW)
+            json_object_set_new(causes, (const char *)sqlite3_column_text(s, 0),
+                                json_integer(sqlite3_column_int64(s, 1)));
+    sqlite3_finalize(s);
+    return causes;
+}
+
 /* One element of budget.searches. */
 static json_t *search_usage(const json_t *search, const aira__usage *usage, int64_t id, const char *state) {
     aira__budget budget;
@@ -163,14 +178,14 @@ json_t *aira__run_summary(aira__journal *j, const char *dir, aira_error *error) 
     char *report = aira__path_join(dir, "report.html");
     int64_t seeds = aira__json_int(json_object_get(study, "confirm"), "seeds", 1);
     state_of(j, dir, state, sizeof state);
-    json_t *summary = json_pack("{s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "report",
-                                report && aira__file_exists(report) ? json_string(report) : json_null(), "run_dir", dir,
-                                "state", state, "nodes",
-                                (json_int_t)aira__journal_number(j, "SELECT count(*) FROM node_row", 0), "evaluations",
-                                (json_int_t)aira__journal_number(j, "SELECT count(*) FROM evaluation", 0), "best",
-                                best_json(j, false, higher, seeds), "submitted", best_json(j, true, higher, seeds),
-                                "final", final_json(j), "aggregated", results_json(j, "aggregate"), "extrapolated",
-                                results_json(j, "extrapolate"), "budget", aira__run_budget(j, study, error));
+    json_t *summary = json_pack(
+        "{s:o, s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "report",
+        report && aira__file_exists(report) ? json_string(report) : json_null(), "run_dir", dir, "state", state,
+        "nodes", (json_int_t)aira__journal_number(j, "SELECT count(*) FROM node_row", 0), "failed", failed_json(j),
+        "evaluations", (json_int_t)aira__journal_number(j, "SELECT count(*) FROM evaluation", 0), "best",
+        best_json(j, false, higher, seeds), "submitted", best_json(j, true, higher, seeds), "final", final_json(j),
+        "aggregated", results_json(j, "aggregate"), "extrapolated", results_json(j, "extrapolate"), "budget",
+        aira__run_budget(j, study, error));
     free(report);
     json_decref(study);
     if (!summary) (void)aira__fail(error, AIRA_E_MEMORY, "out of memory");

@@ -12,10 +12,6 @@
 #include "core/train/mechanism.h"
 #include "core/train/task_design.h"
 
-/* Of the graphs in which a mechanism is measured at its places. */
-#define MAX_ELEMENTS (1 << 20) /* of x */
-#define MAX_LENGTH 512
-
 typedef struct designing {
     aira__registry *registry;
     const aira__evaluate_options *asked;
@@ -38,8 +34,13 @@ static aira_status take_report(designing *d, const aira__check_report *report, c
         snprintf(name, sizeof name, "%s%s", line->name, where);
         json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s}", "name", name, "verdict",
                                                    aira__verdict_name(line->verdict), "text", line->text));
-        if (line->verdict == AIRA_CHECK_FAIL && d->failed[0] == 0)
+        if (line->verdict != AIRA_CHECK_FAIL || d->failed[0] != 0) continue;
+        if (strcmp(line->name, "limits") == 0)
+            snprintf(d->failed, sizeof d->failed, "limit"); /* as when the whole model exceeds them */
+        else
             snprintf(d->failed, sizeof d->failed, "check:%s", line->name);
+        const char *cause = aira__mechanism_cause(d->mechanism, d->failed); /* a build may misbehave at one length */
+        if (cause != d->failed) snprintf(d->failed, sizeof d->failed, "%s", cause);
     }
     if (report->passed) return AIRA_OK;
     char text[1700];
@@ -64,19 +65,16 @@ static int64_t width_of(const aira__instance *backbone) {
     return table->width(backbone->self);
 }
 
-/* The places of the mechanism in one proxy's models: its layers, in training and when it is scored. Only where they are
-   small enough to be measured in fp64 (*n 0 otherwise): a batch is cut to what fits, a long sequence is not measured.
- */
+/* The places of the mechanism in one proxy's models: its layers, in training and when it is scored. */
 static aira__primitive_place *places_of(const designing *d, const aira__proxy *p, const aira__instance *backbone,
                                         int *n) {
-    int64_t length = p->info.input_length, width = width_of(backbone), room = MAX_ELEMENTS / (length * width);
+    int64_t length = p->info.input_length, width = width_of(backbone);
     aira__primitive_place *places = calloc((size_t)d->task->layers * 2, sizeof *places);
     *n = 0;
-    for (int k = 0; places != NULL && k < d->task->layers && length <= MAX_LENGTH && room >= 2; k++) {
+    for (int k = 0; places != NULL && k < d->task->layers; k++) {
         if (d->task->pattern_layers[k % d->task->n_pattern] >= 0) continue;
         for (int training = 0; training < 2; training++) {
-            int64_t batch = p->recipe.batch > 0 ? p->recipe.batch : p->info.batch;
-            places[(*n)++] = (aira__primitive_place){.batch = batch < room ? batch : room,
+            places[(*n)++] = (aira__primitive_place){.batch = aira__training_rows(&p->recipe, &p->info, !training),
                                                      .length = length,
                                                      .width = width,
                                                      .causal = is_causal(backbone),
@@ -92,6 +90,12 @@ static aira__primitive_place *places_of(const designing *d, const aira__proxy *p
     return places;
 }
 
+static int mechanism_layers(const aira__task *task) {
+    int n = 0;
+    for (int k = 0; k < task->layers; k++) n += task->pattern_layers[k % task->n_pattern] < 0;
+    return n;
+}
+
 /* The mechanism alone, as the task's first model has it, all parameters redrawn. */
 static aira_status check_mechanism(designing *d, aira_error *error) {
     const aira__proxy *first = &d->task->proxies[0];
@@ -103,6 +107,10 @@ static aira_status check_mechanism(designing *d, aira_error *error) {
                                        .width = width_of(backbone),
                                        .length = first->info.input_length,
                                        .causal = is_causal(backbone),
+                                       .layers = mechanism_layers(d->task),
+                                       .max_parameters = d->task->limit_parameters,
+                                       .max_flops = d->task->limit_flops,
+                                       .max_exponent = d->task->limit_exponent,
                                        .places = n > 0 ? places : NULL,
                                        .n_places = n};
     aira__check_report *report = new_report(error);
@@ -233,6 +241,7 @@ aira_status aira__design_evaluate(aira__registry *registry, const aira__evaluate
         status = aira__evaluate(&o, out, &local);
         for (int k = 0; k < out->n_proxies; k++) out->proxies[k].name = asked->task->proxies[k].name;
     }
+    if (status != AIRA_OK && d.mechanism != NULL) out->cause = aira__mechanism_cause(d.mechanism, out->cause);
     if (d.failed[0] != 0 && out->cause == d.failed) {
         memcpy(out->failed_check, d.failed, sizeof out->failed_check);
         out->cause = out->failed_check;

@@ -5,8 +5,10 @@
  * check of trained weights voids the scores.
  *
  * Causes beyond those of evaluate.h: "compile" (also what the manifest or the configuration says), "sandbox" (this
- * machine cannot confine foreign code), "trace" (build failed or gave what no graph can hold), "limit" (parameters),
- * "check:NAME" (a check of core/check; of trained weights as well).
+ * machine cannot confine foreign code), "refused" (the sandbox ended it for a system call, or it uses a function that
+ * is not available), "stopped" (the sandbox ended it for a limit while compiling or building), "trace" (build failed or
+ * gave what no graph can hold), "limit" (what the task allows), "check:NAME" (a check of core/check; of trained weights
+ * as well).
  */
 #ifndef AIRA_TRAIN_DESIGN_H
 #define AIRA_TRAIN_DESIGN_H

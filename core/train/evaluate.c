@@ -66,6 +66,21 @@ static const char *cause_of(aira_status status, bool nan) {
     }
 }
 
+/* What the task allows of the whole model, known before the first step. */
+static aira_status check_limits(const aira__task *task, const aira__training *training, aira_error *error) {
+    int64_t parameters = aira__training_parameters(training);
+    double flops = aira__training_flops_per_token(training);
+    if (task->limit_parameters > 0 && parameters > task->limit_parameters)
+        return aira__fail(error, AIRA_E_FAILED, "the model has %lld parameters, the task allows %lld",
+                          (long long)parameters, (long long)task->limit_parameters);
+    if (task->limit_flops > 0 && flops > task->limit_flops)
+        return aira__fail(error, AIRA_E_FAILED,
+                          "the model computes %.4g FLOPs per token (three times those of its forward pass), the task "
+                          "allows %.4g",
+                          flops, task->limit_flops);
+    return AIRA_OK;
+}
+
 static aira_status run_training(evaluating *e, aira__training *training, aira__proxy_result *result,
                                 aira_error *error) {
     const aira__evaluate_options *o = e->options;
@@ -75,13 +90,12 @@ static aira_status run_training(evaluating *e, aira__training *training, aira__p
     result->parameters = aira__training_parameters(training);
     result->flops_per_step = aira__training_flops_per_step(training);
     const char *cause = NULL;
-    int64_t most = o->task->limit_parameters;
-    if (most > 0 && result->parameters > most) {
+    aira_status status = check_limits(o->task, training, error);
+    if (status != AIRA_OK) {
         e->out->cause = "limit";
-        return aira__fail(error, AIRA_E_FAILED, "the model has %lld parameters, the task allows %lld",
-                          (long long)result->parameters, (long long)most);
+        return status;
     }
-    aira_status status = aira__training_run(training, 0, &hooks, &result->curve, &nan, error);
+    status = aira__training_run(training, 0, &hooks, &result->curve, &nan, error);
     if (status == AIRA_OK && o->trained != NULL)
         status = o->trained(o->trained_context, training, e->proxy, &cause, error);
     for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS && status == AIRA_OK; split++) {

@@ -25,8 +25,18 @@ void aira__mechanism_close(aira__mechanism *m) {
     free(m);
 }
 
+static const char *cause_of(aira__sandbox_cause ended, const char *otherwise) {
+    if (ended == AIRA_SANDBOX_OK) return otherwise;
+    return ended == AIRA_SANDBOX_REFUSED ? "refused" : "stopped";
+}
+
+const char *aira__mechanism_cause(const aira__mechanism *m, const char *otherwise) {
+    return cause_of(aira__foreign_ended(m->foreign), otherwise);
+}
+
 aira_status aira__mechanism_open(const char *source, aira__mechanism **out, const char **cause, aira_error *error) {
-    aira__foreign_options options = {.name = "mechanism.c"};
+    aira__sandbox_cause ended = AIRA_SANDBOX_OK;
+    aira__foreign_options options = {.name = "mechanism.c", .ended = &ended};
     aira__mechanism *m = calloc(1, sizeof *m);
     *out = NULL;
     *cause = "memory";
@@ -34,7 +44,10 @@ aira_status aira__mechanism_open(const char *source, aira__mechanism **out, cons
     aira_status status = aira__foreign_compile(source, strlen(source), &options, &m->foreign, error);
     if (status == AIRA_OK) status = aira__foreign_primitive_create(m->foreign, NULL, &m->primitive, error);
     if (status != AIRA_OK) {
-        *cause = status == AIRA_E_UNSUPPORTED ? "sandbox" : status == AIRA_E_MEMORY ? "memory" : "compile";
+        if (m->foreign != NULL) ended = aira__foreign_ended(m->foreign);
+        *cause = status == AIRA_E_UNSUPPORTED ? "sandbox"
+                 : status == AIRA_E_MEMORY    ? "memory"
+                                              : cause_of(ended, "compile");
         aira__mechanism_close(m);
         return status;
     }
@@ -55,7 +68,8 @@ const aira__layer *aira__mechanism_layer(const aira__mechanism *m) { return &m->
 aira_status aira__mechanism_trace(const aira__mechanism *m, int64_t width, bool causal, const char **cause,
                                   aira_error *error) {
     aira_graph *graph = aira__primitive_build(&m->layer, 2, 16, width, AIRA_F32, causal, error);
-    if (graph == NULL) *cause = "trace";
+    if (graph == NULL) /* what the cache knows needs no sandbox, what failed needed one */
+        *cause = aira__mechanism_cause(m, aira__sandbox_available(NULL, 0) == AIRA_SANDBOX_NONE ? "sandbox" : "trace");
     aira__graph_destroy(graph);
     return graph != NULL ? AIRA_OK : AIRA_E_FAILED;
 }

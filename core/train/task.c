@@ -15,7 +15,7 @@ static const char *const task_keys[] = {"task", "candidate", "tokens", "proxies"
 static const char *const candidate_keys[] = {"kind", "layers", "backbone", NULL};
 static const char *const design_keys[] = {"kind", "layers", "backbone", "pattern", "configurable", NULL};
 static const char *const proxy_keys[] = {"name", "dataset", "recipe", "backbone", "weight", NULL};
-static const char *const limit_keys[] = {"seconds", "memory", "parameters", NULL};
+static const char *const limit_keys[] = {"seconds", "memory", "parameters", "flops_per_token", "cost_exponent", NULL};
 
 const char *aira__metric_name(uint32_t metric) {
     return metric == AIRA_METRIC_ACCURACY          ? "accuracy"
@@ -135,6 +135,13 @@ static void read_limits(aira__node *map, aira__task *task, aira__diagnostics *d)
     task->limit_seconds = aira__node_duration(aira__map_get(map, "seconds"), 0, d);
     task->limit_memory = aira__node_bytes(aira__map_get(map, "memory"), 0, d);
     task->limit_parameters = aira__node_count(aira__map_get(map, "parameters"), 0, d);
+    task->limit_flops = (double)aira__node_count(aira__map_get(map, "flops_per_token"), 0, d);
+    aira__node *exponent = aira__map_get(map, "cost_exponent");
+    task->limit_exponent = aira__node_real(exponent, 0, d);
+    if (exponent != NULL && !task->design)
+        aira__diagnose(d, exponent, "cost_exponent bounds what an agent writes; only tasks of kind design have that");
+    else if (exponent != NULL && !(task->limit_exponent >= 1))
+        aira__diagnose(d, exponent, "cost_exponent is at least 1: every position costs something");
     aira__map_finish(map, limit_keys, d);
 }
 
@@ -164,6 +171,10 @@ static json_t *canonical_json(const aira__task *task) {
     if (task->design && !failed) failed = json_object_set(candidate, "pattern", task->pattern) != 0;
     if (task->limit_parameters > 0 && !failed) /* absent where unused: older tasks keep their hash */
         failed = json_object_set_new(limits, "parameters", json_integer(task->limit_parameters)) != 0;
+    if (task->limit_flops > 0 && !failed)
+        failed = json_object_set_new(limits, "flops_per_token", json_real(task->limit_flops)) != 0;
+    if (task->limit_exponent > 0 && !failed)
+        failed = json_object_set_new(limits, "cost_exponent", json_real(task->limit_exponent)) != 0;
     if (!failed) return json;
     json_decref(json);
     return NULL;
@@ -297,6 +308,8 @@ static aira_status fill_from_json(aira__registry *registry, const json_t *json, 
     task->limit_seconds = aira__json_real(limits, "seconds", 0);
     task->limit_memory = aira__json_int(limits, "memory", 0);
     task->limit_parameters = aira__json_int(limits, "parameters", 0);
+    task->limit_flops = aira__json_real(limits, "flops_per_token", 0);
+    task->limit_exponent = aira__json_real(limits, "cost_exponent", 0);
     task->design = strcmp(aira__json_string(candidate, "kind", ""), "design") == 0;
     task->pattern = json_incref(json_object_get(candidate, "pattern"));
     task->configurable = json_incref(json_object_get(candidate, "configurable"));

@@ -8,7 +8,7 @@
  *     proxies:
  *       - {dataset: {use: mad, task: memorization}, recipe: {steps: 100, batch: 32}, weight: 1}
  *       - {dataset: {use: mad, task: compression}, recipe: {steps: 100}, backbone: {use: mad_autoencoder}}
- *     limits: {seconds: 10m, memory: 8GiB, parameters: 2M}
+ *     limits: {seconds: 10m, memory: 8GiB, parameters: 2M, flops_per_token: 12M, cost_exponent: 1.5}
  *     scale: {worst: 0.1, best: 0.999, optimum: 1}     # see score_scale.h
  *
  * A candidate is an architecture (compose) or the source of a mechanism (design, task_design.h).
@@ -58,6 +58,8 @@ typedef struct aira__task {
     double limit_seconds;     /* per evaluation; 0: none */
     int64_t limit_memory;     /* bytes; 0: none */
     int64_t limit_parameters; /* of a model; 0: none */
+    double limit_flops;       /* of a model, per token of input: as aira__training_flops_per_token counts; 0: none */
+    double limit_exponent;    /* a mechanism's FLOPs and memory may grow with length to this power; 0: none */
     aira__score_scale scale;  /* no part of the canonical task; all NAN where loaded from it */
     json_t *canonical;
     char hash[65];

@@ -30,17 +30,34 @@ static aira__model_spec model_spec(const aira__training *t, int64_t batch) {
 }
 
 /* Rows of a split that are evaluated. */
-static int64_t rows_of(const aira__training *t, uint32_t split) {
-    int64_t rows = t->options.info->n_rows[split], wanted = t->options.recipe->eval_rows;
+static int64_t rows_of(const aira__recipe *recipe, const aira_dataset_info *info, uint32_t split) {
+    int64_t rows = info->n_rows[split], wanted = recipe->eval_rows;
     if (rows == 0) return wanted > 0 ? wanted : ENDLESS_ROWS;
     return wanted > 0 && wanted < rows ? wanted : rows;
+}
+
+static int64_t batch_of(const aira__recipe *recipe, const aira_dataset_info *info) {
+    return recipe->batch > 0 ? recipe->batch : info->batch > 0 ? info->batch : ACCURACY_BATCH;
+}
+
+int64_t aira__training_rows(const aira__recipe *recipe, const aira_dataset_info *info, bool scored) {
+    int64_t all = info->n_rows[AIRA_SPLIT_TRAIN], batch = batch_of(recipe, info);
+    if (all > 0 && all < batch) batch = all;
+    if (recipe->accumulate > 1) batch /= recipe->accumulate;
+    if (!scored) return batch;
+    int64_t rows = info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : batch;
+    int64_t most = 1; /* rows of the largest split: no batch needs more */
+    for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS; split++) {
+        if (rows_of(recipe, info, split) > most) most = rows_of(recipe, info, split);
+    }
+    return most < rows ? most : rows;
 }
 
 static aira_status plan_length(aira__training *t, aira_error *error) {
     const aira__training_options *o = &t->options;
     const aira__recipe *recipe = o->recipe;
     int64_t rows = o->info->n_rows[AIRA_SPLIT_TRAIN];
-    int64_t batch = recipe->batch > 0 ? recipe->batch : o->info->batch > 0 ? o->info->batch : ACCURACY_BATCH;
+    int64_t batch = batch_of(recipe, o->info);
     if (recipe->epochs > 0 && rows == 0) {
         return aira__fail(error, AIRA_E_CONFIG,
                           "the recipe is bounded in epochs, but the data set has no end; use steps or tokens");
@@ -60,13 +77,8 @@ static aira_status plan_length(aira__training *t, aira_error *error) {
                           "a batch of %lld sequences has no %lld equal parts; change recipe.batch or recipe.accumulate",
                           (long long)batch, (long long)parts);
     }
-    t->run_batch = batch / parts;
-    t->eval_batch = o->info->metric == AIRA_METRIC_ACCURACY ? ACCURACY_BATCH : t->run_batch;
-    int64_t most = 1; /* rows of the largest split: no batch needs more */
-    for (uint32_t split = AIRA_SPLIT_SEARCH; split < AIRA_N_SPLITS; split++) {
-        if (rows_of(t, split) > most) most = rows_of(t, split);
-    }
-    if (most < t->eval_batch) t->eval_batch = most;
+    t->run_batch = aira__training_rows(recipe, o->info, false);
+    t->eval_batch = aira__training_rows(recipe, o->info, true);
     const aira_optimizer *optimizer = recipe->optimizer->plugin->table;
     t->base_rate = optimizer->learning_rate(recipe->optimizer->self);
     return AIRA_OK;
@@ -270,7 +282,7 @@ aira_status aira__training_evaluate(aira__training *t, uint32_t split, aira__sco
         return AIRA_OK;
     }
     tally sum = {0};
-    int64_t rows = rows_of(t, split);
+    int64_t rows = rows_of(t->options.recipe, t->options.info, split);
     for (int64_t first = 0; first < rows; first += t->eval_batch) {
         int64_t n = rows - first < t->eval_batch ? rows - first : t->eval_batch;
         aira_status status = evaluate_batch(t, split, first, n, &sum, error);

@@ -62,6 +62,9 @@ typedef struct aira__training_options {
     const char *identity;  /* canonical JSON of model and recipe, stored in checkpoints and compared on resume */
 } aira__training_options;
 
+/* Rows of the graph that takes a step (of a part of it, where the recipe accumulates), or of the one that scores. */
+int64_t aira__training_rows(const aira__recipe *, const aira_dataset_info *, bool scored);
+
 /* Builds, predicts, compiles, initialises. Everything in options outlives the training. */
 aira_status aira__training_create(const aira__training_options *, aira__training **, aira_error *);
 void aira__training_destroy(aira__training *);

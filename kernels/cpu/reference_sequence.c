@@ -68,13 +68,16 @@ void NAME(ref_fft_conv)(const ref_call *call) {
     const real *u = call->in[0], *kernel = call->in[1];
     real *y = call->out[0];
     int64_t batch = call->in_shape[0]->dims[0], t_n = call->in_shape[0]->dims[1], c_n = call->in_shape[0]->dims[2];
+    double *by_time = zeroed(call, t_n * c_n), *sums = zeroed(call, c_n); /* the kernel as [T,C]: read in order */
+    if (!by_time || !sums) return;
+    for (int64_t k = 0; k < t_n * c_n; k++) by_time[k % t_n * c_n + k / t_n] = (double)kernel[k];
     for (int64_t b = 0; b < batch; b++, u += t_n * c_n, y += t_n * c_n) {
         for (int64_t t = 0; t < t_n; t++) {
-            for (int64_t c = 0; c < c_n; c++) {
-                double sum = 0;
-                for (int64_t s = 0; s <= t; s++) sum += (double)kernel[c * t_n + s] * (double)u[(t - s) * c_n + c];
-                y[t * c_n + c] = (real)sum;
+            memset(sums, 0, (size_t)c_n * sizeof *sums);
+            for (int64_t s = 0; s <= t; s++) {
+                for (int64_t c = 0; c < c_n; c++) sums[c] += by_time[s * c_n + c] * (double)u[(t - s) * c_n + c];
             }
+            give(y + t * c_n, sums, c_n);
         }
     }
 }

@@ -48,4 +48,12 @@ for wrong in "--arch 2mA --source x.c" "" "--source $work/none.c" "--set width=3
     "$aira" evaluate --task "$task" $wrong >"$work/out" 2>"$work/err" || status=$?
     [ "$status" != 0 ] && [ -s "$work/err" ] || fail "evaluate $wrong is accepted"
 done
+# limited OVERRIDE WORDS: `aira evaluate` refuses the example for exceeding what the task allows, and says where.
+limited() {
+    "$aira" evaluate --task "$task" --source "$example" --quiet "$1" >"$work/out" 2>"$work/err" && fail "$1 is not held to"
+    grep -q -e "$2" "$work/err" || { cat "$work/err"; fail "$1: expected '$2'"; }
+}
+limited limits.flops_per_token=10K 'limits: .* FLOPs per token .*, the task allows 1e+04 in the whole model; most are in MATMUL'
+limited limits.flops_per_token=20K 'the model computes .* FLOPs per token .*, the task allows 2e+04'
+limited limits.parameters=1000 '2336 parameters in 1 layer of it, the task allows 1000'
 echo pass

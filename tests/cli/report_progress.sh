@@ -33,7 +33,7 @@ import json, re, sqlite3, sys
 work = sys.argv[1]
 nodes = {(s, i): (o, a) for s, i, o, a in
          sqlite3.connect(work + "/plain/journal.db").execute("SELECT search, idx, operator, architecture FROM node")}
-line = re.compile(r" *\d+\.\d s  search (\d+) node (\d+)  (\w+) +(.+?)  (?:[-\d.e+]+|failed: .*)"
+line = re.compile(r" *\d+\.\d s  search (\d+) node (\d+)  (\w+) +(.+?)  (?:[-\d.e+]+|failed \([\w: ]+\): .*)"
                   r"(?: \(seen before\))?(?: \(best of this search\))?")
 dumb = json.load(open(work + "/dumb.json"))
 assert dumb["status"] == 0 and not dumb["frames"]

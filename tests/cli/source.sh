@@ -107,6 +107,11 @@ if without true 2>/dev/null; then
     *"refused on this machine"*unconfined*) ;;
     *) complain "refusal: $out" ;;
     esac
+    out=$(without "$aira" run "$source/configs/studies/design-small.yaml" --run-dir "$dir/none" 2>&1) && complain "a design runs: $out"
+    case $out in
+    *"need the sandbox"*"cannot be confined here"*) ;;
+    *) complain "a design without a sandbox: $out" ;;
+    esac
     out=$(without "$aira" check --unconfined "$dir/mlp.c" 2>&1) || complain "--unconfined: $out"
     case $out in
     *"level limits"*) ;;

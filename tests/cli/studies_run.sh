@@ -22,7 +22,7 @@ for study in configs/studies/*.yaml; do
     python3 - "$work/$name.json" <<'PYTHON' || fail "$study: not what the contract says"
 import json, os, sys
 r = json.load(open(sys.argv[1]))
-keys = {"report", "run_dir", "state", "nodes", "evaluations", "best", "submitted", "final", "aggregated", "extrapolated", "budget"}
+keys = {"report", "run_dir", "state", "nodes", "failed", "evaluations", "best", "submitted", "final", "aggregated", "extrapolated", "budget"}
 assert set(r) == keys, set(r) ^ keys
 assert r["state"] == "done" and os.path.exists(r["report"])
 assert set(r["best"]) == set(r["submitted"]) == {"architecture", "score", "node", "search", "standing", "seeds", "spread", "interval"}

@@ -149,9 +149,10 @@ static char *replaced(char *text, const char *what, const char *with) {
     return text;
 }
 
-/* Compiles, configures, builds; error holds the sentence of the first step that fails. */
-static aira_status build_source(const char *text, double seconds, aira_error *error) {
-    const aira__foreign_options options = {.seconds = seconds};
+/* Compiles, configures, builds; error holds the sentence of the first step that fails, *ended what the sandbox ended it
+   for. */
+static aira_status build_source(const char *text, double seconds, aira__sandbox_cause *ended, aira_error *error) {
+    const aira__foreign_options options = {.seconds = seconds, .ended = ended};
     aira__foreign *f = NULL;
     aira__foreign_primitive *p = NULL;
     aira_status status = aira__foreign_compile(text, strlen(text), &options, &f, error);
@@ -162,9 +163,20 @@ static aira_status build_source(const char *text, double seconds, aira_error *er
         status = g != NULL ? AIRA_OK : error->status;
         aira__graph_destroy(g);
     }
+    if (f != NULL) *ended = aira__foreign_ended(f);
     aira__foreign_primitive_destroy(p);
     aira__foreign_release(f);
     return status;
+}
+
+/* Was it the sandbox, and for what, as its sentence says? */
+static bool fits_sentence(const char *got, aira__sandbox_cause ended) {
+    if (strstr(got, "system call that is refused") != NULL || strstr(got, "which is not available") != NULL)
+        return ended == AIRA_SANDBOX_REFUSED;
+    if (strstr(got, "was stopped: it took") != NULL) return ended == AIRA_SANDBOX_TIMEOUT;
+    if (strstr(got, "was stopped: it used") != NULL) return ended == AIRA_SANDBOX_MEMORY;
+    if (strstr(got, "was stopped: it wrote") != NULL) return ended == AIRA_SANDBOX_OUTPUT;
+    return ended == AIRA_SANDBOX_OK;
 }
 
 static void run_variant(state *s, const char *name, const char *source, const char *tail, const char *variant,
@@ -178,11 +190,13 @@ static void run_variant(state *s, const char *name, const char *source, const ch
     snprintf(label, sizeof label, "%s%s%s", name, variant[0] != 0 ? " " : "", variant);
     aira_error error = {0};
     double begin = aira__now();
-    aira_status status = build_source(text, strstr(says, "took more than") != NULL ? 0.8 : 5, &error);
+    aira__sandbox_cause ended = AIRA_SANDBOX_OK;
+    aira_status status = build_source(text, strstr(says, "took more than") != NULL ? 0.8 : 5, &ended, &error);
     double seconds = aira__now() - begin;
     const char *got = status == AIRA_OK ? "built" : error.text;
     s->n++;
     if (says[0] == 0 || strstr(got, says) == NULL) complain(s, label, says, got);
+    if (!fits_sentence(got, ended)) complain(s, label, aira__sandbox_cause_name(ended), got);
     if (strstr(got, MARKER) != NULL) complain(s, label, "tells labels", got);
     if (status != AIRA_OK && strlen(got) > 1600) complain(s, label, "says too much", got);
     if (something_lives()) complain(s, label, "a process is still alive", "");

@@ -21,17 +21,30 @@ static void read_source(void) {
     fclose(file);
 }
 
-/* Kernels of different lengths; one source does not compile, one looks ahead. */
+#define BODY "int64_t C = o->dim(g, x, 2);"
+
+/* Kernels of different lengths; one source does not compile, one looks ahead, one wants a file, one takes all memory
+   where a sequence has 33 positions. */
+enum { VARIANTS = 7 };
+static const char *const changes[VARIANTS][3] =
+    {/* what is changed, into what, cause of the failure */
+     {"KERNEL 8", "KERNEL 2", NULL},
+     {"KERNEL 8", "KERNEL 3", NULL},
+     {"#define KERNEL 8", "#define KERNEL 8\nint broken(", "compile"},
+     {"o->conv1d_causal(g, x, kernel, bias);",
+      "o->mean(g, o->add(g, x, o->sum(g, kernel, (int32_t[]){1}, 1, 0)), (int32_t[]){1}, 1, 1);", "check:causality"},
+     {"KERNEL 8", "KERNEL 6", NULL},
+     {BODY, BODY "extern void *fopen(const char *, const char *); if (fopen(\"labels\", \"r\")) return NULL;",
+      "refused"},
+     {BODY, BODY "while (o->dim(g, x, 1) == 33) { char *p = malloc(1 << 24); if (p) memset(p, 1, 1 << 24); }",
+      "stopped"}};
+
 static char *variant(int k) {
-    const char *from = k == 3 ? "o->conv1d_causal(g, x, kernel, bias);" : "#define KERNEL 8";
-    const char *at = strstr(source, from);
-    char *made = malloc(strlen(source) + 200), kernel[64];
+    const char *from = changes[k][0], *at = strstr(source, from);
+    char *made = malloc(strlen(source) + 300);
     if (!made || !at) at_once_fail("the example is not what it was");
-    snprintf(kernel, sizeof kernel, "#define KERNEL %d", 2 + k);
-    sprintf(made, "%.*s%s%s%s", (int)(at - source), source,
-            k == 3 ? "o->mean(g, o->add(g, x, o->sum(g, kernel, (int32_t[]){1}, 1, 0)), (int32_t[]){1}, 1, 1);"
-                   : kernel,
-            at + strlen(from), k == 2 ? "int broken(" : "");
+    sprintf(made, "#include <stdlib.h>\n#include <string.h>\n%.*s%s%s", (int)(at - source), source, changes[k][1],
+            at + strlen(from));
     return made;
 }
 
@@ -41,12 +54,12 @@ static json_t *make_lease(aira__registry *registry, const char *plugins) {
     aira__task *task = document ? aira__task_load(registry, aira__document_root(document), true, d) : NULL;
     if (!task) at_once_fail(aira__diagnostics_text(d));
     json_t *list = json_array();
-    for (int k = 0; k < 8; k++) {
-        char id[16], *text = variant(k % 5);
+    for (int k = 0; k < VARIANTS + 3; k++) {
+        char id[16], *text = variant(k % VARIANTS);
         snprintf(id, sizeof id, "e%d", k);
         json_array_append_new(list, json_pack("{s:s, s:s, s:{}, s:O, s:i, s:s, s:[s, s]}", "id", id, "source", text,
-                                              "options", "task", task->canonical, "seed", k / 5, "purpose", "search",
-                                              "splits", "search", "selection"));
+                                              "options", "task", task->canonical, "seed", k / VARIANTS, "purpose",
+                                              "search", "splits", "search", "selection"));
         free(text);
     }
     aira__task_destroy(task);
@@ -57,7 +70,6 @@ static json_t *make_lease(aira__registry *registry, const char *plugins) {
 }
 
 int main(void) {
-    static const char *const expected[] = {NULL, NULL, "compile", "check:causality", NULL};
     char folder[1024], reason[512];
     double seconds, steps;
     if (aira__sandbox_available(reason, sizeof reason) == AIRA_SANDBOX_NONE) {
@@ -72,7 +84,7 @@ int main(void) {
     int wrong = 0;
     for (size_t k = 0; k < json_array_size(alone); k++) {
         const json_t *a = json_array_get(alone, k), *b = json_array_get(beside, k);
-        const char *cause = aira__json_string(a, "cause", NULL), *wanted = expected[k % 5];
+        const char *cause = aira__json_string(a, "cause", NULL), *wanted = changes[k % VARIANTS][2];
         if (json_equal((json_t *)(uintptr_t)a, (json_t *)(uintptr_t)b) &&
             (cause ? wanted && !strcmp(cause, wanted) : !wanted))
             continue;

@@ -6,7 +6,17 @@
 
 #include "core/check/mechanism.h"
 
-typedef enum { HONEST, AHEAD_LONG, AHEAD_SCORED, ACROSS_LAYER_2, GATED, QUADRATIC } way;
+typedef enum {
+    HONEST,
+    AHEAD_LONG,
+    AHEAD_SCORED,
+    ACROSS_LAYER_2,
+    GATED,
+    QUADRATIC,
+    CONVOLVED,
+    CONVOLVED_AHEAD,
+    HUGE
+} way;
 
 /* Every position gets the mean of the ones before it, and perhaps something that it should not. */
 static aira_tensor *build(void *self, const aira_ops *ops, aira_graph *g, aira_tensor *x) {
@@ -17,11 +27,21 @@ static aira_tensor *build(void *self, const aira_ops *ops, aira_graph *g, aira_t
     const int32_t time[] = {1}, batch[] = {0};
     aira_tensor *sum = ops->cumsum(g, ops->linear(g, x, ops->param(g, "in.weight", &square, &normal), 0), 1, 0, 0);
     aira_tensor *y = ops->scale(g, ops->add(g, x, ops->tanh(g, sum)), 0.5);
-    aira_tensor *ahead = ops->mean(g, x, time, 1, 1), *across = ops->mean(g, x, batch, 1, 1);
+    aira_tensor *ahead = ops->mean(g, x, time, 1, 1);
     if (how == AHEAD_LONG && T >= 100) y = ops->add(g, y, ahead);
     if (how == AHEAD_SCORED && !ops->ctx_int(g, "training", 1)) y = ops->add(g, y, ahead);
-    if (how == ACROSS_LAYER_2 && ops->ctx_int(g, "layer", 0) == 2) y = ops->add(g, y, across);
+    if (how == ACROSS_LAYER_2 && ops->ctx_int(g, "layer", 0) == 2) y = ops->add(g, y, ops->mean(g, x, batch, 1, 1));
     if (how == GATED) y = ops->add(g, y, ops->mul(g, ahead, ops->param(g, "gate", &one, 0)));
+    if (how == CONVOLVED || how == CONVOLVED_AHEAD) { /* by FFT, which shares roundings among positions */
+        const aira_shape kernel = {{C, T}, 2, 0};
+        y = ops->fft_conv(g, y, ops->param(g, "kernel", &kernel, &normal));
+        if (how == CONVOLVED_AHEAD && T >= 100) y = ops->add(g, y, ops->scale(g, ahead, 1e-7));
+    }
+    if (how == HUGE && T == 140) {
+        const aira_shape wide = {{-1, T, 1, C}, 4, 0}, all = {{ops->dim(g, x, 0), T, 1 << 17, C}, 4, 0};
+        const int32_t many[] = {2};
+        y = ops->add(g, y, ops->mean(g, ops->exp(g, ops->broadcast(g, ops->reshape(g, x, &wide), &all)), many, 1, 0));
+    }
     if (how == QUADRATIC) {
         const aira_shape heads = {{-1, T, 1, C}, 4, 0}, flat = {{-1, T, C}, 3, 0};
         aira_tensor *q = ops->reshape(g, x, &heads);
@@ -84,7 +104,7 @@ Test(check_mechanism, an_honest_one_passes) {
     aira__primitive_place p[6];
     const aira__mechanism_options options = {.causal = true, .places = p, .n_places = places(p, 120), .length = 120};
     cr_assert_eq(verdict(r, HONEST, options, "in place", text), AIRA_CHECK_PASS, "%s", text);
-    cr_assert(strstr(text, "6 places of the task, 4 different graphs") != NULL, "%s", text);
+    cr_assert(strstr(text, "6 places of the task, 2 different graphs") != NULL, "%s", text);
     cr_assert_eq(verdict(r, HONEST, options, "causality", text), AIRA_CHECK_PASS);
     cr_assert_eq(verdict(r, HONEST, options, "cost", text), AIRA_CHECK_PASS);
     aira__registry_destroy(r);
@@ -104,6 +124,28 @@ Test(check_mechanism, what_behaves_elsewhere_is_found_in_its_place) {
         cr_assert_eq(verdict(r, cheats[k].how, options, "in place", text), AIRA_CHECK_FAIL, "%s", text);
         cr_assert(strstr(text, cheats[k].says) != NULL, "%s", text);
     }
+    aira__registry_destroy(r);
+}
+
+Test(check_mechanism, roundings_in_fp32_are_told_from_leaks) {
+    aira__registry *r = registry();
+    char text[1600];
+    aira__primitive_place p[6];
+    const aira__mechanism_options options = {.causal = true, .places = p, .n_places = places(p, 120), .length = 120};
+    cr_assert_eq(verdict(r, CONVOLVED, options, "in place", text), AIRA_CHECK_PASS, "%s", text);
+    cr_assert(strstr(text, "nothing leaks") != NULL, "%s", text);
+    cr_assert_eq(verdict(r, CONVOLVED_AHEAD, options, "in place", text), AIRA_CHECK_FAIL, "%s", text);
+    cr_assert(strstr(text, "at batch 2, length 120") != NULL, "two rows tell the same: %s", text);
+    aira__registry_destroy(r);
+}
+
+Test(check_mechanism, what_is_too_large_is_said_to_be_left_out) {
+    aira__registry *r = registry();
+    char text[1600];
+    aira__primitive_place p[6];
+    const aira__mechanism_options options = {.causal = true, .places = p, .n_places = places(p, 140), .length = 64};
+    cr_assert_eq(verdict(r, HUGE, options, "in place", text), AIRA_CHECK_SKIP, "%s", text);
+    cr_assert(strstr(text, "take more than 4 GiB here") != NULL, "%s", text);
     aira__registry_destroy(r);
 }
 
@@ -153,11 +195,19 @@ Test(check_mechanism, limits_of_the_task) {
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     options.max_parameters = 32 * 32 - 1;
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    options.layers = 3;
+    options.max_parameters = 2 * 32 * 32;
+    cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    cr_assert(strstr(text, "3072 parameters in 3 layers of it, the task allows 2048 in the whole model"), "%s", text);
     options = (aira__mechanism_options){.causal = true, .length = 512, .max_exponent = 1.5};
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     cr_assert_eq(verdict(r, QUADRATIC, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
-    options = (aira__mechanism_options){.causal = true, .length = 512, .max_flops = 2 * 32 * 32};
+    cr_assert(strstr(text, "from length 256 to 512 its number of FLOPs grows as T^1.9"), "%s", text);
+    cr_assert(strstr(text, "the most is in ATTENTION [1,512,1,32]"), "%s", text);
+    options = (aira__mechanism_options){.causal = true, .length = 512, .max_flops = 3 * 2 * 32 * 32};
     cr_assert_eq(verdict(r, HONEST, options, "limits", text), AIRA_CHECK_PASS, "%s", text);
     cr_assert_eq(verdict(r, QUADRATIC, options, "limits", text), AIRA_CHECK_FAIL, "%s", text);
+    cr_assert(strstr(text, "FLOPs per token (three times those of a forward pass) in 1 layer of it at length 512"),
+              "%s", text);
     aira__registry_destroy(r);
 }

@@ -245,7 +245,9 @@ Test(sandbox_foreign, damaged_objects_are_refused_or_read) {
     const aira__foreign_options options = {0};
     aira__compiled compiled;
     aira_error error;
-    cr_assert_eq(aira__compile_source(text, strlen(text), &options, &compiled, &error), AIRA_OK, "%s", error.text);
+    aira__sandbox_cause ended = AIRA_SANDBOX_OK;
+    cr_assert_eq(aira__compile_source(text, strlen(text), &options, &compiled, &ended, &error), AIRA_OK, "%s",
+                 error.text);
     cr_assert_eq(aira__hygiene_check(compiled.object, compiled.n, &error), AIRA_OK, "%s", error.text);
     aira_rng rng = aira_rng_make(1, 1);
     int refused = 0;

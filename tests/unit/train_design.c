@@ -24,7 +24,7 @@ static const char small[] =
     "proxies:\n"
     "  - {dataset: {use: mad, task: memorization, vocab: 16, length: 8, train_rows: 20, test_rows: 16},\n"
     "     recipe: {batch: 8, steps: 3, optimizer: {use: adamw, lr: 1e-3}}}\n"
-    "limits: {parameters: 1M}\n";
+    "limits: {parameters: 1M, flops_per_token: 2M, cost_exponent: 1.5}\n";
 
 static aira__task *load(aira__registry *registry, const char *text, char *why, size_t size) {
     aira__diagnostics *d = aira__diagnostics_create();
@@ -45,6 +45,8 @@ Test(train_design, the_canonical_form_is_the_identity) {
     aira__task *task = load(e.registry, small, NULL, 0), *again = NULL;
     cr_assert(task->design);
     cr_assert_eq(task->limit_parameters, 1000000);
+    cr_assert_eq(task->limit_flops, 2e6);
+    cr_assert_eq(task->limit_exponent, 1.5);
     const json_t *lr = json_object_get(task->configurable, "lr"), *width = json_object_get(task->configurable, "width");
     cr_assert_float_eq(json_real_value(json_object_get(lr, "default")), 1e-3, 0);
     cr_assert_eq(json_integer_value(json_object_get(width, "default")), 16);
@@ -108,6 +110,7 @@ Test(train_design, mistakes_are_named) {
         {"from: 1e-4, to: 1e-1", "from: 1e-1, to: 1e-4", "must be below"},
         {"from: 1e-4, to: 1e-1", "from: 1e-4", "needs `from` and `to`, or `choices"},
         {"    lr: {", "    Lr: {", "lower-case name"},
+        {"cost_exponent: 1.5", "cost_exponent: 0.5", "at least 1"},
         {"kind: design", "kind: compose", "unknown key 'pattern'"}};
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         char text[2048], why[4096];
