@@ -156,8 +156,11 @@ static bool is_known(const aira_graph *g, char known[MAX_GRAPHS][65], int *n, ai
 static aira_status fits(const look *l, aira_graph *g, bool *small, aira_error *error) {
     const aira__session_options options = {.copies = 1};
     aira__footprint need = {0};
-    aira_status status = aira__session_predict(l->subject->lab.table, l->subject->lab.self, &g, 1, &options, &need,
-                                               error);
+    aira__session *planned = NULL;
+    aira_status status = aira__session_plan(l->subject->lab.table, l->subject->lab.self, NULL, &g, 1, &options,
+                                            &planned, error);
+    if (!status) aira__session_footprint(planned, &need);
+    aira__session_destroy(planned);
     *small = need.variables + need.activations + need.io <= MEMORY;
     return status;
 }
