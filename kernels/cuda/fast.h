@@ -47,6 +47,17 @@ bool gpu_scatter_takes(const gpu_call *call);
 const char *gpu_scatter(const gpu_call *call);
 size_t gpu_scatter_workspace(const gpu_call *call);
 
+/* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
+   bf16, then dx may lie where c or a gradient lies, if one block holds a sequence. */
+bool gpu_conv_takes(const gpu_call *call);
+
+/* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of 8;
+   GPU_GATE, GPU_STEPS. Results may lie on u, delta, z or the gradient of y, where they lie there whole. */
+bool gpu_scan_chunks_takes(const gpu_call *call);
+const char *gpu_scan_chunks(const gpu_call *call);
+const char *gpu_scan_chunks_backward(const gpu_call *call);
+size_t gpu_scan_chunks_backward_workspace(const gpu_call *call);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fast.h"
-#include "steps.h"
+#include "fuse_mamba.h"
 
 #define NONE UINT32_MAX
 #define TERMS 4
@@ -387,8 +387,9 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
     if (plan->copies > 1) return true;
     f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
     if (!f.gone) return false;
+    gpu_fuse_mamba(plan, queue, steps, f.n, f.gone);
     for (uint32_t c = 0; c < f.n; c++)
-        if (steps[c].chain && !steps[c].chain->wide)
+        if (steps[c].chain && !steps[c].chain->wide && !f.gone[c])
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
     merge_ropes(&f);
     uint32_t kept = 0;

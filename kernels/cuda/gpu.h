@@ -64,6 +64,14 @@ typedef struct gpu_queue {
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
            back. `also` is the ROPE */
 
+#define GPU_GATE (1u << 24) /* SELECTIVE_SCAN: times silu(z), an operand; its gradient: the same z, dz as a result */
+#define GPU_SILU                                                                                             \
+    (1u << 26) /* CONV1D_CAUSAL: silu of it; a second result, if any, gets what silu was applied to (c). Its \
+                  gradient: (x, w, c, g[, g']) given the gradients of silu(c) */
+#define GPU_STEPS                                                                                             \
+    (1u << 25) /* SELECTIVE_SCAN_BACKWARD: the gradient of what delta is the softplus of; a further result is \
+                  its sum over sequences and times */
+
 typedef struct gpu_call {
     const aira_plan_step *step;
     const gpu_view *in, *out;

@@ -11,7 +11,7 @@
 
 #include "chain.h"
 
-#define GPU_MERGED_TENSORS 10u
+#define GPU_MERGED_TENSORS 20u
 
 typedef struct gpu_batch gpu_batch; /* batch.h */
 

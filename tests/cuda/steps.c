@@ -22,6 +22,8 @@
 
 bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_scan_chunks_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -90,6 +92,7 @@ static uint64_t read_range(const memory *m, gpu_range r) {
 static uint64_t name_of(uint32_t op, uint64_t attributes, const uint64_t *in, uint32_t n_in, uint32_t out) {
     uint64_t h = mix(mix(0x1234567, op), attributes);
     if (op == AIRA_OP_ADD && n_in == 2) return in[0] + in[1];
+    if (op == AIRA_OP_SIGMOID) return mix(name_of(AIRA_OP_SOFTPLUS, 0, in, 1, 0), 1); /* 1 - exp(-softplus(x)) */
     for (uint32_t k = 0; k < n_in; k++) h = mix(h, in[k]);
     return mix(h, out);
 }
@@ -121,12 +124,51 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
             write_range(to, gpu_range_of(plan, chain->tensors[p->code[k].view], 1), values[p->n_loads + k]);
 }
 
+static uint64_t name_of_two(uint32_t op, uint64_t a, uint64_t b) { return name_of(op, 0, (uint64_t[]){a, b}, 2, 0); }
+
+/* Scans and convolutions with what stands around them: false if the step is none of them. */
+static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
+    uint32_t op = step->step->op, n_in = step->step->n_in;
+    uint64_t planned[16];
+    memcpy(planned, in, n_in * sizeof *in);
+    if (step->merged & GPU_SILU && op == AIRA_OP_CONV1D_CAUSAL) {
+        out[1] = name_of(op, attributes, in, n_in, 0);
+        out[0] = name_of(AIRA_OP_SILU, 0, &out[1], 1, 0);
+        return true;
+    }
+    if (step->merged & GPU_SILU) {
+        uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
+        planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, in[2], g);
+        for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        return true;
+    }
+    if (!(step->merged & (GPU_GATE | GPU_STEPS))) return false;
+    bool back = op == AIRA_OP_SELECTIVE_SCAN_BACKWARD, gate = step->merged & GPU_GATE;
+    uint64_t y = name_of(AIRA_OP_SELECTIVE_SCAN, attributes, in, 6, 0), z = in[n_in];
+    uint64_t open = gate ? name_of(AIRA_OP_SILU, 0, &z, 1, 0) : 0;
+    if (!back) {
+        out[0] = name_of_two(AIRA_OP_MUL, y, open);
+        return true;
+    }
+    if (gate) planned[6] = name_of_two(AIRA_OP_MUL, in[6], open);
+    for (uint32_t k = 0; k < 6; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+    if (gate) out[6] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, in[6], y));
+    if (!(step->merged & GPU_STEPS)) return true;
+    out[1] = name_of_two(AIRA_OP_MUL, out[1], mix(in[1], 1));
+    out[gate ? 7 : 6] = name_of(AIRA_OP_SUM, attributes_of(step->also), &out[1], 1, 0);
+    return true;
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     uint64_t in[16], out[16], attributes = attributes_of(step->step);
     uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE) ? step->step->n_in : step->n_in, next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
+    if (run_mamba(step, attributes, in, out)) {
+        for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
+        return;
+    }
     uint64_t turn = step->merged & GPU_ROPE ? attributes_of(step->also) : 0;
     bool turns = step->merged & GPU_ROPE && step->step->op == AIRA_OP_ATTENTION;
     for (uint32_t k = 0; k < 2 && turns; k++) in[k] = name_of(AIRA_OP_ROPE, turn, &in[k], 1, 0);
