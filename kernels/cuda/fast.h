@@ -47,6 +47,13 @@ bool gpu_scatter_takes(const gpu_call *call);
 const char *gpu_scatter(const gpu_call *call);
 size_t gpu_scatter_workspace(const gpu_call *call);
 
+/* gated_norm.cu: RMS_NORM and its gradient with GPU_GATE: bf16 rows of up to 1,024 elements, a multiple of 4; fp32
+   weights. Results may lie on y, g or z, where they lie there whole. */
+bool gpu_gated_norm_takes(const gpu_call *call);
+const char *gpu_gated_norm(const gpu_call *call);
+const char *gpu_gated_norm_backward(const gpu_call *call);
+size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
+
 /* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
    bf16, then dx may lie where c or a gradient lies, if one block holds a sequence. */
 bool gpu_conv_takes(const gpu_call *call);

@@ -1,4 +1,4 @@
-/* fuse_mamba.c - scans and convolutions that do what stands around them: the gate, softplus' slope, SiLU.
+/* fuse_mamba.c - scans, norms and convolutions that do what stands around them: the gate, softplus' slope, SiLU.
  *
  * Each merge takes the elementwise chains around one or two steps away. Whether it may is asked of bytes: what is read
  * must lie there when the step runs, what is written must be free by then, and what is no longer written must have no
@@ -51,15 +51,17 @@ static uint32_t reader_after(const fuser *f, uint32_t s, uint32_t id) {
     return NONE;
 }
 
-/* Nobody but step `except` reads what step s wrote there. */
-static bool is_unread(const fuser *f, uint32_t s, uint32_t id, uint32_t except) {
+/* Nobody but the steps a and b (NONE: none) reads what step s wrote there. */
+static bool is_read_by(const fuser *f, uint32_t s, uint32_t id, uint32_t a, uint32_t b) {
     if (range_of(f, id).storage != AIRA_STORE_ARENA) return false; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
-        if (!f->gone[t] && t != except && uses(f, t, id, true, false)) return false;
+        if (!f->gone[t] && t != a && t != b && uses(f, t, id, true, false)) return false;
         if (uses(f, t, id, false, true)) return true; /* also if that step is gone: its reader was not ours */
     }
     return true;
 }
+
+static bool is_unread(const fuser *f, uint32_t s, uint32_t id) { return is_read_by(f, s, id, NONE, NONE); }
 
 /* No step strictly between a and b writes there (touches it). */
 static bool is_kept(const fuser *f, uint32_t a, uint32_t b, uint32_t id) {
@@ -173,7 +175,7 @@ static bool may_replace(const fuser *f, const merged *m, uint32_t out, uint32_t 
 #define SCAN_FORWARD_OPEN 0x43u
 #define SCAN_OPEN 0xc3u
 
-/* The steps of y silu(z) behind a scan and of its gradient. */
+/* The steps of y silu(z) behind a scan, or before a norm (which stands in `scan`), and of its gradient. */
 typedef struct gate {
     uint32_t scan, silu, product, y_slope, z_slope; /* steps */
     uint32_t y, z, open, gated, g, dy, dz;          /* tensors; open: silu(z), g: gradient of gated */
@@ -211,8 +213,8 @@ static bool find_gate(const fuser *f, uint32_t b, gate *t) {
 /* May the gate's steps go? They are marked as gone. forward and back get what they did. */
 static bool fits_gate(const fuser *f, uint32_t b, const gate *t, merged *forward, merged *back) {
     uint32_t s = t->scan, z_writer = writer_before(f, t->silu, t->z);
-    if (!is_unread(f, s, t->y, NONE) || !is_unread(f, t->silu, t->open, NONE)) return false;
-    if (!is_unread(f, t->y_slope, t->dy, b)) return false;
+    if (!is_unread(f, s, t->y) || !is_unread(f, t->silu, t->open)) return false;
+    if (!is_read_by(f, t->y_slope, t->dy, b, NONE)) return false;
     if (z_writer == NONE || z_writer >= s || !is_free(f, s, t->product, t->gated)) return false;
     if (!is_kept(f, t->silu, b, t->z) || !is_kept(f, t->y_slope, b, t->g) || !is_kept(f, t->z_slope, b, t->g))
         return false;
@@ -265,7 +267,7 @@ static bool find_slope(const fuser *f, uint32_t b, slope *t) {
 }
 
 static bool fits_slope(const fuser *f, uint32_t b, const slope *t, merged *back) {
-    if (!is_unread(f, b, t->ddelta, NONE) || !is_unread(f, t->softplus, t->sigmoid, NONE)) return false;
+    if (!is_unread(f, b, t->ddelta) || !is_unread(f, t->softplus, t->sigmoid)) return false;
     if (!is_free(f, b, t->product, t->dx) || !is_free(f, b, t->sum, t->dbias)) return false;
     back->flags |= GPU_STEPS;
     back->also = f->steps[t->sum].step;
@@ -322,6 +324,68 @@ static void merge_scan(const fuser *f, uint32_t b) {
         set_gone(f, taken, 2, false);
 }
 
+/* --- norms --- */
+
+#define NORM_OPEN 0xdu /* y, the gradient, z: a warp reads a row before it writes it */
+
+/* norm(y silu(z)) and its gradient; b: RMS_NORM_BACKWARD of the product. */
+static bool find_norm(const fuser *f, uint32_t b, gate *t) {
+    const uint32_t *in = gpu_step_in(&f->steps[b]), dproduct = gpu_step_out(&f->steps[b])[0];
+    uint32_t pair[3];
+    t->g = in[2];
+    t->gated = in[0];
+    t->product = writer_before(f, b, t->gated);
+    if (!is_single(f, t->product, AIRA_OP_MUL, pair, &t->gated) || !same(f, t->gated, in[0])) return false;
+    t->y = pair[0];
+    t->open = pair[1];
+    t->silu = writer_before(f, t->product, t->open);
+    if (!is_single(f, t->silu, AIRA_OP_SILU, &t->z, pair) || !same(f, pair[0], t->open)) return false;
+    t->scan = reader_after(f, t->product, t->gated);
+    if (t->scan == NONE || f->steps[t->scan].step->op != AIRA_OP_RMS_NORM || f->steps[t->scan].merged) return false;
+    const uint32_t *forward = gpu_step_in(&f->steps[t->scan]);
+    if (f->steps[t->scan].n_in != 2 || !same(f, forward[0], t->gated) || forward[1] != in[1]) return false;
+    t->y_slope = t->z_slope = NONE;
+    for (uint32_t s = reader_after(f, b, dproduct); s != NONE; s = reader_after(f, s, dproduct)) {
+        if (writer_before(f, s, dproduct) != b) break;
+        if (is_single(f, s, AIRA_OP_MUL, pair, &t->dy) && same(f, pair[0], dproduct) && same(f, pair[1], t->open))
+            t->y_slope = s;
+        else if (silu_slope(f, s, AIRA_OP_MUL, pair, &t->dz) == 3 && same(f, pair[0], t->z) &&
+                 same(f, pair[1], dproduct) && same(f, pair[2], t->y))
+            t->z_slope = s;
+        else
+            return false;
+    }
+    if (t->y_slope == NONE || t->z_slope == NONE) return false;
+    return writer_before(f, t->y_slope, t->open) == t->silu &&
+           writer_before(f, t->z_slope, t->y) == writer_before(f, t->product, t->y) &&
+           writer_before(f, t->z_slope, t->z) == writer_before(f, t->silu, t->z);
+}
+
+static bool fits_norm(const fuser *f, uint32_t b, const gate *t) {
+    return is_unread(f, t->silu, t->open) && is_read_by(f, t->product, t->gated, t->scan, b) &&
+           is_unread(f, b, gpu_step_out(&f->steps[b])[0]) && is_free(f, b, t->y_slope, t->dy) &&
+           is_free(f, b, t->z_slope, t->dz);
+}
+
+static void merge_norm(const fuser *f, uint32_t b) {
+    gate t;
+    if (!find_norm(f, b, &t)) return;
+    const uint32_t taken[4] = {t.silu, t.product, t.y_slope, t.z_slope};
+    const gpu_step before = f->steps[t.scan];
+    merged forward = plain_of(f, t.scan), back = plain_of(f, b);
+    forward.flags = back.flags = GPU_GATE;
+    forward.in[0] = back.in[0] = t.y;
+    forward.in[forward.n_in++] = back.in[back.n_in++] = t.z;
+    back.out[0] = t.dy;
+    back.out[back.n_out++] = t.dz;
+    set_gone(f, taken, 4, true);
+    bool fits = fits_norm(f, b, &t) && may_replace(f, &forward, 0, 0x5u) && may_replace(f, &back, 0, NORM_OPEN) &&
+                may_replace(f, &back, 2, NORM_OPEN) && become(f, t.scan, &forward, gpu_gated_norm_takes);
+    if (fits && become(f, b, &back, gpu_gated_norm_takes)) return;
+    f->steps[t.scan] = before;
+    set_gone(f, taken, 4, false);
+}
+
 /* --- convolutions --- */
 
 /* silu(convolution): both are results, or silu's alone where nobody reads the other. */
@@ -333,7 +397,7 @@ static void merge_silu(const fuser *f, uint32_t s) {
     f->gone[c] = true;
     bool fits = is_free(f, s, c, out);
     m.flags = GPU_SILU;
-    m.n_out = is_unread(f, s, m.out[0], NONE) ? 1 : 2;
+    m.n_out = is_unread(f, s, m.out[0]) ? 1 : 2;
     m.out[1] = m.out[0];
     m.out[0] = out;
     for (uint32_t k = 0; k < m.n_out; k++) fits = fits && may_replace(f, &m, k, 0);
@@ -346,7 +410,7 @@ static void merge_silu_slope(const fuser *f, uint32_t b) {
     uint32_t in[3], out, c = writer_before(f, b, m.in[2]), n = silu_slope(f, c, AIRA_OP_ADD, in, &out);
     if (n == 0 || !same(f, out, m.in[2])) return;
     f->gone[c] = true;
-    bool fits = is_unread(f, c, m.in[2], b);
+    bool fits = is_read_by(f, c, m.in[2], b, NONE);
     m.flags = GPU_SILU;
     m.n_in = 2 + n;
     memcpy(m.in + 2, in, n * sizeof *in);
@@ -361,6 +425,7 @@ void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
     for (uint32_t s = 0; s < n; s++) {
         if (gone[s] || steps[s].chain || steps[s].merged) continue;
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_scan(&f, s);
+        if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD) merge_silu_slope(&f, s);
     }

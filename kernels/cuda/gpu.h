@@ -64,7 +64,9 @@ typedef struct gpu_queue {
     16u /* ATTENTION: turns q and k first, and gives them as further results; its gradient: turns dq and dk \
            back. `also` is the ROPE */
 
-#define GPU_GATE (1u << 24) /* SELECTIVE_SCAN: times silu(z), an operand; its gradient: the same z, dz as a result */
+#define GPU_GATE                                                                                       \
+    (1u << 24) /* SELECTIVE_SCAN: times silu(z), an operand; its gradient: the same z, dz as a result. \
+                  RMS_NORM: of y silu(z), (y, w, z); its gradient: (y, w, g, z) gives dy, dw, dz */
 #define GPU_SILU                                                                                             \
     (1u << 26) /* CONV1D_CAUSAL: silu of it; a second result, if any, gets what silu was applied to (c). Its \
                   gradient: (x, w, c, g[, g']) given the gradients of silu(c) */

@@ -13,6 +13,7 @@
 #include "copy.cuh"
 #include "element.cuh"
 #include "fast.h"
+#include "mma.cuh"
 
 #define TIMES 8  /* of a thread */
 #define WIDTH 32 /* channels of a tile */
@@ -22,8 +23,6 @@
 #define BLOCKS 128 /* so many are wanted backward, twice as many forward, where two fit on a multiprocessor */
 #define SUMS 6     /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
 #define LOG2E 1.4426950408889634f
-
-typedef __nv_bfloat16 half16;
 
 struct chunk_scan {
     int batch, t_n, c_n, n_n;
@@ -250,12 +249,7 @@ __device__ __forceinline__ void add_lanes(float (*rows)[2 * N], const float *ear
 #pragma unroll
     for (int j = 0; j < N; j++) {
         float in_even = lane >> 2 == 2 * j ? 1.0f : 0.0f, in_odd = lane >> 2 == 2 * j + 1 ? 1.0f : 0.0f;
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-            "{%0, %1, %2, %3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(__float_as_uint(early[2 * j])), "r"(__float_as_uint(late[2 * j])),
-              "r"(__float_as_uint(early[2 * j + 1])), "r"(__float_as_uint(late[2 * j + 1])),
-              "r"(__float_as_uint(in_even)), "r"(__float_as_uint(in_odd)));
+        multiply_tf32(c, early[2 * j], late[2 * j], early[2 * j + 1], late[2 * j + 1], in_even, in_odd);
     }
     float first = (upper ? c[2] : c[0]) + __shfl_xor_sync(0xffffffffu, upper ? c[0] : c[2], 16);
     float second = (upper ? c[3] : c[1]) + __shfl_xor_sync(0xffffffffu, upper ? c[1] : c[3], 16);

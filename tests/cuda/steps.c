@@ -24,6 +24,7 @@ bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF1
 bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_scan_chunks_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -126,7 +127,7 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
 
 static uint64_t name_of_two(uint32_t op, uint64_t a, uint64_t b) { return name_of(op, 0, (uint64_t[]){a, b}, 2, 0); }
 
-/* Scans and convolutions with what stands around them: false if the step is none of them. */
+/* Scans, norms and convolutions with what stands around them: false if the step is none of them. */
 static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
     uint32_t op = step->step->op, n_in = step->step->n_in;
     uint64_t planned[16];
@@ -140,6 +141,14 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
         uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
         planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, in[2], g);
         for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        return true;
+    }
+    if (step->merged & GPU_GATE && (op == AIRA_OP_RMS_NORM || op == AIRA_OP_RMS_NORM_BACKWARD)) {
+        uint64_t z = in[n_in], open = name_of(AIRA_OP_SILU, 0, &z, 1, 0);
+        planned[0] = name_of_two(AIRA_OP_MUL, in[0], open);
+        for (uint32_t k = 0; k < 2; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        out[2] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, out[0], in[0]));
+        if (op == AIRA_OP_RMS_NORM_BACKWARD) out[0] = name_of_two(AIRA_OP_MUL, out[0], open);
         return true;
     }
     if (!(step->merged & (GPU_GATE | GPU_STEPS))) return false;
