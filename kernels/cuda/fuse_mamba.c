@@ -215,7 +215,7 @@ static bool fits_gate(const fuser *f, uint32_t b, const gate *t, merged *forward
     uint32_t s = t->scan, z_writer = writer_before(f, t->silu, t->z);
     if (!is_unread(f, s, t->y) || !is_unread(f, t->silu, t->open)) return false;
     if (!is_read_by(f, t->y_slope, t->dy, b, NONE)) return false;
-    if (z_writer == NONE || z_writer >= s || !is_free(f, s, t->product, t->gated)) return false;
+    if ((z_writer != NONE && z_writer > s) || !is_free(f, s, t->product, t->gated)) return false;
     if (!is_kept(f, t->silu, b, t->z) || !is_kept(f, t->y_slope, b, t->g) || !is_kept(f, t->z_slope, b, t->g))
         return false;
     if (!is_free(f, t->z_slope, b, t->dz)) return false;
