@@ -58,6 +58,11 @@ size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
    bf16, then dx may lie where c or a gradient lies, if one block holds a sequence. */
 bool gpu_conv_takes(const gpu_call *call);
 
+/* project.cu: MATMUL with GPU_PROJECT: bf16, channels a multiple of 32, up to 1,024; rank even, up to 16, and up to 32
+   with twice the states. The step's kernel is this one. */
+bool gpu_project_takes(const gpu_call *call);
+extern const gpu_kernel gpu_project_kernel;
+
 /* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of 8;
    GPU_GATE, GPU_STEPS. Results may lie on u, delta, z or the gradient of y, where they lie there whole. */
 bool gpu_scan_chunks_takes(const gpu_call *call);

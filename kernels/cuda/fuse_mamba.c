@@ -420,6 +420,138 @@ static void merge_silu_slope(const fuser *f, uint32_t b) {
     if (!fits || !become(f, b, &m, gpu_conv_takes)) f->gone[c] = false;
 }
 
+/* --- projections --- */
+
+/* Is step s a product that nothing was merged into, of bf16, with this second operand? */
+static bool is_product(const fuser *f, uint32_t s, bool turned) {
+    if (s == NONE || f->gone[s] || f->steps[s].step->op != AIRA_OP_MATMUL || f->steps[s].merged) return false;
+    const gpu_step *step = &f->steps[s];
+    bool half = gpu_tensor_of(f->plan, gpu_step_out(step)[0])->dtype == AIRA_BF16;
+    return half && step->step->i[0] == 0 && (step->step->i[1] != 0) == turned;
+}
+
+/* Does step s cut columns from .. from + n out of tensor p, into tensor id? */
+static bool is_cut(const fuser *f, uint32_t s, uint32_t p, int64_t from, uint32_t id) {
+    if (s == NONE || f->gone[s] || f->steps[s].step->op != AIRA_OP_SLICE) return false;
+    const gpu_step *step = &f->steps[s];
+    const aira_shape *shape = &gpu_tensor_of(f->plan, p)->shape;
+    return step->step->i[0] == (int64_t)shape->rank - 1 && step->step->i[1] == from &&
+           same(f, gpu_step_in(step)[0], p) && same(f, gpu_step_out(step)[0], id);
+}
+
+static int64_t columns_of(const fuser *f, uint32_t id) { return gpu_last(&gpu_tensor_of(f->plan, id)->shape); }
+
+/* The steps of p = u Wx', its columns r, B, C, and delta = softplus(r Wt' + bias). */
+typedef struct projection {
+    uint32_t first, cut[3], second, plus; /* steps */
+    uint32_t p, r, B, C, dt, bias, delta; /* tensors */
+} projection;
+
+/* softplus(dt + bias), and nothing else is left of the chain */
+static bool is_plus(const fuser *f, projection *t) {
+    if (t->plus == NONE || f->gone[t->plus] || !f->steps[t->plus].chain || f->steps[t->plus].chain->wide) return false;
+    const gpu_chain *chain = f->steps[t->plus].chain;
+    const gpu_chain_program *p = &chain->program;
+    const gpu_chain_instruction *sum = &p->code[0], *last = &p->code[1];
+    if (p->n_code != 2 || p->n_loads != 2 || sum->op != AIRA_OP_ADD || sum->stored || sum->narrow) return false;
+    if (last->op != AIRA_OP_SOFTPLUS || !last->stored || last->dtype != AIRA_BF16 || last->in[0] != 2) return false;
+    uint32_t whole = operand(chain, 0) == NONE ? 1 : 0;
+    const gpu_chain_load *bias = &p->loads[1 - whole];
+    t->dt = operand(chain, whole);
+    t->bias = chain->tensors[bias->view];
+    return t->dt != NONE && sum->in[0] != sum->in[1] && bias->dtype == AIRA_BF16 && bias->access == GPU_WALK &&
+           bias->n_dims == 2 && bias->strides[0] == 0 && bias->strides[1] == 1 &&
+           bias->extents[1] == columns_of(f, t->dt) && same(f, chain->tensors[last->view], t->delta);
+}
+
+static bool find_projection(const fuser *f, uint32_t s, projection *t) {
+    const uint32_t *in = gpu_step_in(&f->steps[s]);
+    t->delta = in[1];
+    t->B = in[3];
+    t->C = in[4];
+    t->plus = writer_before(f, s, t->delta);
+    if (!is_plus(f, t)) return false;
+    t->second = writer_before(f, t->plus, t->dt);
+    if (!is_product(f, t->second, true) || !same(f, gpu_step_out(&f->steps[t->second])[0], t->dt)) return false;
+    t->r = gpu_step_in(&f->steps[t->second])[0];
+    t->cut[0] = writer_before(f, t->second, t->r);
+    t->cut[1] = writer_before(f, s, t->B);
+    t->cut[2] = writer_before(f, s, t->C);
+    if (t->cut[0] == NONE || f->steps[t->cut[0]].chain) return false;
+    t->p = gpu_step_in(&f->steps[t->cut[0]])[0];
+    int64_t rank = columns_of(f, t->r), states = columns_of(f, t->B);
+    if (!is_cut(f, t->cut[0], t->p, 0, t->r) || !is_cut(f, t->cut[1], t->p, rank, t->B) ||
+        !is_cut(f, t->cut[2], t->p, rank + states, t->C) || columns_of(f, t->p) != rank + 2 * states)
+        return false;
+    t->first = writer_before(f, t->cut[0], t->p);
+    for (int k = 1; k < 3; k++)
+        if (writer_before(f, t->cut[k], t->p) != t->first) return false;
+    return is_product(f, t->first, true) && same(f, gpu_step_out(&f->steps[t->first])[0], t->p);
+}
+
+static void merge_projection(const fuser *f, uint32_t s) {
+    projection t;
+    if (!find_projection(f, s, &t)) return;
+    const uint32_t taken[6] = {t.first, t.cut[0], t.cut[1], t.cut[2], t.second, t.plus};
+    const uint32_t *u = gpu_step_in(&f->steps[t.first]), Wt = gpu_step_in(&f->steps[t.second])[1];
+    merged m = {.flags = GPU_PROJECT, .in = {u[0], u[1], Wt, t.bias}, .n_in = 4};
+    const uint32_t out[4] = {t.r, t.B, t.C, t.delta};
+    memcpy(m.out, out, sizeof out);
+    m.n_out = 4;
+    uint32_t at = t.plus; /* the last of them */
+    for (uint32_t k = 0; k < 6; k++) at = taken[k] > at ? taken[k] : at;
+    set_gone(f, taken, 6, true);
+    bool fits = is_unread(f, t.first, t.p) && is_unread(f, t.second, t.dt) && is_kept(f, t.first, at, u[0]) &&
+                is_kept(f, t.first, at, u[1]) && is_kept(f, t.second, at, Wt) && is_kept(f, t.plus, at, t.bias);
+    fits = fits && is_free(f, t.plus, at, t.delta) && is_free(f, t.cut[0], at, t.r) && is_free(f, t.cut[1], at, t.B) &&
+           is_free(f, t.cut[2], at, t.C);
+    for (uint32_t k = 0; k < 4; k++) fits = fits && may_replace(f, &m, k, 0);
+    gpu_step first = f->steps[t.first], last = f->steps[at];
+    f->steps[t.first] = last;
+    f->steps[at] = first;
+    if (fits && become(f, at, &m, gpu_project_takes)) {
+        f->steps[at].kernel = &gpu_project_kernel;
+        f->gone[at] = false;
+        return;
+    }
+    f->steps[t.first] = first;
+    f->steps[at] = last;
+    set_gone(f, taken, 6, false);
+}
+
+/* The same backward: d Wt, the gradient of p from it, dB and dC, and that times Wx; b: the scan's gradient. */
+static void merge_projection_back(const fuser *f, uint32_t b) {
+    const uint32_t *out = gpu_step_out(&f->steps[b]);
+    uint32_t d = out[1], concat = reader_after(f, b, out[3]), product = NONE, last = NONE;
+    if (concat == NONE || f->steps[concat].step->op != AIRA_OP_CONCAT || f->steps[concat].n_in != 3) return;
+    const uint32_t *parts = gpu_step_in(&f->steps[concat]), dp = gpu_step_out(&f->steps[concat])[0];
+    if (!same(f, parts[1], out[3]) || !same(f, parts[2], out[4])) return;
+    if (f->steps[concat].step->i[0] != (int64_t)gpu_tensor_of(f->plan, dp)->shape.rank - 1) return;
+    product = writer_before(f, concat, parts[0]);
+    if (!is_product(f, product, false) || !same(f, gpu_step_in(&f->steps[product])[0], d)) return;
+    if (writer_before(f, product, d) != b || writer_before(f, concat, out[3]) != b) return;
+    if (!same(f, gpu_step_out(&f->steps[product])[0], parts[0])) return;
+    for (uint32_t s = reader_after(f, concat, dp); s != NONE && last == NONE; s = reader_after(f, s, dp)) {
+        if (writer_before(f, s, dp) != concat) return;
+        if (is_product(f, s, false) && same(f, gpu_step_in(&f->steps[s])[0], dp)) last = s;
+    }
+    if (last == NONE || columns_of(f, dp) != columns_of(f, parts[0]) + 2 * columns_of(f, parts[1])) return;
+    const uint32_t taken[2] = {product, concat};
+    merged m = {.flags = GPU_PROJECT, .n_in = 5, .n_out = 2, .also = f->steps[concat].step};
+    const uint32_t in[5] = {d, gpu_step_in(&f->steps[product])[1], out[3], out[4], gpu_step_in(&f->steps[last])[1]};
+    memcpy(m.in, in, sizeof in);
+    m.out[0] = dp;
+    m.out[1] = gpu_step_out(&f->steps[last])[0];
+    set_gone(f, taken, 2, true);
+    bool fits = is_unread(f, product, parts[0]) && is_free(f, concat, last, dp);
+    for (uint32_t k = 0; k < 4; k++) fits = fits && is_kept(f, k < 2 ? product : concat, last, m.in[k]);
+    fits = fits && may_replace(f, &m, 0, 0) && may_replace(f, &m, 1, 1u); /* a block's rows of d are read first */
+    if (fits && become(f, last, &m, gpu_project_takes))
+        f->steps[last].kernel = &gpu_project_kernel;
+    else
+        set_gone(f, taken, 2, false);
+}
+
 void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t n, bool *gone) {
     const fuser f = {plan, queue, steps, n, gone};
     for (uint32_t s = 0; s < n; s++) {
@@ -428,5 +560,10 @@ void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
         if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD) merge_silu_slope(&f, s);
+    }
+    for (uint32_t s = 0; s < n; s++) { /* after the chains have lost what scans do themselves */
+        if (gone[s] || steps[s].chain) continue;
+        if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN) merge_projection(&f, s);
+        if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_projection_back(&f, s);
     }
 }

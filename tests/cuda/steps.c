@@ -25,6 +25,8 @@ bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype 
 bool gpu_scan_chunks_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_project_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -127,6 +129,33 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
 
 static uint64_t name_of_two(uint32_t op, uint64_t a, uint64_t b) { return name_of(op, 0, (uint64_t[]){a, b}, 2, 0); }
 
+/* The attributes of a slice along the last axis of a tensor like `of`. */
+static uint64_t cut_of(const aira_plan_tensor *of, int64_t from, int64_t n) {
+    return mix(mix(mix(1, of->shape.rank - 1), (uint64_t)from), (uint64_t)n);
+}
+
+/* Products around a scan's operands: false if the step is none of them. */
+static bool run_project(const aira_plan *plan, const gpu_step *step, uint64_t attributes, const uint64_t *in,
+                        uint64_t *out) {
+    if (!(step->merged & GPU_PROJECT)) return false;
+    if (step->n_in == 5) {
+        uint64_t parts[3] = {name_of(AIRA_OP_MATMUL, attributes, in, 2, 0), in[2], in[3]};
+        out[0] = name_of(AIRA_OP_CONCAT, attributes_of(step->also), parts, 3, 0);
+        out[1] = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[4]}, 2, 0);
+        return true;
+    }
+    const aira_plan_tensor *u = gpu_tensor_of(plan, gpu_step_in(step)[0]);
+    int64_t rank = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[0])->shape);
+    int64_t states = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[1])->shape);
+    uint64_t p = name_of(AIRA_OP_MATMUL, attributes, in, 2, 0);
+    out[0] = name_of(AIRA_OP_SLICE, cut_of(u, 0, rank), &p, 1, 0);
+    out[1] = name_of(AIRA_OP_SLICE, cut_of(u, rank, states), &p, 1, 0);
+    out[2] = name_of(AIRA_OP_SLICE, cut_of(u, rank + states, states), &p, 1, 0);
+    uint64_t dt = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[2]}, 2, 0) + in[3];
+    out[3] = name_of(AIRA_OP_SOFTPLUS, 0, &dt, 1, 0);
+    return true;
+}
+
 /* Scans, norms and convolutions with what stands around them: false if the step is none of them. */
 static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
     uint32_t op = step->step->op, n_in = step->step->n_in;
@@ -174,7 +203,7 @@ static void run_plain(const aira_plan *plan, const gpu_step *step, const memory 
     uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE) ? step->step->n_in : step->n_in, next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
-    if (run_mamba(step, attributes, in, out)) {
+    if (run_mamba(step, attributes, in, out) || run_project(plan, step, attributes, in, out)) {
         for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
         return;
     }

@@ -1,6 +1,6 @@
 /* cuda_merged.c - steps that the cuda device does as one (kernels/cuda/fuse_mamba.c) beside the cpu device, which does
  * them one by one, in fp64 on the same rounded operands: gated scans, gated norms, convolutions with SiLU, and their
- * gradients, at odd shapes.
+ * gradients, and the products around a scan's operands, at odd shapes.
  *
  *     gpu_cuda_merged [CUDA.so [CPU.so]]     (default: the plugins of AIRA_BUILD_DIR)
  *
@@ -18,13 +18,13 @@ typedef struct sketch {
     test_tensor t[TEST_MAX_TENSORS];
     uint32_t n, n_steps, ids[STEPS][2][IDS], inner_ids[STEPS][2][2][IDS];
     aira_plan_step steps[STEPS], inner[STEPS][2];
-    int64_t i[STEPS][2];
+    int64_t i[STEPS][3];
     double f[STEPS];
     bool wide; /* fp64 instead of bf16 and fp32 */
     aira_rng rng;
 } sketch;
 
-typedef enum role { GIVEN, RATES, TIMES, INNER, TEMPORARY, RESULT } role;
+typedef enum role { GIVEN, SMALL, RATES, TIMES, INNER, TEMPORARY, RESULT } role;
 
 /* full: fp32 where others are bf16. */
 static uint32_t tensor(sketch *s, role r, aira_shape shape, bool full) {
@@ -36,6 +36,7 @@ static uint32_t tensor(sketch *s, role r, aira_shape shape, bool full) {
     t->v = calloc((size_t)test_elements(t) + 1, sizeof *t->v);
     for (int64_t e = 0; t->given && e < test_elements(t); e++) {
         double v = aira_rng_normal(&s->rng);
+        if (r == SMALL) v *= 0.1;
         if (r == RATES) v = -0.1 - 3 * aira_rng_uniform(&s->rng);
         if (r == TIMES) v = v - 2; /* before softplus */
         t->v[e] = test_rounded(v, narrow);
@@ -63,13 +64,18 @@ static aira_plan_step *add(sketch *s, uint32_t op, uint32_t n_in, const uint32_t
     return &s->steps[k];
 }
 
-/* out = second(x.., first(..)): two operations as a chain; `second` gets `other` first where there is one. */
+#define NOTHING UINT32_MAX
+/* out = second([other,] first(a, b)): two operations as a chain */
 static void add_chain(sketch *s, uint32_t first, uint32_t a, uint32_t b, uint32_t second, uint32_t other,
                       uint32_t out) {
     uint32_t k = s->n_steps, between = tensor(s, TEMPORARY, s->t[out].shape, false);
     fill(&s->inner[k][0], s->inner_ids[k][0], first, IN(a, b), IN(between));
-    fill(&s->inner[k][1], s->inner_ids[k][1], second, IN(other, between), IN(out));
+    if (other == NOTHING)
+        fill(&s->inner[k][1], s->inner_ids[k][1], second, IN(between), IN(out));
+    else
+        fill(&s->inner[k][1], s->inner_ids[k][1], second, IN(other, between), IN(out));
     aira_plan_step *chain = add(s, AIRA_OP_CHAIN, IN(a, b, other), IN(out));
+    if (other == NOTHING) chain->n_in = 2;
     chain->chain = s->inner[k];
     chain->n_chain = 2;
 }
@@ -144,10 +150,54 @@ static void convolution(sketch *s, const int64_t *size) {
     add(s, AIRA_OP_CONV1D_CAUSAL_BACKWARD, IN(x, w, dc), IN(dx, dw, db));
 }
 
+static aira_plan_step *add_product(sketch *s, uint32_t a, uint32_t b, bool turned, uint32_t out) {
+    aira_plan_step *step = add(s, AIRA_OP_MATMUL, IN(a, b), IN(out));
+    step->n_i = 2;
+    s->i[s->n_steps - 1][1] = turned;
+    return step;
+}
+static void add_cut(sketch *s, uint32_t p, int64_t from, uint32_t out) {
+    add(s, AIRA_OP_SLICE, IN(p), IN(out))->n_i = 3;
+    s->i[s->n_steps - 1][0] = 2;
+    s->i[s->n_steps - 1][1] = from;
+    s->i[s->n_steps - 1][2] = s->t[out].shape.dims[2];
+}
+
+/* What stands around a scan's operands. size: sequences, times, channels, states, rank */
+static void projection(sketch *s, const int64_t *size) {
+    int64_t rank = size[4], n = size[3];
+    aira_shape big = SHAPE(size[0], size[1], size[2]), states = SHAPE(size[0], size[1], n);
+    aira_shape all = SHAPE(size[0], size[1], rank + 2 * n), low = SHAPE(size[0], size[1], rank);
+    aira_shape one = SHAPE(size[2]), rates = SHAPE(size[2], n);
+    uint32_t u = tensor(s, GIVEN, big, false), Wx = tensor(s, SMALL, SHAPE(rank + 2 * n, size[2]), false);
+    uint32_t Wt = tensor(s, SMALL, SHAPE(size[2], rank), false), bias = tensor(s, TIMES, one, false);
+    uint32_t A = tensor(s, RATES, rates, true), D = tensor(s, GIVEN, one, true), g = tensor(s, GIVEN, big, false);
+    uint32_t p = tensor(s, INNER, all, false), r = tensor(s, RESULT, low, false), B = tensor(s, RESULT, states, false);
+    uint32_t C = tensor(s, RESULT, states, false), dt = tensor(s, INNER, big, false);
+    uint32_t delta = tensor(s, RESULT, big, false), y = tensor(s, RESULT, big, false);
+    uint32_t du = tensor(s, RESULT, big, false), d = tensor(s, RESULT, big, false), dA = tensor(s, RESULT, rates, true);
+    uint32_t dB = tensor(s, RESULT, states, false), dC = tensor(s, RESULT, states, false);
+    uint32_t dD = tensor(s, RESULT, one, true), dr = tensor(s, INNER, low, false), dp = tensor(s, RESULT, all, false);
+    uint32_t more = tensor(s, RESULT, big, false);
+    add_product(s, u, Wx, true, p);
+    add_cut(s, p, 0, r);
+    add_product(s, r, Wt, true, dt);
+    add_cut(s, p, rank + n, C);
+    add_cut(s, p, rank, B);
+    add_chain(s, AIRA_OP_ADD, dt, bias, AIRA_OP_SOFTPLUS, NOTHING, delta);
+    add(s, AIRA_OP_SELECTIVE_SCAN, IN(u, delta, A, B, C, D), IN(y));
+    add(s, AIRA_OP_SELECTIVE_SCAN_BACKWARD, IN(u, delta, A, B, C, D, g), IN(du, d, dA, dB, dC, dD));
+    add_product(s, d, Wt, false, dr);
+    aira_plan_step *concat = add(s, AIRA_OP_CONCAT, IN(dr, dB, dC), IN(dp));
+    concat->n_i = 1;
+    s->i[s->n_steps - 1][0] = 2;
+    add_product(s, dp, Wx, false, more);
+}
+
 typedef struct merged_case {
     const char *name;
     void (*draw)(sketch *s, const int64_t *size);
-    int64_t size[4];
+    int64_t size[5];
 } merged_case;
 
 static const merged_case cases[] = {
@@ -168,6 +218,10 @@ static const merged_case cases[] = {
     {"convolution, 2 times", convolution, {2, 2, 64}},
     {"convolution, 300 times", convolution, {1, 300, 72}},
     {"convolution, channels odd", convolution, {2, 20, 77}},
+    {"projection", projection, {2, 128, 256, 4, 8}},
+    {"projection, odd", projection, {3, 37, 96, 3, 10}},
+    {"projection, 8 states", projection, {1, 33, 64, 8, 16}},
+    {"projection, rank odd", projection, {1, 20, 64, 4, 5}},
 };
 
 static int failures, checks;
