@@ -297,6 +297,15 @@ static bool results_fit(const fuser *f, const merged *back) {
     return true;
 }
 
+static void merge_slope(const fuser *f, uint32_t b, const slope *t, merged *back, bool (*takes)(const gpu_call *call)) {
+    const uint32_t taken[2] = {t->product, t->sum};
+    set_gone(f, taken, 2, true);
+    if (fits_slope(f, b, t, back) && results_fit(f, back) && become(f, b, back, takes))
+        drop_result(f->steps[t->softplus].chain, t->code);
+    else
+        set_gone(f, taken, 2, false);
+}
+
 static void merge_scan(const fuser *f, uint32_t b) {
     gate g;
     slope l;
@@ -315,13 +324,14 @@ static void merge_scan(const fuser *f, uint32_t b) {
         if (!fits) set_gone(f, taken, 4, false);
         if (fits) back = tried;
     }
-    if (!find_slope(f, b, &l)) return;
-    const uint32_t taken[2] = {l.product, l.sum};
-    set_gone(f, taken, 2, true);
-    if (fits_slope(f, b, &l, &back) && results_fit(f, &back) && become(f, b, &back, gpu_scan_chunks_takes))
-        drop_result(f->steps[l.softplus].chain, l.code);
-    else
-        set_gone(f, taken, 2, false);
+    if (find_slope(f, b, &l)) merge_slope(f, b, &l, &back, gpu_scan_chunks_takes);
+}
+
+/* An SSD's gradient reads all of a sequence's steps before it writes their gradients. */
+static void merge_ssd(const fuser *f, uint32_t b) {
+    slope l;
+    merged back = plain_of(f, b);
+    if (find_slope(f, b, &l)) merge_slope(f, b, &l, &back, gpu_ssd_steps_takes);
 }
 
 /* --- norms --- */
@@ -557,6 +567,7 @@ void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
     for (uint32_t s = 0; s < n; s++) {
         if (gone[s] || steps[s].chain || steps[s].merged) continue;
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_scan(&f, s);
+        if (steps[s].step->op == AIRA_OP_SSD_BACKWARD) merge_ssd(&f, s);
         if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD) merge_silu_slope(&f, s);

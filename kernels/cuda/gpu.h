@@ -73,9 +73,9 @@ typedef struct gpu_queue {
 #define GPU_PROJECT                                                                                             \
     (1u << 27) /* MATMUL: (u, Wx, Wt, bias) gives columns r, B, C of u Wx' and softplus(r Wt' + bias); backward \
                   (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; `also` is the CONCAT */
-#define GPU_STEPS                                                                                             \
-    (1u << 25) /* SELECTIVE_SCAN_BACKWARD: the gradient of what delta is the softplus of; a further result is \
-                  its sum over sequences and times */
+#define GPU_STEPS                                                                                              \
+    (1u << 25) /* SELECTIVE_SCAN_BACKWARD, SSD_BACKWARD: the gradient of what delta (dt) is the softplus of; a \
+                  further result is its sum over sequences and times, `also` that SUM */
 
 typedef struct gpu_call {
     const aira_plan_step *step;

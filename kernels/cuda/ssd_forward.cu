@@ -127,6 +127,8 @@ bool ssd_tensor_takes(const gpu_call *call) {
     return shared >= 227 * 1024;
 }
 
+bool gpu_ssd_steps_takes(const gpu_call *call) { return ssd_tensor_takes(call) && ssd_short_takes(ssd_of(call)); }
+
 size_t ssd_tensor_forward_bytes(const gpu_call *call) {
     ssd s = ssd_of(call);
     size_t chunks = (s.t_n + Q - 1) / Q, cells = (size_t)s.batch * chunks * s.h_n * s.p_n * s.n_n;

@@ -179,7 +179,8 @@ struct short_to {
     const half16 *g;
     half16 *dx, *dB, *dC;
     elements ddt;
-    float *dA, *dD; /* [B][H] */
+    bool steps;             /* GPU_STEPS */
+    float *dA, *dD, *dstep; /* [B][H] */
 };
 
 template <int P>
@@ -309,7 +310,7 @@ __device__ __forceinline__ void short_finish(const short_back_tiles<P, N> &m, co
                                              int at, const short_to &to) {
     const float *dt = m.dt[n % SLOTS];
     int lane = threadIdx.x & 31, h = c.first + n;
-    float r[4], suffix = 0, dA = 0, dD = 0, a = load<float>(s.A, h);
+    float r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
         int i = 4 * lane + k;
@@ -332,13 +333,18 @@ __device__ __forceinline__ void short_finish(const short_back_tiles<P, N> &m, co
         if (i >= c.rows) continue;
         float over = r[k] + after;
         dA += dt[i] * over;
-        store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, m.whole[at][i] + a * over);
+        float step = m.whole[at][i] + a * over;
+        if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[i]);
+        dstep += step;
+        store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, step);
     }
     dA = warp_sum(dA);
+    dstep = warp_sum(dstep);
     for (int strip = 0; strip * 16 < c.rows; strip++) dD += m.diagonal[at][strip];
     if (lane != 0) return;
     to.dA[(int64_t)c.b * s.h_n + h] = dA;
     to.dD[(int64_t)c.b * s.h_n + h] = dD;
+    to.dstep[(int64_t)c.b * s.h_n + h] = dstep;
 }
 
 /* dB of the strip (turned: dC) from the gradients of C B'. */
@@ -433,20 +439,17 @@ template <int P, int N> __global__ void __launch_bounds__(WARPS * 32, 1) short_b
     if (busy && slot == 1) short_states<N>(to.dC, slopes, states.B, true, strip, s, c);
 }
 
-/* A block a head: sums over sequences. */
-__global__ void __launch_bounds__(256)
-    short_end_kernel(elements dA, elements dD, const float *A, const float *D, int batch, int h_n) {
+/* A block a head and kind of sum: over sequences. */
+struct short_ends {
+    elements to[3];
+};
+__global__ void __launch_bounds__(128) short_end_kernel(short_ends ends, const float *sums, int batch, int h_n) {
     __shared__ float spare[32];
-    float sum[2] = {};
-    for (int b = threadIdx.x; b < batch; b += 256) {
-        sum[0] += A[(int64_t)b * h_n + blockIdx.x];
-        sum[1] += D[(int64_t)b * h_n + blockIdx.x];
-    }
-    sum[0] = block_reduce<float, false>(sum[0], spare);
-    sum[1] = block_reduce<float, false>(sum[1], spare);
-    if (threadIdx.x != 0) return;
-    store<float>(dA, blockIdx.x, sum[0]);
-    store<float>(dD, blockIdx.x, sum[1]);
+    const float *from = sums + (int64_t)blockIdx.y * batch * h_n;
+    float sum = 0;
+    for (int b = threadIdx.x; b < batch; b += 128) sum += from[(int64_t)b * h_n + blockIdx.x];
+    sum = block_reduce<float, false>(sum, spare);
+    if (threadIdx.x == 0) store<float>(ends.to[blockIdx.y], blockIdx.x, sum);
 }
 
 /* --- calls -----------------------------------------------------------------------------------------------------------
@@ -471,19 +474,23 @@ const char *ssd_short_forward(const gpu_call *call) {
 }
 
 size_t ssd_short_backward_bytes(const gpu_call *call) {
-    return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 2 * sizeof(float);
+    return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 3 * sizeof(float);
 }
 
 template <int N> static const char *backward_as(const gpu_call *call) {
     ssd s = ssd_of(call);
     short_to to = {(const half16 *)call->in[6].data, (half16 *)call->out[0].data, (half16 *)call->out[3].data,
                    (half16 *)call->out[4].data, of(call->out[1])};
+    size_t heads = (size_t)s.batch * s.h_n;
     to.dA = (float *)call->workspace;
-    to.dD = to.dA + (size_t)s.batch * s.h_n;
+    to.dD = to.dA + heads;
+    to.dstep = to.dD + heads;
+    to.steps = (call->merged & GPU_STEPS) != 0;
     const char *why = launch(short_backward_kernel<64, N>, s, sizeof(short_back_tiles<64, N>), call->stream, to);
     if (why) return why;
-    short_end_kernel<<<(unsigned)s.h_n, 256, 0, call->stream>>>(of(call->out[2]), of(call->out[5]), to.dA, to.dD,
-                                                                s.batch, s.h_n);
+    short_ends ends = {{of(call->out[2]), of(call->out[5]), {NULL, 0}}};
+    if (to.steps) ends.to[2] = of(call->out[6]);
+    short_end_kernel<<<dim3((unsigned)s.h_n, to.steps ? 3 : 2), 128, 0, call->stream>>>(ends, to.dA, s.batch, s.h_n);
     return gpu_launched();
 }
 

@@ -25,6 +25,7 @@ bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype 
 bool gpu_scan_chunks_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_ssd_steps_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_project_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
@@ -181,8 +182,8 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
         return true;
     }
     if (!(step->merged & (GPU_GATE | GPU_STEPS))) return false;
-    bool back = op == AIRA_OP_SELECTIVE_SCAN_BACKWARD, gate = step->merged & GPU_GATE;
-    uint64_t y = name_of(AIRA_OP_SELECTIVE_SCAN, attributes, in, 6, 0), z = in[n_in];
+    bool back = op != AIRA_OP_SELECTIVE_SCAN, gate = step->merged & GPU_GATE;
+    uint64_t y = name_of(AIRA_OP_SELECTIVE_SCAN, attributes, in, 6, 0), z = gate ? in[n_in] : 0;
     uint64_t open = gate ? name_of(AIRA_OP_SILU, 0, &z, 1, 0) : 0;
     if (!back) {
         out[0] = name_of_two(AIRA_OP_MUL, y, open);

@@ -120,6 +120,26 @@ static void gated_scan(sketch *s, const int64_t *size) {
     s->i[s->n_steps - 1][0] = 3; /* axes 0 and 1 */
 }
 
+/* The gradient of an SSD's steps. size: sequences, times, heads, states; one group, heads of 64 */
+static void ssd_steps(sketch *s, const int64_t *size) {
+    aira_shape big = SHAPE(size[0], size[1], size[2], 64), steps = SHAPE(size[0], size[1], size[2]);
+    aira_shape states = SHAPE(size[0], size[1], 1, size[3]), one = SHAPE(size[2]);
+    uint32_t x = tensor(s, GIVEN, big, false), t = tensor(s, TIMES, steps, false), A = tensor(s, RATES, one, true);
+    uint32_t B = tensor(s, GIVEN, states, false), C = tensor(s, GIVEN, states, false), D = tensor(s, GIVEN, one, true);
+    uint32_t g = tensor(s, GIVEN, big, false), dt = tensor(s, INNER, steps, false),
+             slope = tensor(s, INNER, steps, false);
+    uint32_t dx = tensor(s, RESULT, big, false), ddt = tensor(s, INNER, steps, false),
+             dA = tensor(s, RESULT, one, true);
+    uint32_t dB = tensor(s, RESULT, states, false), dC = tensor(s, RESULT, states, false);
+    uint32_t dD = tensor(s, RESULT, one, true), d = tensor(s, RESULT, steps, false),
+             dbias = tensor(s, RESULT, one, true);
+    add_softplus(s, t, dt, slope);
+    add(s, AIRA_OP_SSD_BACKWARD, IN(x, dt, A, B, C, D, g), IN(dx, ddt, dA, dB, dC, dD));
+    add(s, AIRA_OP_MUL, IN(ddt, slope), IN(d));
+    add(s, AIRA_OP_SUM, IN(d), IN(dbias))->n_i = 2;
+    s->i[s->n_steps - 1][0] = 3; /* axes 0 and 1 */
+}
+
 /* size: rows, columns */
 static void gated_norm(sketch *s, const int64_t *size) {
     aira_shape big = SHAPE(size[0], size[1]), one = SHAPE(size[1]);
@@ -209,6 +229,9 @@ static const merged_case cases[] = {
     {"gated scan, many sequences", gated_scan, {150, 9, 40, 4}},
     {"gated scan, channels odd", gated_scan, {2, 20, 77, 4}},
     {"gated scan, 7 states", gated_scan, {1, 40, 64, 7}},
+    {"ssd steps", ssd_steps, {2, 128, 4, 128}},
+    {"ssd steps, odd", ssd_steps, {3, 37, 9, 64}},
+    {"ssd steps, long", ssd_steps, {1, 150, 2, 16}},
     {"gated norm", gated_norm, {70, 256}},
     {"gated norm, 100 columns", gated_norm, {33, 100}},
     {"gated norm, 700 columns", gated_norm, {9, 700}},
