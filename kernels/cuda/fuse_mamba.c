@@ -159,8 +159,8 @@ static bool become(const fuser *f, uint32_t s, const merged *m, bool (*takes)(co
     return false;
 }
 
-/* Results of a kernel whose threads read what they replace: an operand lies apart or is the same, other results and
-   `closed` operands lie apart. */
+/* May result `out` lie where it does? Operands in the bit mask `open` may be there too, whole: the kernel's threads
+   read of them what they replace, before they do; all others, and other results, lie apart. */
 static bool may_replace(const fuser *f, const merged *m, uint32_t out, uint32_t open) {
     for (uint32_t k = 0; k < m->n_in; k++)
         if (!apart(f, m->in[k], m->out[out]) && !((open >> k & 1) && same(f, m->in[k], m->out[out]))) return false;
@@ -243,7 +243,7 @@ static bool find_slope(const fuser *f, uint32_t b, slope *t) {
     if (writer_before(f, t->product, t->ddelta) != b) return false;
     t->sigmoid = pair[1];
     t->softplus = writer_before(f, t->product, t->sigmoid);
-    if (t->softplus == NONE || !f->steps[t->softplus].chain) return false;
+    if (t->softplus == NONE || !f->steps[t->softplus].chain || writer_before(f, b, delta) != t->softplus) return false;
     const gpu_chain *chain = f->steps[t->softplus].chain;
     const gpu_chain_program *p = &chain->program;
     uint32_t plus = NONE;

@@ -1,4 +1,5 @@
 /* ssd_forward.cu - Mamba-2 forward on tensor cores (ssd_tensor.cuh), sequences of many chunks. */
+#include "fast.h"
 #include "ssd_tensor.cuh"
 
 template <int P, int N> struct forward_tiles {
