@@ -66,8 +66,8 @@ extern const gpu_kernel gpu_project_kernel;
 /* ssd_short.cu: SSD_BACKWARD with GPU_STEPS: bf16 heads of 64, 16, 64 or 128 states, up to 128 times. */
 bool gpu_ssd_steps_takes(const gpu_call *call);
 
-/* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of 8;
-   GPU_GATE, GPU_STEPS. Results may lie on u, delta, z or the gradient of y, where they lie there whole. */
+/* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of
+   8; GPU_GATE, GPU_STEPS. Results may lie on u, delta, z or the gradient of y, where they lie there whole. */
 bool gpu_scan_chunks_takes(const gpu_call *call);
 const char *gpu_scan_chunks(const gpu_call *call);
 const char *gpu_scan_chunks_backward(const gpu_call *call);
