@@ -1,10 +1,13 @@
 /* convolution.cu - causal convolution of every channel with a few taps, forward and backward.
  *
  * Two texts. `strip`: four taps, four neighbouring channels of a strip of times per thread, bf16 or fp32: every operand
- * is read once, in full lines. The other: any number of taps and any types, one element per thread. Gradients of taps
- * and biases are sums over times and sequences: partial sums of strips, then join.cuh.
+ * is read once, in full lines; with GPU_SILU it applies SiLU, and backward its slope. The other: any number of taps and
+ * any types, one element per thread. Gradients of taps and biases are sums over times and sequences: partial sums of
+ * strips or blocks, then a second kernel.
  */
+#include "fast.h"
 #include "join.cuh"
+#include "vector.cuh"
 
 /* --- four taps ------------------------------------------------------------------------------------------------------
  */
@@ -13,50 +16,13 @@
 
 struct strips {
     int batch, t_n, quads, n; /* quads: groups of four channels; n: strips of a sequence */
+    int wide, tall;           /* quads and strips of a block, backward */
     elements w;
 };
 
-template <class T> __device__ __forceinline__ void load_four(float *to, const T *from);
-template <> __device__ __forceinline__ void load_four<float>(float *to, const float *from) {
-    float4 v = *(const float4 *)from;
-    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-}
-template <> __device__ __forceinline__ void load_four<__nv_bfloat16>(float *to, const __nv_bfloat16 *from) {
-    uint2 bits = *(const uint2 *)from;
-    to[0] = __uint_as_float(bits.x << 16), to[1] = __uint_as_float(bits.x & 0xffff0000u);
-    to[2] = __uint_as_float(bits.y << 16), to[3] = __uint_as_float(bits.y & 0xffff0000u);
-}
-template <class T> __device__ __forceinline__ void store_four(T *to, const float *from);
-template <> __device__ __forceinline__ void store_four<float>(float *to, const float *from) {
-    *(float4 *)to = make_float4(from[0], from[1], from[2], from[3]);
-}
-template <> __device__ __forceinline__ void store_four<__nv_bfloat16>(__nv_bfloat16 *to, const float *from) {
-    __nv_bfloat162 v[2] = {__floats2bfloat162_rn(from[0], from[1]), __floats2bfloat162_rn(from[2], from[3])};
-    uint2 bits;
-    memcpy(&bits, v, sizeof bits);
-    *(uint2 *)to = bits;
-}
-
 /* Four channels at time t, zeros outside of the sequence. */
-template <class T>
-__device__ __forceinline__ void load_time(float *to, const T *x, int64_t base, int t, const strips &s) {
-    if (t >= 0 && t < s.t_n) {
-        load_four<T>(to, x + base + (int64_t)t * s.quads * 4);
-    } else {
-        to[0] = to[1] = to[2] = to[3] = 0;
-    }
-}
-
-/* Where thread i works: four channels from `channel` on, times from t0 on. */
-struct strip_place {
-    int channel, t0;
-    int64_t base; /* of the channels at time 0 */
-};
-__device__ __forceinline__ strip_place strip_of(int64_t i, const strips &s) {
-    int64_t b = i / s.quads / s.n;
-    strip_place p = {(int)(i % s.quads) * 4, (int)(i / s.quads % s.n) * STRIP, 0};
-    p.base = b * s.t_n * s.quads * 4 + p.channel;
-    return p;
+template <class T> __device__ __forceinline__ float4_of load_time(const T *x, int64_t base, int t, const strips &s) {
+    return t >= 0 && t < s.t_n ? load4(x + base + (int64_t)t * s.quads * 4) : float4_of{};
 }
 
 __device__ __forceinline__ void load_taps(float (*w)[4], const strips &s, int channel) {
@@ -66,72 +32,147 @@ __device__ __forceinline__ void load_taps(float (*w)[4], const strips &s, int ch
         for (int k = 0; k < 4; k++) w[k][j] = load<float>(s.w, (int64_t)(channel + j) * 4 + k);
 }
 
-template <class T>
-__global__ void __launch_bounds__(128)
-    strip_kernel(T *__restrict__ y, const T *__restrict__ x, elements bias, strips s) {
-    int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x;
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+/* c: what SiLU is applied to, or NULL; silu: y is SiLU of it. */
+template <class T, bool SILU>
+__global__ void __launch_bounds__(128) strip_kernel(T *y, T *c, const T *__restrict__ x, elements bias, strips s) {
+    int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x, b = i / s.quads / s.n;
     if (i >= (int64_t)s.batch * s.n * s.quads) return;
-    strip_place p = strip_of(i, s);
-    float w[4][4], first[4], window[STRIP + 3][4];
-    load_taps(w, s, p.channel);
+    int channel = (int)(i % s.quads) * 4, t0 = (int)(i / s.quads % s.n) * STRIP;
+    int64_t base = b * s.t_n * s.quads * 4 + channel;
+    float w[4][4], first[4];
+    float4_of window[STRIP + 3];
+    load_taps(w, s, channel);
 #pragma unroll
-    for (int j = 0; j < 4; j++) first[j] = load<float>(bias, p.channel + j);
+    for (int j = 0; j < 4; j++) first[j] = load<float>(bias, channel + j);
 #pragma unroll
-    for (int t = 0; t < STRIP + 3; t++) load_time<T>(window[t], x, p.base, p.t0 + t - 3, s);
+    for (int t = 0; t < STRIP + 3; t++) window[t] = load_time<T>(x, base, t0 + t - 3, s);
 #pragma unroll
     for (int t = 0; t < STRIP; t++) {
-        float sum[4];
+        float4_of sum, open;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            sum[j] = first[j];
+            sum.v[j] = first[j];
 #pragma unroll
-            for (int k = 0; k < 4; k++) sum[j] += w[k][j] * window[t + k][j];
+            for (int k = 0; k < 4; k++) sum.v[j] += w[k][j] * window[t + k].v[j];
+            open.v[j] = SILU ? sum.v[j] * sigmoid(sum.v[j]) : sum.v[j];
         }
-        if (p.t0 + t < s.t_n) store_four<T>(y + p.base + (int64_t)(p.t0 + t) * s.quads * 4, sum);
+        int64_t at = base + (int64_t)(t0 + t) * s.quads * 4;
+        if (t0 + t >= s.t_n) continue;
+        store4(y + at, open);
+        if (SILU && c) store4(c + at, sum);
     }
 }
 
-/* Partial sums: dw[b, strip][c][4], db[b, strip][c]. */
-template <class T>
-__global__ void __launch_bounds__(128) strip_backward_kernel(T *__restrict__ dx, const T *__restrict__ x,
-                                                             const T *__restrict__ g, float *dw, float *db, strips s) {
-    int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x;
-    if (i >= (int64_t)s.batch * s.n * s.quads) return;
-    strip_place p = strip_of(i, s);
-    float w[4][4], xs[4][4], gs[4][4], taps[4][4] = {}, bias[4] = {}; /* time t lies at t % 4 of xs and gs */
-    load_taps(w, s, p.channel);
+/* What the gradient reads: g; or c, what SiLU was applied to, and one or two gradients of SiLU's results. */
+template <class T> struct slopes { const T *g, *c, *more; };
+
+/* The gradient of the convolution's results at a time, in T. */
+template <class T, bool SILU>
+__device__ __forceinline__ float4_of slope_at(const slopes<T> &from, int64_t base, int t, const strips &s) {
+    float4_of g = load_time<T>(from.g, base, t, s);
+    if (!SILU) return g;
+    float4_of c = load_time<T>(from.c, base, t, s), more = {};
+    if (from.more) more = load_time<T>(from.more, base, t, s);
 #pragma unroll
-    for (int t = 0; t < 3; t++) {
-        load_time<T>(xs[(t + 1) % 4], x, p.base, p.t0 + t - 3, s);
-        load_time<T>(gs[t], g, p.base, p.t0 + t, s);
+    for (int j = 0; j < 4; j++) {
+        float open = sigmoid(c.v[j]);
+        g.v[j] = (g.v[j] + more.v[j]) * open * (1.0f + c.v[j] * (1.0f - open));
     }
+    return g;
+}
+
+__device__ __forceinline__ float4_of widened(float4_of x) { return x; }
+__device__ __forceinline__ float4_of widened(uint2 x) {
+    return {{__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u), __uint_as_float(x.y << 16),
+             __uint_as_float(x.y & 0xffff0000u)}};
+}
+__device__ __forceinline__ void narrow(float4_of &to, float4_of x) { to = x; }
+__device__ __forceinline__ void narrow(uint2 &to, float4_of x) {
+    to = make_uint2(pack2(x.v[0], x.v[1]), pack2(x.v[2], x.v[3]));
+}
+template <class T> struct kept { typedef float4_of type; };
+template <> struct kept<__nv_bfloat16> { typedef uint2 type; };
+
+/* blockIdx: group of `wide` quads, group of `tall` strips, sequence; thread: quad, then strip. All gradients are read
+   before dx is written, so that dx may lie on them where a block holds the sequence. Partial sums: row (sequence, group
+   of strips) of sums has [C][4] of the taps, then [C] of the bias. */
+template <class T, bool SILU>
+__global__ void __launch_bounds__(256, 2)
+    strip_backward_kernel(T *dx, const T *__restrict__ x, slopes<T> from, float *sums, strips s) {
+    __shared__ float part[256][21]; /* taps and bias of every thread's channels: [k][j], then bias[j] */
+    typedef typename kept<T>::type K;
+    int quad = blockIdx.x * s.wide + threadIdx.x % s.wide, strip = blockIdx.y * s.tall + threadIdx.x / s.wide;
+    int channel = quad * 4, t0 = strip * STRIP;
+    bool live = quad < s.quads && strip < s.n && (int)threadIdx.x < s.wide * s.tall;
+    int64_t base = (int64_t)blockIdx.z * s.t_n * s.quads * 4 + channel;
+    float w[4][4];
+    float4_of xs[4]; /* time t lies at t % 4 */
+    K gs[STRIP + 3];
+    if (live) {
+        load_taps(w, s, channel);
 #pragma unroll
-    for (int t = 0; t < STRIP; t++) {
-        float sum[4];
-        load_time<T>(xs[t % 4], x, p.base, p.t0 + t, s);
-        load_time<T>(gs[(t + 3) % 4], g, p.base, p.t0 + t + 3, s);
+        for (int t = 0; t < STRIP + 3; t++) narrow(gs[t], slope_at<T, SILU>(from, base, t0 + t, s));
+#pragma unroll
+        for (int t = 0; t < 3; t++) xs[(t + 1) % 4] = load_time<T>(x, base, t0 + t - 3, s);
+    }
+    __syncthreads();
+    float taps[4][4] = {}, bias[4] = {};
+#pragma unroll
+    for (int t = 0; t < STRIP && live; t++) {
+        float4_of sum = {}, slope = widened(gs[t]);
+        xs[t % 4] = load_time<T>(x, base, t0 + t, s);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            float slope = gs[t % 4][j];
-            bias[j] += slope;
-            sum[j] = 0;
+            bias[j] += slope.v[j];
 #pragma unroll
-            for (int k = 0; k < 4; k++) {
-                taps[j][k] += slope * xs[(t + 1 + k) % 4][j];
-                sum[j] += w[k][j] * gs[(t + 3 - k) % 4][j];
-            }
+            for (int k = 0; k < 4; k++) taps[k][j] += slope.v[j] * xs[(t + 1 + k) % 4].v[j];
         }
-        if (p.t0 + t < s.t_n) store_four<T>(dx + p.base + (int64_t)(p.t0 + t) * s.quads * 4, sum);
-    }
-    int64_t row = i / s.quads * s.quads * 4 + p.channel;
 #pragma unroll
-    for (int j = 0; j < 4; j++) store_four<float>(dw + (row + j) * 4, taps[j]);
-    store_four<float>(db + row, bias);
+        for (int k = 0; k < 4; k++) {
+            float4_of later = widened(gs[t + 3 - k]);
+#pragma unroll
+            for (int j = 0; j < 4; j++) sum.v[j] += w[k][j] * later.v[j];
+        }
+        if (t0 + t < s.t_n) store4(dx + base + (int64_t)(t0 + t) * s.quads * 4, sum);
+    }
+#pragma unroll
+    for (int k = 0; k < 20; k++) part[threadIdx.x][k] = k < 16 ? taps[k / 4][k % 4] : bias[k % 4];
+    __syncthreads();
+    float *row = sums + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * s.quads * 20;
+    for (int i = threadIdx.x; i < s.wide * 20; i += blockDim.x) {
+        int q = blockIdx.x * s.wide + i / 20, k = i % 20, c = q * 4 + k % 4;
+        float sum = 0;
+        for (int n = 0; n < s.tall; n++) sum += part[n * s.wide + i / 20][k];
+        if (q < s.quads) row[k < 16 ? c * 4 + k / 4 : s.quads * 16 + c] = sum;
+    }
+}
+
+/* 32 columns of the partial sums a block. */
+__global__ void __launch_bounds__(1024)
+    strip_end_kernel(elements dw, elements db, const float *sums, int rows, int c_n) {
+    __shared__ float part[32][33];
+    int lane = threadIdx.x & 31, row = threadIdx.x >> 5, i = blockIdx.x * 32 + lane, columns = c_n * 5;
+    float sum = 0;
+    if (i < columns)
+        for (int r = row; r < rows; r += 32) sum += sums[(int64_t)r * columns + i];
+    part[row][lane] = sum;
+    __syncthreads();
+    sum = warp_sum(part[lane][row]);
+    i = blockIdx.x * 32 + row;
+    if (lane != 0 || i >= columns) return;
+    if (i < c_n * 4)
+        store<float>(dw, i, sum);
+    else
+        store<float>(db, i - c_n * 4, sum);
 }
 
 static strips strips_of(const gpu_call *call) {
     const aira_shape *x = &call->in[0].shape;
     strips s = {(int)x->dims[0], (int)x->dims[1], (int)(x->dims[2] / 4), (int)((x->dims[1] + STRIP - 1) / STRIP)};
+    s.tall = s.n < 64 ? s.n : 64;
+    s.wide = 128 / s.tall < 4 ? 4 : 128 / s.tall < 16 ? 128 / s.tall : 16;
     s.w = of(call->in[1]);
     return s;
 }
@@ -142,38 +183,57 @@ static bool strips_take(const gpu_call *call, const gpu_view *const *big, int n)
     bool takes = x->dims[2] % 4 == 0 && call->in[1].shape.dims[1] == 4 && call->in[0].n > 0 && !gpu_is_wide(call);
     for (int k = 0; k < n; k++) {
         takes = takes && big[k]->dtype == big[0]->dtype && (big[k]->dtype == AIRA_F32 || big[k]->dtype == AIRA_BF16);
-        takes = takes && (uintptr_t)big[k]->data % (4 * gpu_bytes_of(big[k]->dtype)) == 0;
+        takes = takes && aligned4(big[k]->data, (uint32_t)gpu_bytes_of(big[k]->dtype));
     }
     return takes;
 }
 
 static bool forward_strips(const gpu_call *call) {
-    const gpu_view *big[2] = {&call->in[0], &call->out[0]};
-    return strips_take(call, big, 2);
+    const gpu_view *big[3] = {&call->in[0], &call->out[0], &call->out[call->n_out - 1]};
+    return strips_take(call, big, 3);
 }
 static bool backward_strips(const gpu_call *call) {
-    const gpu_view *big[3] = {&call->in[0], &call->in[2], &call->out[0]};
-    return strips_take(call, big, 3);
+    const gpu_view *big[5] = {&call->in[0], &call->in[2], &call->out[0], &call->in[call->n_in - 1], &call->in[2]};
+    if (call->merged & GPU_SILU) big[4] = &call->in[3];
+    return call->in[0].shape.dims[0] <= 65535 && strips_take(call, big, 5);
+}
+
+bool gpu_conv_takes(const gpu_call *call) {
+    bool half = call->in[0].dtype == AIRA_BF16;
+    if (call->step->op == AIRA_OP_CONV1D_CAUSAL) return half && forward_strips(call);
+    strips s = strips_of(call);
+    bool replaces = false;
+    for (uint32_t k = 2; k < call->n_in; k++) replaces = replaces || call->in[k].data == call->out[0].data;
+    return half && backward_strips(call) && (!replaces || s.tall == s.n);
 }
 
 static unsigned strip_blocks(const strips &s) { return (unsigned)(((int64_t)s.batch * s.n * s.quads + 127) / 128); }
 
-template <class T> static const char *strip_conv(const gpu_call *call) {
+template <class T, bool SILU> static const char *strip_conv(const gpu_call *call) {
     strips s = strips_of(call);
-    strip_kernel<T><<<strip_blocks(s), 128, 0, call->stream>>>((T *)call->out[0].data, (const T *)call->in[0].data,
-                                                               of(call->in[2]), s);
+    T *c = call->n_out > 1 ? (T *)call->out[1].data : NULL;
+    strip_kernel<T, SILU><<<strip_blocks(s), 128, 0, call->stream>>>((T *)call->out[0].data, c,
+                                                                     (const T *)call->in[0].data, of(call->in[2]), s);
     return gpu_launched();
 }
 
-template <class T> static const char *strip_conv_backward(const gpu_call *call) {
+static dim3 backward_grid(const strips &s) {
+    return dim3((unsigned)((s.quads + s.wide - 1) / s.wide), (unsigned)((s.n + s.tall - 1) / s.tall),
+                (unsigned)s.batch);
+}
+
+template <class T, bool SILU> static const char *strip_conv_backward(const gpu_call *call) {
     strips s = strips_of(call);
-    int64_t rows = (int64_t)s.batch * s.n, c_n = s.quads * 4;
-    float *dw = (float *)call->workspace, *db = dw + rows * c_n * 4;
-    strip_backward_kernel<T><<<strip_blocks(s), 128, 0, call->stream>>>(
-        (T *)call->out[0].data, (const T *)call->in[0].data, (const T *)call->in[2].data, dw, db, s);
-    join_plan taps = {c_n * 4, c_n * 4, 0, rows, c_n * 4, 1, 0}, bias = {c_n, c_n, 0, rows, c_n, 1, 0};
-    join<float>(of(call->out[1]), dw, taps, call->stream);
-    join<float>(of(call->out[2]), db, bias, call->stream);
+    dim3 grid = backward_grid(s);
+    int rows = (int)(grid.y * grid.z), c_n = s.quads * 4;
+    float *sums = (float *)call->workspace;
+    slopes<T> from = {(const T *)call->in[SILU ? 3 : 2].data};
+    if (SILU) from.c = (const T *)call->in[2].data;
+    if (call->n_in > 4) from.more = (const T *)call->in[4].data;
+    strip_backward_kernel<T, SILU><<<grid, (unsigned)(s.wide * s.tall + 31) / 32 * 32, 0, call->stream>>>(
+        (T *)call->out[0].data, (const T *)call->in[0].data, from, sums, s);
+    strip_end_kernel<<<(unsigned)(c_n * 5 + 31) / 32, 1024, 0, call->stream>>>(of(call->out[1]), of(call->out[2]), sums,
+                                                                               rows, c_n);
     return gpu_launched();
 }
 
@@ -199,8 +259,9 @@ static const char *conv(const gpu_call *call) {
     int t_n = (int)x->dims[1], c_n = (int)x->dims[2], taps = (int)call->in[1].shape.dims[1];
     unsigned blocks = blocks_for(n, 256);
     if (n == 0) return NULL;
+    if (call->merged & GPU_SILU) return strip_conv<__nv_bfloat16, true>(call);
     if (forward_strips(call))
-        return call->in[0].dtype == AIRA_F32 ? strip_conv<float>(call) : strip_conv<__nv_bfloat16>(call);
+        return call->in[0].dtype == AIRA_F32 ? strip_conv<float, false>(call) : strip_conv<__nv_bfloat16, false>(call);
     if (gpu_is_wide(call))
         conv_kernel<double><<<blocks, 256, 0, call->stream>>>(of(call->out[0]), of(call->in[0]), of(call->in[1]),
                                                               of(call->in[2]), n, t_n, c_n, taps);
@@ -254,7 +315,8 @@ static size_t conv_backward_workspace(const gpu_call *call) {
     const aira_shape *x = &call->in[0].shape;
     if (backward_strips(call)) {
         strips s = strips_of(call);
-        return (size_t)s.batch * s.n * s.quads * 4 * 5 * sizeof(float);
+        dim3 grid = backward_grid(s);
+        return (size_t)grid.y * grid.z * s.quads * 4 * 5 * sizeof(float);
     }
     return (size_t)(x->dims[0] * (call->in[1].shape.dims[1] + 1) * x->dims[2]) * sizeof(double);
 }
@@ -277,9 +339,10 @@ template <class R> static const char *conv_backward_as(const gpu_call *call) {
 }
 
 static const char *conv_backward(const gpu_call *call) {
+    if (call->merged & GPU_SILU) return strip_conv_backward<__nv_bfloat16, true>(call);
     if (backward_strips(call))
-        return call->in[0].dtype == AIRA_F32 ? strip_conv_backward<float>(call)
-                                             : strip_conv_backward<__nv_bfloat16>(call);
+        return call->in[0].dtype == AIRA_F32 ? strip_conv_backward<float, false>(call)
+                                             : strip_conv_backward<__nv_bfloat16, false>(call);
     return gpu_is_wide(call) ? conv_backward_as<double>(call) : conv_backward_as<float>(call);
 }
 

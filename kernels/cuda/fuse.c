@@ -10,6 +10,7 @@
 
 #include "fast.h"
 #include "fuse.h"
+#include "fuse_mamba.h"
 
 uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges) {
     uint32_t n = 0;
@@ -407,8 +408,9 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
     if (plan->copies > 1) return true;
     f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
     if (!f.gone) return false;
+    gpu_fuse_mamba(plan, queue, steps, f.n, f.gone);
     for (uint32_t c = 0; c < f.n; c++)
-        if (steps[c].chain && !steps[c].chain->wide)
+        if (steps[c].chain && !steps[c].chain->wide && !f.gone[c])
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
     for (uint32_t s = 0; s < f.n; s++) {
         uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);

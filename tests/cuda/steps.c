@@ -39,6 +39,12 @@ const char *gpu_joins_run(const gpu_join *j, const struct gpu_block *b, uint32_t
     (void)j, (void)b, (void)n_b, (void)s;
     return "not here";
 }
+bool gpu_scan_chunks_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_ssd_steps_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_project_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
@@ -112,6 +118,7 @@ static uint64_t read_range(const memory *m, gpu_range r) {
 static uint64_t name_of(uint32_t op, uint64_t attributes, const uint64_t *in, uint32_t n_in, uint32_t out) {
     uint64_t h = mix(mix(0x1234567, op), attributes);
     if (op == AIRA_OP_ADD && n_in == 2) return in[0] + in[1];
+    if (op == AIRA_OP_SIGMOID) return mix(name_of(AIRA_OP_SOFTPLUS, 0, in, 1, 0), 1); /* 1 - exp(-softplus(x)) */
     for (uint32_t k = 0; k < n_in; k++) h = mix(h, in[k]);
     return mix(h, out);
 }
@@ -177,6 +184,76 @@ static uint64_t attributes_in(const aira_plan *plan, const gpu_step *step) {
     return attributes_of(step->step);
 }
 
+static uint64_t name_of_two(uint32_t op, uint64_t a, uint64_t b) { return name_of(op, 0, (uint64_t[]){a, b}, 2, 0); }
+
+/* The attributes of a slice along the last axis of a tensor like `of`. */
+static uint64_t cut_of(const aira_plan_tensor *of, int64_t from, int64_t n) {
+    return mix(mix(mix(1, of->shape.rank - 1), (uint64_t)from), (uint64_t)n);
+}
+
+/* Products around a scan's operands: false if the step is none of them. */
+static bool run_project(const aira_plan *plan, const gpu_step *step, uint64_t attributes, const uint64_t *in,
+                        uint64_t *out) {
+    if (!(step->merged & GPU_PROJECT)) return false;
+    if (step->n_in == 5) {
+        uint64_t parts[3] = {name_of(AIRA_OP_MATMUL, attributes, in, 2, 0), in[2], in[3]};
+        out[0] = name_of(AIRA_OP_CONCAT, attributes_of(step->also), parts, 3, 0);
+        out[1] = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[4]}, 2, 0);
+        return true;
+    }
+    const aira_plan_tensor *u = gpu_tensor_of(plan, gpu_step_in(step)[0]);
+    int64_t rank = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[0])->shape);
+    int64_t states = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[1])->shape);
+    uint64_t p = name_of(AIRA_OP_MATMUL, attributes, in, 2, 0);
+    out[0] = name_of(AIRA_OP_SLICE, cut_of(u, 0, rank), &p, 1, 0);
+    out[1] = name_of(AIRA_OP_SLICE, cut_of(u, rank, states), &p, 1, 0);
+    out[2] = name_of(AIRA_OP_SLICE, cut_of(u, rank + states, states), &p, 1, 0);
+    uint64_t dt = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[2]}, 2, 0) + in[3];
+    out[3] = name_of(AIRA_OP_SOFTPLUS, 0, &dt, 1, 0);
+    return true;
+}
+
+/* Scans, norms and convolutions with what stands around them: false if the step is none of them. */
+static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
+    uint32_t op = step->step->op, n_in = step->step->n_in;
+    uint64_t planned[16];
+    memcpy(planned, in, n_in * sizeof *in);
+    if (step->merged & GPU_SILU && op == AIRA_OP_CONV1D_CAUSAL) {
+        out[1] = name_of(op, attributes, in, n_in, 0);
+        out[0] = name_of(AIRA_OP_SILU, 0, &out[1], 1, 0);
+        return true;
+    }
+    if (step->merged & GPU_SILU) {
+        uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
+        planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, in[2], g);
+        for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        return true;
+    }
+    if (step->merged & GPU_GATE && (op == AIRA_OP_RMS_NORM || op == AIRA_OP_RMS_NORM_BACKWARD)) {
+        uint64_t z = in[n_in], open = name_of(AIRA_OP_SILU, 0, &z, 1, 0);
+        planned[0] = name_of_two(AIRA_OP_MUL, in[0], open);
+        for (uint32_t k = 0; k < 2; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        out[2] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, out[0], in[0]));
+        if (op == AIRA_OP_RMS_NORM_BACKWARD) out[0] = name_of_two(AIRA_OP_MUL, out[0], open);
+        return true;
+    }
+    if (!(step->merged & (GPU_GATE | GPU_STEPS))) return false;
+    bool back = op != AIRA_OP_SELECTIVE_SCAN, gate = step->merged & GPU_GATE;
+    uint64_t y = name_of(AIRA_OP_SELECTIVE_SCAN, attributes, in, 6, 0), z = gate ? in[n_in] : 0;
+    uint64_t open = gate ? name_of(AIRA_OP_SILU, 0, &z, 1, 0) : 0;
+    if (!back) {
+        out[0] = name_of_two(AIRA_OP_MUL, y, open);
+        return true;
+    }
+    if (gate) planned[6] = name_of_two(AIRA_OP_MUL, in[6], open);
+    for (uint32_t k = 0; k < 6; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+    if (gate) out[6] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, in[6], y));
+    if (!(step->merged & GPU_STEPS)) return true;
+    out[1] = name_of_two(AIRA_OP_MUL, out[1], mix(in[1], 1));
+    out[gate ? 7 : 6] = name_of(AIRA_OP_SUM, attributes_of(step->also), &out[1], 1, 0);
+    return true;
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     uint64_t in[16], out[16], attributes = attributes_in(plan, step);
@@ -185,6 +262,10 @@ static void run_plain(const aira_plan *plan, const gpu_step *step, const memory 
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
     if (step->merged & GPU_SQUARES) in[0] = name_of(AIRA_OP_MUL, 0, (uint64_t[2]){in[0], in[0]}, 2, 0);
+    if (run_mamba(step, attributes, in, out) || run_project(plan, step, attributes, in, out)) {
+        for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
+        return;
+    }
     uint64_t turn = step->merged & GPU_ROPE ? attributes_of(step->also) : 0;
     bool turns = step->merged & GPU_ROPE && step->step->op == AIRA_OP_ATTENTION;
     for (uint32_t k = 0; k < 2 && turns; k++) in[k] = name_of(AIRA_OP_ROPE, turn, &in[k], 1, 0);
