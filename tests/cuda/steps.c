@@ -250,7 +250,7 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
     if (gate) out[6] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, in[6], y));
     if (!(step->merged & GPU_STEPS)) return true;
     out[1] = name_of_two(AIRA_OP_MUL, out[1], mix(in[1], 1));
-    out[gate ? 7 : 6] = name_of(AIRA_OP_SUM, attributes_of(step->also), &out[1], 1, 0);
+    out[gate ? 7 : 6] = name_of(AIRA_OP_SUM, OVER_ROWS, &out[1], 1, 0);
     return true;
 }
 
