@@ -115,6 +115,40 @@ static uint32_t silu_slope(const fuser *f, uint32_t s, uint32_t op, uint32_t *in
     return p->n_code + 1;
 }
 
+/* Are these two of the chain's values, in any order, the operand *a and something else? Where *a is NONE it is whatever
+   operand comes first and is set. Returns the other value, or NONE. */
+static uint32_t other_factor(const gpu_chain *chain, uint32_t v, uint32_t *a) {
+    const gpu_chain_program *p = &chain->program;
+    if (v < p->n_loads || p->code[v - p->n_loads].op != AIRA_OP_MUL || p->code[v - p->n_loads].narrow) return NONE;
+    const gpu_chain_instruction *code = &p->code[v - p->n_loads];
+    for (uint32_t k = 0; k < 2; k++) {
+        uint32_t id = operand(chain, code->in[k]);
+        if (id == NONE || (*a != NONE && id != *a)) continue;
+        *a = id;
+        return code->in[1 - k];
+    }
+    return NONE;
+}
+
+/* The operand whose silu value v is, or NONE. */
+static uint32_t opened_by(const gpu_chain *chain, uint32_t v) {
+    const gpu_chain_program *p = &chain->program;
+    if (v < p->n_loads || v == NONE || p->code[v - p->n_loads].op != AIRA_OP_SILU) return NONE;
+    return p->code[v - p->n_loads].narrow ? NONE : operand(chain, p->code[v - p->n_loads].in[0]);
+}
+
+/* A chain with this many instructions, of which `stored` have bf16 results, all else stays inside. */
+static const gpu_chain *chain_of(const fuser *f, uint32_t s, uint32_t n_code, uint32_t stored) {
+    if (s == NONE || f->gone[s] || !f->steps[s].chain || f->steps[s].chain->wide) return NULL;
+    const gpu_chain_program *p = &f->steps[s].chain->program;
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        if (p->code[k].stored && p->code[k].dtype != AIRA_BF16) return NULL;
+        n += p->code[k].stored;
+    }
+    return p->n_code == n_code && n == stored ? f->steps[s].chain : NULL;
+}
+
 /* --- merging --- */
 
 typedef struct merged {
@@ -175,58 +209,89 @@ static bool may_replace(const fuser *f, const merged *m, uint32_t out, uint32_t 
 #define SCAN_FORWARD_OPEN 0x43u
 #define SCAN_OPEN 0xc3u
 
-/* The steps of y silu(z) behind a scan, or before a norm (which stands in `scan`), and of its gradient. */
+/* The steps of y silu(z) behind a scan or before a norm, and of its gradients, which are one chain. */
 typedef struct gate {
-    uint32_t scan, silu, product, y_slope, z_slope; /* steps */
-    uint32_t y, z, open, gated, g, dy, dz;          /* tensors; open: silu(z), g: gradient of gated */
+    uint32_t product, slopes;        /* steps */
+    uint32_t y, z, gated, g, dy, dz; /* tensors; g: gradient of gated */
 } gate;
 
-static bool find_gate(const fuser *f, uint32_t b, gate *t) {
-    const uint32_t *in = gpu_step_in(&f->steps[b]);
-    uint32_t pair[3];
-    t->y_slope = writer_before(f, b, in[6]);
-    if (!is_single(f, t->y_slope, AIRA_OP_MUL, pair, &t->dy) || !same(f, t->dy, in[6])) return false;
-    t->g = pair[0];
-    t->open = pair[1];
-    t->silu = writer_before(f, t->y_slope, t->open);
-    if (!is_single(f, t->silu, AIRA_OP_SILU, &t->z, pair) || !same(f, pair[0], t->open)) return false;
-    t->z_slope = NONE;
-    for (uint32_t s = t->silu + 1; s < b && t->z_slope == NONE; s++)
-        if (silu_slope(f, s, AIRA_OP_MUL, pair, &t->dz) == 3 && same(f, pair[0], t->z) && same(f, pair[1], t->g) &&
-            writer_before(f, s, t->g) == writer_before(f, t->y_slope, t->g))
-            t->z_slope = s;
-    if (t->z_slope == NONE) return false;
-    t->y = pair[2];
-    t->scan = writer_before(f, t->z_slope, t->y);
-    if (t->scan == NONE || f->steps[t->scan].step->op != AIRA_OP_SELECTIVE_SCAN || f->steps[t->scan].merged)
-        return false;
-    const gpu_step *scan = &f->steps[t->scan];
-    if (!same(f, gpu_step_out(scan)[0], t->y)) return false;
-    for (uint32_t k = 0; k < 6; k++)
-        if (gpu_step_in(scan)[k] != in[k]) return false;
-    t->product = reader_after(f, t->scan, t->y);
-    if (!is_single(f, t->product, AIRA_OP_MUL, pair, &t->gated) || !same(f, pair[0], t->y)) return false;
-    return same(f, pair[1], t->open) && writer_before(f, t->product, t->y) == t->scan &&
-           writer_before(f, t->product, t->open) == t->silu;
+/* gated = y silu(z) */
+static bool is_gate(const fuser *f, uint32_t s, gate *t) {
+    const gpu_chain *chain = chain_of(f, s, 2, 1);
+    if (!chain || !chain->program.code[1].stored) return false;
+    t->product = s;
+    t->gated = chain->tensors[chain->program.code[1].view];
+    t->y = NONE;
+    t->z = opened_by(chain, other_factor(chain, chain->program.n_loads + 1, &t->y));
+    return t->z != NONE;
 }
 
-/* May the gate's steps go? They are marked as gone. forward and back get what they did. */
-static bool fits_gate(const fuser *f, uint32_t b, const gate *t, merged *forward, merged *back) {
-    uint32_t s = t->scan, z_writer = writer_before(f, t->silu, t->z);
-    if (!is_unread(f, s, t->y) || !is_unread(f, t->silu, t->open)) return false;
-    if (!is_read_by(f, t->y_slope, t->dy, b, NONE)) return false;
-    if ((z_writer != NONE && z_writer > s) || !is_free(f, s, t->product, t->gated)) return false;
-    if (!is_kept(f, t->silu, b, t->z) || !is_kept(f, t->y_slope, b, t->g) || !is_kept(f, t->z_slope, b, t->g))
+/* dy = g silu(z), dz = silu'(z) g y */
+static bool is_gate_slopes(const fuser *f, uint32_t s, gate *t) {
+    const gpu_chain *chain = chain_of(f, s, 4, 2);
+    if (!chain) return false;
+    const gpu_chain_program *p = &chain->program;
+    t->slopes = s;
+    t->dy = t->dz = t->z = t->g = NONE;
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        if (!p->code[k].stored) continue;
+        if (p->code[k].op == AIRA_OP_MUL && t->dy == NONE) {
+            uint32_t z = opened_by(chain, other_factor(chain, p->n_loads + k, &t->g));
+            if (z == NONE || (t->z != NONE && z != t->z)) return false;
+            t->z = z;
+            t->dy = chain->tensors[p->code[k].view];
+        } else if (p->code[k].op == AIRA_OP_SILU_BACKWARD && t->dz == NONE) {
+            uint32_t z = operand(chain, p->code[k].in[0]);
+            if (z == NONE || (t->z != NONE && z != t->z)) return false;
+            t->z = z;
+            t->dz = k;
+        } else
+            return false;
+    }
+    if (t->dy == NONE || t->dz == NONE) return false;
+    t->y = operand(chain, other_factor(chain, p->code[t->dz].in[1], &t->g));
+    t->dz = chain->tensors[p->code[t->dz].view];
+    return t->y != NONE;
+}
+
+/* The gate behind scan s: its product. */
+static bool find_gate(const fuser *f, uint32_t s, gate *t) {
+    uint32_t y = gpu_step_out(&f->steps[s])[0];
+    return is_gate(f, reader_after(f, s, y), t) && same(f, t->y, y) && writer_before(f, t->product, y) == s;
+}
+
+/* What a scan does with its gate, whose step is gone. */
+static bool fits_gate(const fuser *f, uint32_t s, const gate *t, merged *forward) {
+    uint32_t z_writer = writer_before(f, t->product, t->z);
+    if (!is_unread(f, s, t->y) || (z_writer != NONE && z_writer >= s) || !is_free(f, s, t->product, t->gated))
         return false;
-    if (!is_free(f, t->z_slope, b, t->dz)) return false;
     forward->flags |= GPU_GATE;
     forward->in[forward->n_in++] = t->z;
     forward->out[0] = t->gated;
+    return may_replace(f, forward, 0, SCAN_FORWARD_OPEN);
+}
+
+/* Gradient b's gate, the scan of that, and its gate. Returns the scan or NONE. */
+static uint32_t find_gate_slopes(const fuser *f, uint32_t b, gate *forward, gate *t) {
+    const uint32_t *in = gpu_step_in(&f->steps[b]);
+    if (!is_gate_slopes(f, writer_before(f, b, in[6]), t) || !same(f, t->dy, in[6])) return NONE;
+    uint32_t s = writer_before(f, t->slopes, t->y);
+    if (s == NONE || f->steps[s].step->op != AIRA_OP_SELECTIVE_SCAN || f->steps[s].merged) return NONE;
+    for (uint32_t k = 0; k < 6; k++)
+        if (gpu_step_in(&f->steps[s])[k] != in[k]) return NONE;
+    if (!find_gate(f, s, forward) || !same(f, forward->y, t->y) || !same(f, forward->z, t->z)) return NONE;
+    return writer_before(f, forward->product, t->z) == writer_before(f, t->slopes, t->z) ? s : NONE;
+}
+
+static bool fits_gate_slopes(const fuser *f, uint32_t b, const gate *t, merged *back) {
+    if (!is_read_by(f, t->slopes, t->dy, b, NONE)) return false;
+    if (!is_kept(f, t->slopes, b, t->z) || !is_kept(f, t->slopes, b, t->g)) return false;
+    if (!is_free(f, t->slopes, b, t->dz)) return false;
     back->flags |= GPU_GATE;
     back->in[6] = t->g;
     back->in[back->n_in++] = t->z;
     back->out[back->n_out++] = t->dz;
-    return may_replace(f, forward, 0, SCAN_FORWARD_OPEN);
+    return true;
 }
 
 /* The steps behind the gradient of delta = softplus(x): times sigmoid(x), and the sum for a bias. */
@@ -306,25 +371,39 @@ static void merge_slope(const fuser *f, uint32_t b, const slope *t, merged *back
         set_gone(f, taken, 2, false);
 }
 
-static void merge_scan(const fuser *f, uint32_t b) {
-    gate g;
+/* A scan and its gradient with the gate between: both or none. */
+static void merge_gate_slopes(const fuser *f, uint32_t b, merged *back) {
+    gate g, slopes;
+    uint32_t s = find_gate_slopes(f, b, &g, &slopes);
+    if (s == NONE) return;
+    merged forward = plain_of(f, s), tried = *back;
+    const uint32_t taken[2] = {g.product, slopes.slopes};
+    const gpu_step before = f->steps[s];
+    set_gone(f, taken, 2, true);
+    bool fits = fits_gate(f, s, &g, &forward) && fits_gate_slopes(f, b, &slopes, &tried) && results_fit(f, &tried) &&
+                become(f, s, &forward, gpu_scan_chunks_takes);
+    if (fits && become(f, b, &tried, gpu_scan_chunks_takes)) {
+        *back = tried;
+        return;
+    }
+    f->steps[s] = before;
+    set_gone(f, taken, 2, false);
+}
+
+static void merge_scan_back(const fuser *f, uint32_t b) {
     slope l;
     merged back = plain_of(f, b);
-    if (find_gate(f, b, &g)) {
-        merged forward = plain_of(f, g.scan), tried = back;
-        const uint32_t taken[4] = {g.silu, g.product, g.y_slope, g.z_slope};
-        const gpu_step before = f->steps[g.scan];
-        set_gone(f, taken, 4, true);
-        bool fits = fits_gate(f, b, &g, &forward, &tried) && results_fit(f, &tried) &&
-                    become(f, g.scan, &forward, gpu_scan_chunks_takes);
-        if (fits && !become(f, b, &tried, gpu_scan_chunks_takes)) {
-            f->steps[g.scan] = before;
-            fits = false;
-        }
-        if (!fits) set_gone(f, taken, 4, false);
-        if (fits) back = tried;
-    }
+    merge_gate_slopes(f, b, &back);
     if (find_slope(f, b, &l)) merge_slope(f, b, &l, &back, gpu_scan_chunks_takes);
+}
+
+/* A scan that is not differentiated. */
+static void merge_scan(const fuser *f, uint32_t s) {
+    gate g;
+    merged forward = plain_of(f, s);
+    if (!find_gate(f, s, &g)) return;
+    f->gone[g.product] = true;
+    if (!fits_gate(f, s, &g, &forward) || !become(f, s, &forward, gpu_scan_chunks_takes)) f->gone[g.product] = false;
 }
 
 /* An SSD's gradient reads all of a sequence's steps before it writes their gradients. */
@@ -338,62 +417,70 @@ static void merge_ssd(const fuser *f, uint32_t b) {
 
 #define NORM_OPEN 0xdu /* y, the gradient, z: a warp reads a row before it writes it */
 
-/* norm(y silu(z)) and its gradient; b: RMS_NORM_BACKWARD of the product. */
-static bool find_norm(const fuser *f, uint32_t b, gate *t) {
-    const uint32_t *in = gpu_step_in(&f->steps[b]), dproduct = gpu_step_out(&f->steps[b])[0];
-    uint32_t pair[3];
-    t->g = in[2];
-    t->gated = in[0];
-    t->product = writer_before(f, b, t->gated);
-    if (!is_single(f, t->product, AIRA_OP_MUL, pair, &t->gated) || !same(f, t->gated, in[0])) return false;
-    t->y = pair[0];
-    t->open = pair[1];
-    t->silu = writer_before(f, t->product, t->open);
-    if (!is_single(f, t->silu, AIRA_OP_SILU, &t->z, pair) || !same(f, pair[0], t->open)) return false;
-    t->scan = reader_after(f, t->product, t->gated);
-    if (t->scan == NONE || f->steps[t->scan].step->op != AIRA_OP_RMS_NORM || f->steps[t->scan].merged) return false;
-    const uint32_t *forward = gpu_step_in(&f->steps[t->scan]);
-    if (f->steps[t->scan].n_in != 2 || !same(f, forward[0], t->gated) || forward[1] != in[1]) return false;
-    t->y_slope = t->z_slope = NONE;
-    for (uint32_t s = reader_after(f, b, dproduct); s != NONE; s = reader_after(f, s, dproduct)) {
-        if (writer_before(f, s, dproduct) != b) break;
-        if (is_single(f, s, AIRA_OP_MUL, pair, &t->dy) && same(f, pair[0], dproduct) && same(f, pair[1], t->open))
-            t->y_slope = s;
-        else if (silu_slope(f, s, AIRA_OP_MUL, pair, &t->dz) == 3 && same(f, pair[0], t->z) &&
-                 same(f, pair[1], dproduct) && same(f, pair[2], t->y))
-            t->z_slope = s;
-        else
-            return false;
-    }
-    if (t->y_slope == NONE || t->z_slope == NONE) return false;
-    return writer_before(f, t->y_slope, t->open) == t->silu &&
-           writer_before(f, t->z_slope, t->y) == writer_before(f, t->product, t->y) &&
-           writer_before(f, t->z_slope, t->z) == writer_before(f, t->silu, t->z);
+/* norm(y silu(z)): the product before norm s. */
+static bool find_norm(const fuser *f, uint32_t s, gate *t) {
+    if (f->steps[s].merged || f->steps[s].n_in != 2) return false;
+    uint32_t x = gpu_step_in(&f->steps[s])[0];
+    return is_gate(f, writer_before(f, s, x), t) && same(f, t->gated, x);
 }
 
-static bool fits_norm(const fuser *f, uint32_t b, const gate *t) {
-    return is_unread(f, t->silu, t->open) && is_read_by(f, t->product, t->gated, t->scan, b) &&
-           is_unread(f, b, gpu_step_out(&f->steps[b])[0]) && is_free(f, b, t->y_slope, t->dy) &&
-           is_free(f, b, t->z_slope, t->dz);
+static bool fits_norm(const fuser *f, uint32_t s, const gate *t, merged *m) {
+    m->flags = GPU_GATE;
+    m->in[0] = t->y;
+    m->in[m->n_in++] = t->z;
+    return is_kept(f, t->product, s, t->y) && is_kept(f, t->product, s, t->z) && may_replace(f, m, 0, 0x5u);
 }
 
-static void merge_norm(const fuser *f, uint32_t b) {
+/* A norm that is not differentiated. */
+static void merge_norm(const fuser *f, uint32_t s) {
     gate t;
-    if (!find_norm(f, b, &t)) return;
-    const uint32_t taken[4] = {t.silu, t.product, t.y_slope, t.z_slope};
-    const gpu_step before = f->steps[t.scan];
-    merged forward = plain_of(f, t.scan), back = plain_of(f, b);
-    forward.flags = back.flags = GPU_GATE;
-    forward.in[0] = back.in[0] = t.y;
-    forward.in[forward.n_in++] = back.in[back.n_in++] = t.z;
-    back.out[0] = t.dy;
-    back.out[back.n_out++] = t.dz;
-    set_gone(f, taken, 4, true);
-    bool fits = fits_norm(f, b, &t) && may_replace(f, &forward, 0, 0x5u) && may_replace(f, &back, 0, NORM_OPEN) &&
-                may_replace(f, &back, 2, NORM_OPEN) && become(f, t.scan, &forward, gpu_gated_norm_takes);
+    if (!find_norm(f, s, &t)) return;
+    merged m = plain_of(f, s);
+    f->gone[t.product] = true;
+    if (!is_read_by(f, t.product, t.gated, s, NONE) || !fits_norm(f, s, &t, &m) ||
+        !become(f, s, &m, gpu_gated_norm_takes))
+        f->gone[t.product] = false;
+}
+
+/* The norm whose gradient is b, the gate before it, and that gate's gradients behind b. Returns the norm or NONE. */
+static uint32_t find_norm_back(const fuser *f, uint32_t b, gate *forward, gate *t) {
+    const uint32_t *in = gpu_step_in(&f->steps[b]), dproduct = gpu_step_out(&f->steps[b])[0];
+    uint32_t product = writer_before(f, b, in[0]);
+    uint32_t s = product == NONE ? NONE : reader_after(f, product, in[0]);
+    if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM || !find_norm(f, s, forward)) return NONE;
+    const uint32_t *norm = gpu_step_in(&f->steps[s]);
+    if (forward->product != product || !same(f, norm[0], in[0]) || norm[1] != in[1]) return NONE;
+    if (!is_gate_slopes(f, reader_after(f, b, dproduct), t) || !same(f, t->g, dproduct)) return NONE;
+    if (!same(f, t->y, forward->y) || !same(f, t->z, forward->z) || writer_before(f, t->slopes, t->g) != b) return NONE;
+    return writer_before(f, t->slopes, t->y) == writer_before(f, product, t->y) &&
+                   writer_before(f, t->slopes, t->z) == writer_before(f, product, t->z)
+               ? s
+               : NONE;
+}
+
+static bool fits_norm_back(const fuser *f, uint32_t b, const gate *t, merged *back) {
+    back->flags = GPU_GATE;
+    back->in[0] = t->y;
+    back->in[back->n_in++] = t->z;
+    back->out[0] = t->dy;
+    back->out[back->n_out++] = t->dz;
+    return is_unread(f, b, t->g) && is_free(f, b, t->slopes, t->dy) && is_free(f, b, t->slopes, t->dz) &&
+           may_replace(f, back, 0, NORM_OPEN) && may_replace(f, back, 2, NORM_OPEN);
+}
+
+static void merge_norm_back(const fuser *f, uint32_t b) {
+    gate g, slopes;
+    uint32_t s = find_norm_back(f, b, &g, &slopes);
+    if (s == NONE) return;
+    merged forward = plain_of(f, s), back = plain_of(f, b);
+    const uint32_t taken[2] = {g.product, slopes.slopes};
+    const gpu_step before = f->steps[s];
+    set_gone(f, taken, 2, true);
+    bool fits = is_read_by(f, g.product, g.gated, s, b) && fits_norm(f, s, &g, &forward) &&
+                fits_norm_back(f, b, &slopes, &back) && become(f, s, &forward, gpu_gated_norm_takes);
     if (fits && become(f, b, &back, gpu_gated_norm_takes)) return;
-    f->steps[t.scan] = before;
-    set_gone(f, taken, 4, false);
+    f->steps[s] = before;
+    set_gone(f, taken, 2, false);
 }
 
 /* --- convolutions --- */
@@ -564,13 +651,18 @@ static void merge_projection_back(const fuser *f, uint32_t b) {
 
 void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t n, bool *gone) {
     const fuser f = {plan, queue, steps, n, gone};
-    for (uint32_t s = 0; s < n; s++) {
+    for (uint32_t s = 0; s < n; s++) { /* with their gradients first */
         if (gone[s] || steps[s].chain || steps[s].merged) continue;
-        if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_scan(&f, s);
+        if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_scan_back(&f, s);
         if (steps[s].step->op == AIRA_OP_SSD_BACKWARD) merge_ssd(&f, s);
-        if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm(&f, s);
+        if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm_back(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD) merge_silu_slope(&f, s);
+    }
+    for (uint32_t s = 0; s < n; s++) {
+        if (gone[s] || steps[s].chain || steps[s].merged) continue;
+        if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN) merge_scan(&f, s);
+        if (steps[s].step->op == AIRA_OP_RMS_NORM) merge_norm(&f, s);
     }
     for (uint32_t s = 0; s < n; s++) { /* after the chains have lost what scans do themselves */
         if (gone[s] || steps[s].chain) continue;

@@ -118,6 +118,8 @@ static uint64_t read_range(const memory *m, gpu_range r) {
 static uint64_t name_of(uint32_t op, uint64_t attributes, const uint64_t *in, uint32_t n_in, uint32_t out) {
     uint64_t h = mix(mix(0x1234567, op), attributes);
     if (op == AIRA_OP_ADD && n_in == 2) return in[0] + in[1];
+    if (op == AIRA_OP_MUL && n_in == 2 && in[0] > in[1])
+        return name_of(op, attributes, (uint64_t[]){in[1], in[0]}, 2, out);
     if (op == AIRA_OP_SIGMOID) return mix(name_of(AIRA_OP_SOFTPLUS, 0, in, 1, 0), 1); /* 1 - exp(-softplus(x)) */
     for (uint32_t k = 0; k < n_in; k++) h = mix(h, in[k]);
     return mix(h, out);
