@@ -21,8 +21,8 @@ const char *gpu_norm_forward(const gpu_call *call);
 const char *gpu_norm_backward(const gpu_call *call);
 size_t gpu_norm_backward_workspace(const gpu_call *call);
 
-/* linear.cu: rows of 64 or 128 bf16 elements through what call->linear says. Extents of K are multiples of 8, of N
-   even, of 8 where weights are not transposed. Asked before sums over rows are split into two steps (linear.h). */
+/* linear.cu: rows of 64 or 128 bf16 elements through what call->linear says. Extents of K are multiples of 8 where
+   weights are transposed, else even; of N the other way round. Asked before sums over rows are split into two steps (linear.h). */
 bool gpu_linear_takes(const gpu_call *call);
 
 /* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. prepare, when a program is

@@ -48,7 +48,7 @@ uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
 uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
     gpu_range ranges[GPU_MOST_RANGES];
     uint32_t found = NONE;
-    if (range->storage != AIRA_STORE_ARENA) return NONE; /* the host may read it */
+    if (gpu_is_seen(range)) return NONE; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
         if (f->gone[t]) continue;
         uint32_t n = gpu_step_ranges(f->plan, &f->steps[t], ranges);

@@ -53,7 +53,8 @@ static uint32_t reader_after(const fuser *f, uint32_t s, uint32_t id) {
 
 /* Nobody but the steps a and b (NONE: none) reads what step s wrote there. */
 static bool is_read_by(const fuser *f, uint32_t s, uint32_t id, uint32_t a, uint32_t b) {
-    if (range_of(f, id).storage != AIRA_STORE_ARENA) return false; /* the host may read it */
+    gpu_range range = range_of(f, id);
+    if (gpu_is_seen(&range)) return false; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
         if (!f->gone[t] && t != a && t != b && uses(f, t, id, true, false)) return false;
         if (uses(f, t, id, false, true)) return true; /* also if that step is gone: its reader was not ours */

@@ -55,6 +55,10 @@ static inline gpu_range gpu_range_of(const aira_plan *plan, uint32_t id, uint32_
 static inline bool gpu_ranges_meet(const gpu_range *a, const gpu_range *b) {
     return a->storage == b->storage && a->begin < b->end && b->begin < a->end;
 }
+/* May somebody besides the program's steps read there? */
+static inline bool gpu_is_seen(const gpu_range *a) {
+    return a->storage != AIRA_STORE_ARENA && a->storage != GPU_STORE_OWN;
+}
 static inline bool gpu_ranges_equal(const gpu_range *a, const gpu_range *b) {
     return a->storage == b->storage && a->begin == b->begin && a->end == b->end;
 }
