@@ -414,10 +414,22 @@ static bool print;
 /* Of the plans since it was cleared: steps, layers of attention whose products run with a norm, MLP layers that are one
    step, bytes of the largest own memory. */
 typedef struct counts {
-    int planned, left, forward, backward, mlp_forward, mlp_backward;
+    int planned, left, forward, backward, mlp_forward, mlp_backward, slopes;
+    int gates[2], convolutions[2], projections[2], ssd_steps; /* of Mamba layers: forward, backward */
     unsigned long long own_bytes;
 } counts;
 static counts counted;
+
+static void count_mamba(const gpu_step *step) {
+    uint32_t op = step->step->op;
+    bool back = op == AIRA_OP_SELECTIVE_SCAN_BACKWARD || op == AIRA_OP_RMS_NORM_BACKWARD ||
+                op == AIRA_OP_CONV1D_CAUSAL_BACKWARD;
+    if (step->batch || (step->merged & (GPU_LINEAR | GPU_JOIN))) return;
+    counted.gates[back] += (step->merged & GPU_GATE) != 0;
+    counted.convolutions[back] += (step->merged & GPU_SILU) != 0;
+    counted.projections[step->n_in == 5] += (step->merged & GPU_PROJECT) != 0;
+    counted.ssd_steps += (step->merged & GPU_STEPS) != 0;
+}
 
 static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_t n) {
     counted.planned += (int)layout->plan.n_steps;
@@ -427,7 +439,9 @@ static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_
         const gpu_linear *l = &steps[s].linear;
         counted.mlp_forward += (steps[s].merged & GPU_MLP) != 0;
         counted.mlp_backward += (steps[s].merged & GPU_MLP_BACKWARD) != 0;
+        count_mamba(&steps[s]);
         if (!(steps[s].merged & GPU_LINEAR)) continue;
+        counted.slopes += l->slope;
         counted.forward += l->norm && l->fans == 3 && l->turns == 3;
         counted.backward += l->slope && l->sums == 3;
     }
@@ -684,6 +698,26 @@ static void count_layers(const test_engine *e, const char *letters, int attentio
     failures += counted.mlp_forward != 2 * mlps || counted.mlp_backward != mlps;
 }
 
+/* Every Mamba layer of a net of the search is merged: its gate (scan or norm), convolutions, projections if it has any,
+   softplus' slope, and the gradients of its input with that of the norm before. */
+static void count_mamba_layers(const test_engine *e, const char *letters, int ones, int twos) {
+    int layers = ones + twos, convolutions = ones + 3 * twos;
+    counted = (counts){0};
+    try_letters(e, letters, 128, 128);
+    printf(
+        "%s: %d steps of training and evaluation are %d; merged are %d of %d gates forward, %d of %d backward, %d and "
+        "%d of %d and %d convolutions, %d and %d of %d and %d projections, %d of %d slopes of time steps, %d of %d "
+        "(or more) norms' gradients with products; %.1f MB of own memory\n",
+        letters, counted.planned, counted.left, counted.gates[0], 2 * layers, counted.gates[1], layers,
+        counted.convolutions[0], counted.convolutions[1], 2 * convolutions, convolutions, counted.projections[0],
+        counted.projections[1], 2 * ones, ones, counted.ssd_steps, layers, counted.slopes, layers + 1,
+        (double)counted.own_bytes / 1e6);
+    failures += counted.gates[0] != 2 * layers || counted.gates[1] != layers;
+    failures += counted.convolutions[0] != 2 * convolutions || counted.convolutions[1] != convolutions;
+    failures += counted.projections[0] != 2 * ones || counted.projections[1] != ones;
+    failures += counted.ssd_steps != layers || counted.slopes < layers;
+}
+
 int main(int argc, char **argv) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
@@ -701,6 +735,9 @@ int main(int argc, char **argv) {
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);
+    count_mamba_layers(&e, "bbbbbbbbbbbbbbbb", 16, 0);
+    count_mamba_layers(&e, "ssssssssssssssss", 0, 16);
+    count_mamba_layers(&e, "bsbsMbsMAMbsMbsM", 5, 5);
     test_engine_close(&e);
     return failures != 0;
 }
