@@ -114,16 +114,16 @@ static uint64_t lease_memory(apart *m, uint32_t first, uint32_t last, uint64_t b
     return at;
 }
 
-/* What step s writes to tensor id moves to a place that is its own for good, or (forever false) at least until step
-   `last`. */
-static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t last) {
+/* What step s writes to tensor id moves to a place that is its own for good, or (forever false) at least in steps
+   first..last. */
+static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t first, uint32_t last) {
     gpu_range range = gpu_range_of(m->plan, id, 1);
     uint64_t bytes = range.end - range.begin, size = (bytes + GRANULE - 1) / GRANULE * GRANULE;
     uint32_t views[MOST_VIEWS] = {id}, n_views = 1;
     if (range.storage != AIRA_STORE_ARENA || bytes > MOST_BYTES || (forever && m->bytes + size > ALL_BYTES)) return;
     if (!find_views(m, s, &range, views, &n_views)) return;
     for (uint32_t k = 0; k < n_views; k++) last = m->last[views[k]] > last ? m->last[views[k]] : last;
-    uint64_t to = forever ? lease_memory(m, 0, NONE, size) : lease_memory(m, s, last, size);
+    uint64_t to = forever ? lease_memory(m, 0, NONE, size) : lease_memory(m, first, last, size);
     for (uint32_t k = 0; k < n_views && !m->out_of_memory; k++) {
         uint64_t within = gpu_tensor_of(m->plan, views[k])->offset - range.begin;
         m->out_of_memory = !gpu_layout_move(m->layout, views[k], to + within);
@@ -173,7 +173,8 @@ static void keep_operand(apart *m, uint32_t product, uint32_t c, const uint32_t 
     uint32_t n_uses = uses_of(&m->steps[writer], uses);
     for (uint32_t k = 0; k < n_uses; k++) {
         gpu_range made = gpu_range_of(m->plan, uses[k].id, 0);
-        if (uses[k].writes && gpu_ranges_equal(&made, &range)) move_value(m, writer, uses[k].id, false, c + AFTER);
+        if (uses[k].writes && gpu_ranges_equal(&made, &range))
+            move_value(m, writer, uses[k].id, false, writer, c + AFTER);
     }
 }
 
@@ -199,14 +200,14 @@ static void free_slope(apart *m, uint32_t c) {
         if (!m->steps[members[k]].chain) keep_operand(m, members[k], c, members, n);
     uint32_t dx = gpu_step_out(step)[0];
     gpu_range range = gpu_range_of(m->plan, dx, 0);
-    if (lies_on_operand(m, &range, members, n)) move_value(m, c, dx, false, c + AFTER);
+    if (lies_on_operand(m, &range, members, n)) move_value(m, c, dx, false, c, c + AFTER);
     range = gpu_range_of(m->plan, dx, 0);
     for (uint32_t s = c + 1; s < m->n && s < c + AFTER && n; s++) { /* plus the residual's gradient */
         sum_chain sum;
         if (!gpu_step_touches(m->plan, &m->steps[s], &range, false)) continue;
         if (!m->steps[s].chain || m->steps[s].chain->wide || !read_sum(m->plan, m->steps[s].chain, &sum)) return;
         range = gpu_range_of(m->plan, sum.out, 0);
-        if (lies_on_operand(m, &range, members, n)) move_value(m, s, sum.out, false, c + AFTER);
+        if (lies_on_operand(m, &range, members, n)) move_value(m, s, sum.out, false, s, c + AFTER);
         return;
     }
 }
@@ -216,7 +217,29 @@ static void free_concatenation(apart *m, uint32_t c) {
     if (m->steps[c].step->op != AIRA_OP_CONCAT) return;
     uint32_t members[1 + TERMS], n = find_members(m, c, gpu_step_in(&m->steps[c])[0], members);
     gpu_range range = gpu_range_of(m->plan, gpu_step_out(&m->steps[c])[0], 0);
-    if (lies_on_operand(m, &range, members, n)) move_value(m, c, gpu_step_out(&m->steps[c])[0], false, c + AFTER);
+    if (lies_on_operand(m, &range, members, n)) move_value(m, c, gpu_step_out(&m->steps[c])[0], false, c, c + AFTER);
+}
+
+/* Moves a product that could run beside an earlier one of the same rows, if its place is in use in between. */
+static void free_fan(apart *m, uint32_t t) {
+    const gpu_step *step = &m->steps[t];
+    if (step->chain || step->step->op != AIRA_OP_MATMUL || step->n_in != 2 || step->step->i[0] != 0) return;
+    gpu_range rows = gpu_range_of(m->plan, gpu_step_in(step)[0], 0),
+              out = gpu_range_of(m->plan, gpu_step_out(step)[0], 1);
+    bool in_use = false;
+    if (gpu_tensor_of(m->plan, gpu_step_in(step)[1])->shape.rank != 2) return;
+    for (uint32_t s = t; s-- > 0 && t - s <= 2 * AFTER && !gpu_step_touches(m->plan, &m->steps[s], &rows, true);) {
+        const gpu_step *other = &m->steps[s];
+        if (!other->chain && other->step->op == AIRA_OP_MATMUL && other->step->i[0] == 0 &&
+            other->step->i[1] == step->step->i[1]) {
+            gpu_range same = gpu_range_of(m->plan, gpu_step_in(other)[0], 0);
+            if (gpu_ranges_equal(&same, &rows)) {
+                if (in_use) move_value(m, t, gpu_step_out(step)[0], false, s, t);
+                return;
+            }
+        }
+        in_use |= gpu_step_touches(m->plan, other, &out, false);
+    }
 }
 
 static bool is_constant(const gpu_step *step) {
@@ -256,10 +279,11 @@ bool gpu_set_apart(gpu_layout *layout, gpu_step *steps, uint32_t n, uint32_t *on
         use uses[GPU_MOST_RANGES];
         free_slope(&m, s);
         free_concatenation(&m, s);
+        free_fan(&m, s);
         if (!gpu_batch_takes(plan, &steps[s]) && !is_constant(&steps[s])) continue;
         uint32_t n_uses = uses_of(&steps[s], uses);
         for (uint32_t k = 0; k < n_uses; k++)
-            if (uses[k].writes) move_value(&m, s, uses[k].id, true, s);
+            if (uses[k].writes) move_value(&m, s, uses[k].id, true, 0, NONE);
         good = !m.out_of_memory;
     }
     free(m.first);

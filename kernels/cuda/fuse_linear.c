@@ -357,6 +357,37 @@ static void add_fans(const planner *p, group *g, uint32_t from) {
     } while (g->n > before);
 }
 
+/* --- order --- */
+
+/* Does nobody between steps s and t keep t from running right behind s? */
+static bool may_run_early(const planner *p, uint32_t s, uint32_t t) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(p->plan, &p->steps[t], ranges);
+    for (uint32_t between = s + 1; between < t; between++)
+        for (uint32_t k = 0; k < n; k++)
+            if (touches(p, between, &ranges[k], !ranges[k].writes)) return false;
+    return true;
+}
+
+/* Products of the same rows follow each other, where what is made of the first did not have to come before the next. */
+static void gather_fans(const planner *p) {
+    for (uint32_t t = 1; t < p->n; t++) {
+        if (!is_product(p, t, GPU_ADD_TENSOR)) continue;
+        uint32_t rows = gpu_step_in(&p->steps[t])[0];
+        gpu_range range = reads(p, rows);
+        for (uint32_t s = t; s-- > 0 && t - s <= REACH && !touches(p, s, &range, true);) {
+            bool alike = is_product(p, s, GPU_ADD_TENSOR) && is_transposed(p, s) == is_transposed(p, t) &&
+                         same_place(p, gpu_step_in(&p->steps[s])[0], rows);
+            if (!alike || s + 1 == t) continue;
+            if (!may_run_early(p, s, t)) break;
+            gpu_step product = p->steps[t];
+            memmove(&p->steps[s + 2], &p->steps[s + 1], (t - s - 1) * sizeof *p->steps);
+            p->steps[s + 1] = product;
+            break;
+        }
+    }
+}
+
 /* --- groups --- */
 
 /* Products whose results chain s adds, in their order. */
@@ -549,6 +580,7 @@ bool gpu_fuse_linear(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps
     if (layout->plan.copies > 1) return true;
     p.gone = calloc((size_t)*n + 1, sizeof *p.gone);
     if (!p.gone) return false;
+    gather_fans(&p);
     for (uint32_t c = 0; c < p.n; c++) {
         group g;
         gpu_step merged;

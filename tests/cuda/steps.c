@@ -442,7 +442,7 @@ static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_
         count_mamba(&steps[s]);
         if (!(steps[s].merged & GPU_LINEAR)) continue;
         counted.slopes += l->slope;
-        counted.forward += l->norm && l->fans == 3 && l->turns == 3;
+        counted.forward += l->norm && l->fans == 3 && __builtin_popcount(l->turns) == 2;
         counted.backward += l->slope && l->sums == 3;
     }
 }
