@@ -36,7 +36,7 @@ template <int P, int N> struct backward_tiles {
 struct backward_to {
     const half16 *g, *S, *dS;
     half16 *dx, *dB, *dC;
-    elements ddt;
+    elements ddt;   /* of the heads that the kernel knows: of halves in fp32, to be added up */
     float *dA, *dD; /* [B][chunks][H] */
 };
 
@@ -182,7 +182,7 @@ __device__ void strip_backward(backward_tiles<P, N> &m, const float (*K)[4], flo
             m.beyond[n & 1][upper + 8 * k] = beyond;
         }
     }
-    float diagonal = warp_sum(sums.diagonal), skip = load<float>(s.D, c.first + n);
+    float diagonal = warp_sum(sums.diagonal), skip = load<float>(s.D, (c.first + n) >> s.cut);
     if (lane == 0) m.diagonal[n & 1][strip] = diagonal;
     int64_t step = (int64_t)s.h_n * P;
     to += x_at(s, c, c.first + n);
@@ -211,7 +211,7 @@ template <int P, int N>
 __device__ void finish_head(const backward_tiles<P, N> &m, const ssd &s, const chunk &c, int n, const backward_to &to) {
     const float *log = m.log[n % SLOTS], *dt = m.dt[n % SLOTS];
     int lane = threadIdx.x & 31, h = c.first + n, odd = n & 1;
-    float r[4], before[4], suffix = 0, prefix = 0, edge = 0, dA = 0, dD = 0, a = load<float>(s.A, h);
+    float r[4], before[4], suffix = 0, prefix = 0, edge = 0, dA = 0, dD = 0, a = load<float>(s.A, h >> s.cut);
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
         int i = 4 * lane + k;
@@ -387,13 +387,14 @@ template <int P, int N> __global__ void __launch_bounds__(THREADS, 1) backward_k
 
 /* Bytes into the workspace. */
 struct backward_space {
-    size_t dA, dD, S, dS, local, all;
+    size_t dA, dD, ddt, S, dS, local, all;
 };
 
 static backward_space space_of(const ssd &s) {
     size_t chunks = (s.t_n + Q - 1) / Q, pieces = (size_t)s.batch * chunks * s.h_n;
     size_t sums = (pieces * sizeof(float) + 255) / 256 * 256, states = pieces * s.p_n * s.n_n * sizeof(half16);
-    backward_space w = {0, sums, 2 * sums, 2 * sums, 2 * sums, 2 * sums};
+    backward_space w = {0, sums, 2 * sums, 0, 0, 0, 0};
+    w.S = w.ddt + (s.cut ? ((size_t)s.batch * s.t_n * s.h_n * sizeof(float) + 255) / 256 * 256 : 0);
     w.dS = w.S + states;
     w.local = w.dS + states;
     w.all = w.local + ssd_states_bytes(s);
@@ -401,7 +402,7 @@ static backward_space space_of(const ssd &s) {
 }
 
 size_t ssd_tensor_backward_bytes(const gpu_call *call) {
-    ssd s = ssd_of(call);
+    ssd s = ssd_halves_of(call);
     return ssd_short_takes(s) ? ssd_short_backward_bytes(call) : space_of(s).all;
 }
 
@@ -415,14 +416,14 @@ template <int P, int N> static const char *launch(const ssd &s, const backward_t
 }
 
 template <int N> static const char *backward_as(const gpu_call *call) {
-    ssd s = ssd_of(call);
+    ssd s = ssd_halves_of(call);
     backward_space w = space_of(s);
     char *space = (char *)call->workspace;
     backward_to to = {(const half16 *)call->in[6].data, (const half16 *)(space + w.S), (const half16 *)(space + w.dS)};
     to.dx = (half16 *)call->out[0].data;
     to.dB = (half16 *)call->out[3].data;
     to.dC = (half16 *)call->out[4].data;
-    to.ddt = of(call->out[1]);
+    to.ddt = s.cut ? elements{space + w.ddt, AIRA_F32} : of(call->out[1]);
     to.dA = (float *)(space + w.dA);
     to.dD = (float *)(space + w.dD);
     int64_t chunks = (s.t_n + Q - 1) / Q;
@@ -431,14 +432,16 @@ template <int N> static const char *backward_as(const gpu_call *call) {
     if (!why) why = ssd_states(s, true, to.g, space + w.local, (half16 *)(space + w.dS), call->stream);
     if (!why) why = launch<64, N>(s, to, call->stream);
     if (why) return why;
-    join_plan heads = {s.h_n, 1, 1, s.batch * chunks, s.h_n, 1, 0};
+    int64_t parts = 1 + s.cut, real = s.h_n / parts, rows = (int64_t)s.batch * s.t_n;
+    join_plan heads = {real, 1, parts, s.batch * chunks, s.h_n, parts, 1}, steps = {rows * real, 1, 2, 1, 0, 2, 1};
+    if (s.cut) join<float>(of(call->out[1]), (const float *)(space + w.ddt), steps, call->stream);
     join<float>(of(call->out[2]), to.dA, heads, call->stream);
     join<float>(of(call->out[5]), to.dD, heads, call->stream);
     return gpu_launched();
 }
 
 const char *ssd_tensor_backward(const gpu_call *call) {
-    if (ssd_short_takes(ssd_of(call))) return ssd_short_backward(call);
+    if (ssd_short_takes(ssd_halves_of(call))) return ssd_short_backward(call);
     int64_t n = call->in[3].shape.dims[3];
     return n == 16 ? backward_as<16>(call) : n == 64 ? backward_as<64>(call) : backward_as<128>(call);
 }

@@ -75,7 +75,7 @@ __device__ void strip_forward(const forward_tiles<P, N> &m, const float (*K)[4],
             multiply(sum + 2 * p, a, b);
         }
     }
-    float skip = load<float>(s.D, c.first + n);
+    float skip = load<float>(s.D, (c.first + n) >> s.cut);
     half16 *to = y + x_at(s, c, c.first + n);
 #pragma unroll
     for (int p = 0; p < P / 8; p++) {
@@ -121,17 +121,20 @@ bool ssd_tensor_takes(const gpu_call *call) {
     int device = 0, shared = 0;
     bool halves = is_half(&call->in[0]) && is_half(&call->in[3]) && is_half(&call->in[4]) && is_half(&call->out[0]);
     if (call->n_out > 1) halves = halves && is_half(&call->in[6]) && is_half(&call->out[3]) && is_half(&call->out[4]);
-    if (!halves || x->dims[3] != 64 || (n != 16 && n != 64 && n != 128) || call->in[0].n == 0) return false;
+    if (!halves || (x->dims[3] != 64 && x->dims[3] != 128) || (n != 16 && n != 64 && n != 128) || call->in[0].n == 0)
+        return false;
     if (gpu_is_wide(call)) return false;
     if (cudaGetDevice(&device) != cudaSuccess) return false;
     if (cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) return false;
     return shared >= 227 * 1024;
 }
 
-bool gpu_ssd_steps_takes(const gpu_call *call) { return ssd_tensor_takes(call) && ssd_short_takes(ssd_of(call)); }
+bool gpu_ssd_steps_takes(const gpu_call *call) {
+    return ssd_tensor_takes(call) && ssd_short_takes(ssd_halves_of(call));
+}
 
 size_t ssd_tensor_forward_bytes(const gpu_call *call) {
-    ssd s = ssd_of(call);
+    ssd s = ssd_halves_of(call);
     size_t chunks = (s.t_n + Q - 1) / Q, cells = (size_t)s.batch * chunks * s.h_n * s.p_n * s.n_n;
     return ssd_short_takes(s) ? 0 : cells * sizeof(half16) + ssd_states_bytes(s);
 }
@@ -146,7 +149,7 @@ template <int P, int N> static const char *launch(const gpu_call *call, const ss
 }
 
 template <int N> static const char *forward_as(const gpu_call *call) {
-    ssd s = ssd_of(call);
+    ssd s = ssd_halves_of(call);
     half16 *states = (half16 *)call->workspace;
     size_t cells = (size_t)s.batch * ((s.t_n + Q - 1) / Q) * s.h_n * s.p_n * s.n_n;
     const char *why = ssd_states(s, false, (const half16 *)s.x.data, states + cells, states, call->stream);
@@ -154,7 +157,7 @@ template <int N> static const char *forward_as(const gpu_call *call) {
 }
 
 const char *ssd_tensor_forward(const gpu_call *call) {
-    if (ssd_short_takes(ssd_of(call))) return ssd_short_forward(call);
+    if (ssd_short_takes(ssd_halves_of(call))) return ssd_short_forward(call);
     int64_t n = call->in[3].shape.dims[3];
     return n == 16 ? forward_as<16>(call) : n == 64 ? forward_as<64>(call) : forward_as<128>(call);
 }

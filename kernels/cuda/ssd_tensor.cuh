@@ -131,11 +131,12 @@ __device__ __forceinline__ int64_t piece_of(const ssd &s, const chunk &c, int h)
 /* One warp: dt, and the running sum of dt A as a power of two, of a chunk of head h. */
 __device__ static void running_sums(float *log, float *dt, const ssd &s, const chunk &c, int h) {
     int lane = threadIdx.x & 31;
-    float a = load<float>(s.A, h) * LOG2E, upto[4], sum = 0;
+    float a = load<float>(s.A, h >> s.cut) * LOG2E, upto[4], sum = 0;
+    int heads = s.h_n >> s.cut;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int t = 4 * lane + i;
-        float d = t < c.rows ? load<float>(s.dt, ((int64_t)c.b * s.t_n + c.t0 + t) * s.h_n + h) : 0.0f;
+        float d = t < c.rows ? load<float>(s.dt, ((int64_t)c.b * s.t_n + c.t0 + t) * heads + (h >> s.cut)) : 0.0f;
         dt[t] = d;
         sum += d * a;
         upto[i] = sum;
@@ -154,8 +155,21 @@ __device__ static void running_sums(float *log, float *dt, const ssd &s, const c
  * same. */
 __device__ __forceinline__ int strip_of(int warp) { return warp < 4 ? warp : 11 - warp; }
 
+/* Kernels are written for heads of 64. One of 128 is two halves that share dt, A, D, B and C: x and y lie as they would
+   for twice the heads, and gradients of what is shared are added up pair by pair. */
+static inline ssd ssd_halves_of(const gpu_call *call) {
+    ssd s = ssd_of(call);
+    if (s.p_n != 128) return s;
+    s.p_n = 64;
+    s.h_n *= 2;
+    s.cut = 1;
+    return s;
+}
+
 /* ssd_short.cu: one chunk, and heads few enough that their gradients of C B' may be summed in bf16. */
-static inline bool ssd_short_takes(const ssd &s) { return s.t_n <= Q && s.h_n / s.g_n <= 32 && s.batch <= 65535; }
+static inline bool ssd_short_takes(const ssd &s) {
+    return s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535;
+}
 const char *ssd_short_forward(const gpu_call *call);
 const char *ssd_short_backward(const gpu_call *call);
 size_t ssd_short_backward_bytes(const gpu_call *call);
