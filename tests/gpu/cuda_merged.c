@@ -12,12 +12,13 @@
 
 #define STEPS 12
 #define IDS 8
+#define INNERS 4 /* operations of a chain */
 
 /* A plan in the making. */
 typedef struct sketch {
     test_tensor t[TEST_MAX_TENSORS];
-    uint32_t n, n_steps, ids[STEPS][2][IDS], inner_ids[STEPS][2][2][IDS];
-    aira_plan_step steps[STEPS], inner[STEPS][2];
+    uint32_t n, n_steps, n_inner, ids[STEPS][2][IDS], inner_ids[STEPS][INNERS][2][IDS];
+    aira_plan_step steps[STEPS], inner[STEPS][INNERS];
     int64_t i[STEPS][3];
     double f[STEPS];
     bool wide; /* fp64 instead of bf16 and fp32 */
@@ -64,30 +65,41 @@ static aira_plan_step *add(sketch *s, uint32_t op, uint32_t n_in, const uint32_t
     return &s->steps[k];
 }
 
-#define NOTHING UINT32_MAX
-/* out = second([other,] first(a, b)): two operations as a chain */
-static void add_chain(sketch *s, uint32_t first, uint32_t a, uint32_t b, uint32_t second, uint32_t other,
-                      uint32_t out) {
-    uint32_t k = s->n_steps, between = tensor(s, TEMPORARY, s->t[out].shape, false);
-    fill(&s->inner[k][0], s->inner_ids[k][0], first, IN(a, b), IN(between));
-    if (other == NOTHING)
-        fill(&s->inner[k][1], s->inner_ids[k][1], second, IN(between), IN(out));
-    else
-        fill(&s->inner[k][1], s->inner_ids[k][1], second, IN(other, between), IN(out));
-    aira_plan_step *chain = add(s, AIRA_OP_CHAIN, IN(a, b, other), IN(out));
-    if (other == NOTHING) chain->n_in = 2;
-    chain->chain = s->inner[k];
-    chain->n_chain = 2;
+/* One more operation of the chain that comes next. */
+static void add_inner(sketch *s, uint32_t op, uint32_t n_in, const uint32_t *in, uint32_t out) {
+    uint32_t k = s->n_steps, j = s->n_inner++;
+    fill(&s->inner[k][j], s->inner_ids[k][j], op, n_in, in, IN(out));
+}
+static void close_chain(sketch *s, uint32_t n_in, const uint32_t *in, uint32_t n_out, const uint32_t *out) {
+    aira_plan_step *chain = add(s, AIRA_OP_CHAIN, n_in, in, n_out, out);
+    chain->chain = s->inner[s->n_steps - 1];
+    chain->n_chain = s->n_inner;
+    s->n_inner = 0;
 }
 
 /* softplus(x) and sigmoid(x) */
 static void add_softplus(sketch *s, uint32_t x, uint32_t plus, uint32_t slope) {
-    uint32_t k = s->n_steps;
-    fill(&s->inner[k][0], s->inner_ids[k][0], AIRA_OP_SOFTPLUS, IN(x), IN(plus));
-    fill(&s->inner[k][1], s->inner_ids[k][1], AIRA_OP_SIGMOID, IN(x), IN(slope));
-    aira_plan_step *chain = add(s, AIRA_OP_CHAIN, IN(x), IN(plus, slope));
-    chain->chain = s->inner[k];
-    chain->n_chain = 2;
+    add_inner(s, AIRA_OP_SOFTPLUS, IN(x), plus);
+    add_inner(s, AIRA_OP_SIGMOID, IN(x), slope);
+    close_chain(s, IN(x), IN(plus, slope));
+}
+
+/* out = y silu(z) */
+static void add_gate(sketch *s, uint32_t y, uint32_t z, uint32_t out) {
+    uint32_t open = tensor(s, TEMPORARY, s->t[z].shape, false);
+    add_inner(s, AIRA_OP_SILU, IN(z), open);
+    add_inner(s, AIRA_OP_MUL, IN(y, open), out);
+    close_chain(s, IN(z, y), IN(out));
+}
+
+/* Its gradients given that of out. */
+static void add_gate_slopes(sketch *s, uint32_t g, uint32_t y, uint32_t z, uint32_t dy, uint32_t dz) {
+    uint32_t open = tensor(s, TEMPORARY, s->t[z].shape, false), product = tensor(s, TEMPORARY, s->t[z].shape, false);
+    add_inner(s, AIRA_OP_MUL, IN(g, y), product);
+    add_inner(s, AIRA_OP_SILU, IN(z), open);
+    add_inner(s, AIRA_OP_MUL, IN(g, open), dy);
+    add_inner(s, AIRA_OP_SILU_BACKWARD, IN(z, product), dz);
+    close_chain(s, IN(g, y, z), IN(dy, dz));
 }
 
 /* --- plans --- */
@@ -101,18 +113,15 @@ static void gated_scan(sketch *s, const int64_t *size) {
     uint32_t z = tensor(s, GIVEN, big, false), g = tensor(s, GIVEN, big, false);
     uint32_t delta = tensor(s, INNER, big, false), slope = tensor(s, INNER, big, false),
              y = tensor(s, INNER, big, false);
-    uint32_t open = tensor(s, INNER, big, false), out = tensor(s, RESULT, big, false),
-             dy = tensor(s, INNER, big, false);
+    uint32_t out = tensor(s, RESULT, big, false), dy = tensor(s, INNER, big, false);
     uint32_t dz = tensor(s, RESULT, big, false), du = tensor(s, RESULT, big, false), dd = tensor(s, INNER, big, false);
     uint32_t dA = tensor(s, RESULT, rates, true), dB = tensor(s, RESULT, states, false);
     uint32_t dC = tensor(s, RESULT, states, false), dD = tensor(s, RESULT, one, true);
     uint32_t dx = tensor(s, RESULT, big, false), dbias = tensor(s, RESULT, one, true);
     add_softplus(s, x, delta, slope);
     add(s, AIRA_OP_SELECTIVE_SCAN, IN(u, delta, A, B, C, D), IN(y));
-    add(s, AIRA_OP_SILU, IN(z), IN(open));
-    add(s, AIRA_OP_MUL, IN(y, open), IN(out));
-    add(s, AIRA_OP_MUL, IN(g, open), IN(dy));
-    add_chain(s, AIRA_OP_MUL, g, y, AIRA_OP_SILU_BACKWARD, z, dz);
+    add_gate(s, y, z, out);
+    add_gate_slopes(s, g, y, z, dy, dz);
     add(s, AIRA_OP_SELECTIVE_SCAN_BACKWARD, IN(u, delta, A, B, C, D, dy), IN(du, dd, dA, dB, dC, dD));
     add(s, AIRA_OP_MUL, IN(dd, slope), IN(dx));
     aira_plan_step *sum = add(s, AIRA_OP_SUM, IN(dx), IN(dbias));
@@ -144,17 +153,15 @@ static void ssd_steps(sketch *s, const int64_t *size) {
 static void gated_norm(sketch *s, const int64_t *size) {
     aira_shape big = SHAPE(size[0], size[1]), one = SHAPE(size[1]);
     uint32_t y = tensor(s, GIVEN, big, false), z = tensor(s, GIVEN, big, false), w = tensor(s, GIVEN, one, true);
-    uint32_t g = tensor(s, GIVEN, big, false), open = tensor(s, INNER, big, false), p = tensor(s, INNER, big, false);
+    uint32_t g = tensor(s, GIVEN, big, false), p = tensor(s, INNER, big, false);
     uint32_t out = tensor(s, RESULT, big, false), dp = tensor(s, INNER, big, false), dw = tensor(s, RESULT, one, true);
     uint32_t dy = tensor(s, RESULT, big, false), dz = tensor(s, RESULT, big, false);
-    add(s, AIRA_OP_SILU, IN(z), IN(open));
-    add(s, AIRA_OP_MUL, IN(y, open), IN(p));
+    add_gate(s, y, z, p);
     aira_plan_step *norm = add(s, AIRA_OP_RMS_NORM, IN(p, w), IN(out));
     aira_plan_step *back = add(s, AIRA_OP_RMS_NORM_BACKWARD, IN(p, w, g), IN(dp, dw));
     norm->n_f = back->n_f = 1;
     s->f[s->n_steps - 1] = s->f[s->n_steps - 2] = 1e-5;
-    add(s, AIRA_OP_MUL, IN(dp, open), IN(dy));
-    add_chain(s, AIRA_OP_MUL, dp, y, AIRA_OP_SILU_BACKWARD, z, dz);
+    add_gate_slopes(s, dp, y, z, dy, dz);
 }
 
 /* size: sequences, times, channels */
@@ -166,7 +173,10 @@ static void convolution(sketch *s, const int64_t *size) {
     uint32_t dw = tensor(s, RESULT, taps, false), db = tensor(s, RESULT, one, false);
     add(s, AIRA_OP_CONV1D_CAUSAL, IN(x, w, b), IN(c));
     add(s, AIRA_OP_SILU, IN(c), IN(out));
-    add_chain(s, AIRA_OP_ADD, g, more, AIRA_OP_SILU_BACKWARD, c, dc);
+    uint32_t sum = tensor(s, TEMPORARY, big, false);
+    add_inner(s, AIRA_OP_ADD, IN(g, more), sum);
+    add_inner(s, AIRA_OP_SILU_BACKWARD, IN(c, sum), dc);
+    close_chain(s, IN(g, more, c), IN(dc));
     add(s, AIRA_OP_CONV1D_CAUSAL_BACKWARD, IN(x, w, dc), IN(dx, dw, db));
 }
 
@@ -204,7 +214,10 @@ static void projection(sketch *s, const int64_t *size) {
     add_product(s, r, Wt, true, dt);
     add_cut(s, p, rank + n, C);
     add_cut(s, p, rank, B);
-    add_chain(s, AIRA_OP_ADD, dt, bias, AIRA_OP_SOFTPLUS, NOTHING, delta);
+    uint32_t raw = tensor(s, TEMPORARY, big, false);
+    add_inner(s, AIRA_OP_ADD, IN(dt, bias), raw);
+    add_inner(s, AIRA_OP_SOFTPLUS, IN(raw), delta);
+    close_chain(s, IN(dt, bias), IN(delta));
     add(s, AIRA_OP_SELECTIVE_SCAN, IN(u, delta, A, B, C, D), IN(y));
     add(s, AIRA_OP_SELECTIVE_SCAN_BACKWARD, IN(u, delta, A, B, C, D, g), IN(du, d, dA, dB, dC, dD));
     add_product(s, d, Wt, false, dr);
