@@ -147,7 +147,7 @@ static const mamba_case cases[] = {
     SSD("ssd 2 chunks n16", 1, 129, 2, 64, 1, 16),
     SSD("ssd 3 chunks p128 n128", 2, 300, 3, 128, 1, 128),
     SSD("ssd 2 chunks p128 n64", 1, 256, 6, 128, 3, 64),
-    SSD("ssd 1 chunk p128 n16", 2, 33, 1, 128, 1, 16),
+    SSD("ssd 1 chunk p128 n16", 2, 33, 2, 128, 1, 16),
     SSD("ssd wide head", 1, 140, 2, 128, 1, 128),
     SSD("ssd odd", 2, 37, 3, 21, 3, 70),
     SSD("ssd 200 states", 1, 20, 2, 5, 1, 200),
