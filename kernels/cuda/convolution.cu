@@ -13,12 +13,27 @@
  */
 
 #define STRIP 16 /* times of a thread */
+#define SIDES 4  /* most convolutions of a launch */
 
 struct strips {
     int batch, t_n, quads, n; /* quads: groups of four channels; n: strips of a sequence */
     int wide, tall;           /* quads and strips of a block, backward */
     elements w;
 };
+
+/* Convolutions side by side: blockIdx.x from first[k] on is member k's. All but quads and w of their strips agree. */
+template <class MEMBER> struct side_list {
+    MEMBER member[SIDES];
+    strips s[SIDES];
+    uint32_t first[SIDES + 1];
+    int n;
+};
+
+template <class MEMBER> __device__ __forceinline__ int side_of(const side_list<MEMBER> &list) {
+    int k = 0;
+    while (k + 1 < list.n && blockIdx.x >= list.first[k + 1]) k++;
+    return k;
+}
 
 /* Four channels at time t, zeros outside of the sequence. */
 template <class T> __device__ __forceinline__ float4_of load_time(const T *x, int64_t base, int t, const strips &s) {
@@ -34,10 +49,21 @@ __device__ __forceinline__ void load_taps(float (*w)[4], const strips &s, int ch
 
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-/* c: what SiLU is applied to, or NULL; silu: y is SiLU of it. */
+/* c: what SiLU is applied to, or NULL; SILU: y is SiLU of it. */
+template <class T> struct forward_side {
+    T *y, *c;
+    const T *x;
+    elements bias;
+};
+
 template <class T, bool SILU>
-__global__ void __launch_bounds__(128) strip_kernel(T *y, T *c, const T *__restrict__ x, elements bias, strips s) {
-    int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x, b = i / s.quads / s.n;
+__global__ void __launch_bounds__(128) strip_kernel(const __grid_constant__ side_list<forward_side<T>> list) {
+    int side = side_of(list);
+    const strips s = list.s[side];
+    T *y = list.member[side].y, *c = list.member[side].c;
+    const T *__restrict__ x = list.member[side].x;
+    elements bias = list.member[side].bias;
+    int64_t i = (int64_t)(blockIdx.x - list.first[side]) * 128 + threadIdx.x, b = i / s.quads / s.n;
     if (i >= (int64_t)s.batch * s.n * s.quads) return;
     int channel = (int)(i % s.quads) * 4, t0 = (int)(i / s.quads % s.n) * STRIP;
     int64_t base = b * s.t_n * s.quads * 4 + channel;
@@ -95,15 +121,27 @@ __device__ __forceinline__ void narrow(uint2 &to, float4_of x) {
 template <class T> struct kept { typedef float4_of type; };
 template <> struct kept<__nv_bfloat16> { typedef uint2 type; };
 
+template <class T> struct backward_side {
+    T *dx;
+    const T *x;
+    slopes<T> from;
+    float *sums;
+};
+
 /* blockIdx: group of `wide` quads, group of `tall` strips, sequence; thread: quad, then strip. All gradients are read
    before dx is written, so that dx may lie on them where a block holds the sequence. Partial sums: row (sequence, group
    of strips) of sums has [C][4] of the taps, then [C] of the bias. */
 template <class T, bool SILU>
 __global__ void __launch_bounds__(256, 2)
-    strip_backward_kernel(T *dx, const T *__restrict__ x, slopes<T> from, float *sums, strips s) {
+    strip_backward_kernel(const __grid_constant__ side_list<backward_side<T>> list) {
     __shared__ float part[256][21]; /* taps and bias of every thread's channels: [k][j], then bias[j] */
     typedef typename kept<T>::type K;
-    int quad = blockIdx.x * s.wide + threadIdx.x % s.wide, strip = blockIdx.y * s.tall + threadIdx.x / s.wide;
+    int side = side_of(list), group = (int)(blockIdx.x - list.first[side]);
+    const strips s = list.s[side];
+    T *dx = list.member[side].dx;
+    const T *__restrict__ x = list.member[side].x;
+    const slopes<T> from = list.member[side].from;
+    int quad = group * s.wide + threadIdx.x % s.wide, strip = blockIdx.y * s.tall + threadIdx.x / s.wide;
     int channel = quad * 4, t0 = strip * STRIP;
     bool live = quad < s.quads && strip < s.n && (int)threadIdx.x < s.wide * s.tall;
     int64_t base = (int64_t)blockIdx.z * s.t_n * s.quads * 4 + channel;
@@ -140,32 +178,53 @@ __global__ void __launch_bounds__(256, 2)
 #pragma unroll
     for (int k = 0; k < 20; k++) part[threadIdx.x][k] = k < 16 ? taps[k / 4][k % 4] : bias[k % 4];
     __syncthreads();
-    float *row = sums + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * s.quads * 20;
+    float *row = list.member[side].sums + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * s.quads * 20;
     for (int i = threadIdx.x; i < s.wide * 20; i += blockDim.x) {
-        int q = blockIdx.x * s.wide + i / 20, k = i % 20, c = q * 4 + k % 4;
+        int q = group * s.wide + i / 20, k = i % 20, c = q * 4 + k % 4;
         float sum = 0;
         for (int n = 0; n < s.tall; n++) sum += part[n * s.wide + i / 20][k];
         if (q < s.quads) row[k < 16 ? c * 4 + k / 4 : s.quads * 16 + c] = sum;
     }
 }
 
+struct end_side {
+    elements dw, db;
+    const float *sums;
+};
+
 /* 32 columns of the partial sums a block. */
-__global__ void __launch_bounds__(1024)
-    strip_end_kernel(elements dw, elements db, const float *sums, int rows, int c_n) {
+__global__ void __launch_bounds__(1024) strip_end_kernel(const __grid_constant__ side_list<end_side> list, int rows) {
     __shared__ float part[32][33];
-    int lane = threadIdx.x & 31, row = threadIdx.x >> 5, i = blockIdx.x * 32 + lane, columns = c_n * 5;
+    int side = side_of(list), c_n = list.s[side].quads * 4, block = (int)(blockIdx.x - list.first[side]);
+    const float *sums = list.member[side].sums;
+    int lane = threadIdx.x & 31, row = threadIdx.x >> 5, i = block * 32 + lane, columns = c_n * 5;
     float sum = 0;
     if (i < columns)
         for (int r = row; r < rows; r += 32) sum += sums[(int64_t)r * columns + i];
     part[row][lane] = sum;
     __syncthreads();
     sum = warp_sum(part[lane][row]);
-    i = blockIdx.x * 32 + row;
+    i = block * 32 + row;
     if (lane != 0 || i >= columns) return;
     if (i < c_n * 4)
-        store<float>(dw, i, sum);
+        store<float>(list.member[side].dw, i, sum);
     else
-        store<float>(db, i - c_n * 4, sum);
+        store<float>(list.member[side].db, i - c_n * 4, sum);
+}
+
+/* How many convolutions the call is, and call number k of them. */
+static uint32_t sides_of(const gpu_call *call) {
+    if (!(call->merged & GPU_SIDES)) return 1;
+    return call->step->op == AIRA_OP_CONV1D_CAUSAL ? call->n_in / 3 : call->n_out / 3;
+}
+static gpu_call side_call(const gpu_call *call, uint32_t k) {
+    gpu_call one = *call;
+    one.n_in /= sides_of(call);
+    one.n_out /= sides_of(call);
+    one.in += k * one.n_in;
+    one.out += k * one.n_out;
+    one.merged &= ~GPU_SIDES;
+    return one;
 }
 
 static strips strips_of(const gpu_call *call) {
@@ -198,7 +257,7 @@ static bool backward_strips(const gpu_call *call) {
     return call->in[0].shape.dims[0] <= 65535 && strips_take(call, big, 5);
 }
 
-bool gpu_conv_takes(const gpu_call *call) {
+static bool takes_side(const gpu_call *call) {
     bool half = call->in[0].dtype == AIRA_BF16;
     if (call->step->op == AIRA_OP_CONV1D_CAUSAL) return half && forward_strips(call);
     strips s = strips_of(call);
@@ -207,13 +266,30 @@ bool gpu_conv_takes(const gpu_call *call) {
     return half && backward_strips(call) && (!replaces || s.tall == s.n);
 }
 
+bool gpu_conv_takes(const gpu_call *call) {
+    uint32_t n = sides_of(call);
+    const int64_t *x = call->in[0].shape.dims;
+    bool takes = n <= SIDES;
+    for (uint32_t k = 0; k < n && takes; k++) {
+        gpu_call one = side_call(call, k);
+        takes = takes_side(&one) && one.in[0].shape.dims[0] == x[0] && one.in[0].shape.dims[1] == x[1];
+    }
+    return takes;
+}
+
 static unsigned strip_blocks(const strips &s) { return (unsigned)(((int64_t)s.batch * s.n * s.quads + 127) / 128); }
 
 template <class T, bool SILU> static const char *strip_conv(const gpu_call *call) {
-    strips s = strips_of(call);
-    T *c = call->n_out > 1 ? (T *)call->out[1].data : NULL;
-    strip_kernel<T, SILU><<<strip_blocks(s), 128, 0, call->stream>>>((T *)call->out[0].data, c,
-                                                                     (const T *)call->in[0].data, of(call->in[2]), s);
+    side_list<forward_side<T>> list = {};
+    list.n = (int)sides_of(call);
+    for (int k = 0; k < list.n; k++) {
+        gpu_call one = side_call(call, (uint32_t)k);
+        T *c = one.n_out > 1 ? (T *)one.out[1].data : NULL;
+        list.s[k] = strips_of(&one);
+        list.member[k] = {(T *)one.out[0].data, c, (const T *)one.in[0].data, of(one.in[2])};
+        list.first[k + 1] = list.first[k] + strip_blocks(list.s[k]);
+    }
+    strip_kernel<T, SILU><<<list.first[list.n], 128, 0, call->stream>>>(list);
     return gpu_launched();
 }
 
@@ -223,17 +299,29 @@ static dim3 backward_grid(const strips &s) {
 }
 
 template <class T, bool SILU> static const char *strip_conv_backward(const gpu_call *call) {
-    strips s = strips_of(call);
-    dim3 grid = backward_grid(s);
-    int rows = (int)(grid.y * grid.z), c_n = s.quads * 4;
+    side_list<backward_side<T>> list = {};
+    side_list<end_side> ends = {};
     float *sums = (float *)call->workspace;
-    slopes<T> from = {(const T *)call->in[SILU ? 3 : 2].data};
-    if (SILU) from.c = (const T *)call->in[2].data;
-    if (call->n_in > 4) from.more = (const T *)call->in[4].data;
-    strip_backward_kernel<T, SILU><<<grid, (unsigned)(s.wide * s.tall + 31) / 32 * 32, 0, call->stream>>>(
-        (T *)call->out[0].data, (const T *)call->in[0].data, from, sums, s);
-    strip_end_kernel<<<(unsigned)(c_n * 5 + 31) / 32, 1024, 0, call->stream>>>(of(call->out[1]), of(call->out[2]), sums,
-                                                                               rows, c_n);
+    dim3 grid;
+    list.n = ends.n = (int)sides_of(call);
+    for (int k = 0; k < list.n; k++) {
+        gpu_call one = side_call(call, (uint32_t)k);
+        strips s = list.s[k] = ends.s[k] = strips_of(&one);
+        slopes<T> from = {(const T *)one.in[SILU ? 3 : 2].data};
+        if (SILU) from.c = (const T *)one.in[2].data;
+        if (one.n_in > 4) from.more = (const T *)one.in[4].data;
+        list.member[k] = {(T *)one.out[0].data, (const T *)one.in[0].data, from, sums};
+        ends.member[k] = {of(one.out[1]), of(one.out[2]), sums};
+        grid = backward_grid(s);
+        list.first[k + 1] = list.first[k] + grid.x;
+        ends.first[k + 1] = ends.first[k] + (unsigned)(s.quads * 20 + 31) / 32;
+        sums += (size_t)grid.y * grid.z * s.quads * 20;
+    }
+    const strips &s = list.s[0];
+    int rows = (int)(grid.y * grid.z);
+    grid.x = list.first[list.n];
+    strip_backward_kernel<T, SILU><<<grid, (unsigned)(s.wide * s.tall + 31) / 32 * 32, 0, call->stream>>>(list);
+    strip_end_kernel<<<ends.first[ends.n], 1024, 0, call->stream>>>(ends, rows);
     return gpu_launched();
 }
 
@@ -313,10 +401,15 @@ __global__ void conv_join_kernel(elements dw, elements db, const R *partial, int
 
 static size_t conv_backward_workspace(const gpu_call *call) {
     const aira_shape *x = &call->in[0].shape;
-    if (backward_strips(call)) {
-        strips s = strips_of(call);
-        dim3 grid = backward_grid(s);
-        return (size_t)grid.y * grid.z * s.quads * 4 * 5 * sizeof(float);
+    if (call->merged & GPU_SILU || backward_strips(call)) {
+        size_t bytes = 0;
+        for (uint32_t k = 0; k < sides_of(call); k++) {
+            gpu_call one = side_call(call, k);
+            strips s = strips_of(&one);
+            dim3 grid = backward_grid(s);
+            bytes += (size_t)grid.y * grid.z * s.quads * 20 * sizeof(float);
+        }
+        return bytes;
     }
     return (size_t)(x->dims[0] * (call->in[1].shape.dims[1] + 1) * x->dims[2]) * sizeof(double);
 }

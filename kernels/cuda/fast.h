@@ -22,7 +22,8 @@ const char *gpu_norm_backward(const gpu_call *call);
 size_t gpu_norm_backward_workspace(const gpu_call *call);
 
 /* linear.cu: rows of 64 or 128 bf16 elements through what call->linear says. Extents of K are multiples of 8 where
-   weights are transposed, else even; of N the other way round. Asked before sums over rows are split into two steps (linear.h). */
+   weights are transposed, else even; of N the other way round. Asked before sums over rows are split into two steps
+   (linear.h). */
 bool gpu_linear_takes(const gpu_call *call);
 
 /* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. prepare, when a program is
@@ -71,7 +72,8 @@ const char *gpu_gated_norm_backward(const gpu_call *call);
 size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
 
 /* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
-   bf16, then dx may lie where c or a gradient lies, if one block holds a sequence. */
+   bf16, then dx may lie where c or a gradient lies, if one block holds a sequence; GPU_SIDES: up to four, and no result
+   lies on another's operand. */
 bool gpu_conv_takes(const gpu_call *call);
 
 /* project.cu: MATMUL with GPU_PROJECT: bf16, channels a multiple of 32, up to 1,024; rank even, up to 16, and up to 32

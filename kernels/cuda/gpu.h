@@ -81,6 +81,9 @@ typedef struct gpu_queue {
 #define GPU_SILU                                                                                             \
     (1u << 26) /* CONV1D_CAUSAL: silu of it; a second result, if any, gets what silu was applied to (c). Its \
                   gradient: (x, w, c, g[, g']) given the gradients of silu(c) */
+#define GPU_SIDES                                                                                                  \
+    (1u << 28) /* with GPU_SILU: several convolutions of as many sequences and times; operands and results of one, \
+                  then of the next */
 #define GPU_PROJECT                                                                                             \
     (1u << 27) /* MATMUL: (u, Wx, Wt, bias) gives columns r, B, C of u Wx' and softplus(r Wt' + bias); backward \
                   (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; `also` is the CONCAT */

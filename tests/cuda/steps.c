@@ -256,15 +256,28 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
     return true;
 }
 
+/* Convolutions side by side, one by one. */
+static bool run_sides(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
+    if (!(step->merged & GPU_SIDES)) return false;
+    gpu_step one = *step;
+    uint32_t sides = step->step->op == AIRA_OP_CONV1D_CAUSAL ? step->n_in / 3 : step->n_out / 3;
+    one.merged &= ~GPU_SIDES;
+    one.n_in /= sides;
+    one.n_out /= sides;
+    for (uint32_t k = 0; k < sides; k++) (void)run_mamba(&one, attributes, in + k * one.n_in, out + k * one.n_out);
+    return true;
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
-    uint64_t in[16], out[16], attributes = attributes_in(plan, step);
+    uint64_t in[GPU_MERGED_TENSORS], out[GPU_MERGED_TENSORS], attributes = attributes_in(plan, step);
     uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE | GPU_SQUARES) ? step->step->n_in : step->n_in,
              next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
     if (step->merged & GPU_SQUARES) in[0] = name_of(AIRA_OP_MUL, 0, (uint64_t[2]){in[0], in[0]}, 2, 0);
-    if (run_mamba(step, attributes, in, out) || run_project(plan, step, attributes, in, out)) {
+    if (run_sides(step, attributes, in, out) || run_mamba(step, attributes, in, out) ||
+        run_project(plan, step, attributes, in, out)) {
         for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
         return;
     }
@@ -426,7 +439,8 @@ static void count_mamba(const gpu_step *step) {
                 op == AIRA_OP_CONV1D_CAUSAL_BACKWARD;
     if (step->batch || (step->merged & (GPU_LINEAR | GPU_JOIN))) return;
     counted.gates[back] += (step->merged & GPU_GATE) != 0;
-    counted.convolutions[back] += (step->merged & GPU_SILU) != 0;
+    if (step->merged & GPU_SILU)
+        counted.convolutions[back] += (int)(!(step->merged & GPU_SIDES) ? 1 : back ? step->n_out / 3 : step->n_in / 3);
     counted.projections[step->n_in == 5] += (step->merged & GPU_PROJECT) != 0;
     counted.ssd_steps += (step->merged & GPU_STEPS) != 0;
 }
