@@ -180,6 +180,11 @@ static void convolution(sketch *s, const int64_t *size) {
     add(s, AIRA_OP_CONV1D_CAUSAL_BACKWARD, IN(x, w, dc), IN(dx, dw, db));
 }
 
+/* Several that do not need each other. size: sequences, times, channels of the first, second, third; 0 ends */
+static void convolutions(sketch *s, const int64_t *size) {
+    for (int k = 2; k < 5 && size[k]; k++) convolution(s, (int64_t[]){size[0], size[1], size[k]});
+}
+
 static aira_plan_step *add_product(sketch *s, uint32_t a, uint32_t b, bool turned, uint32_t out) {
     aira_plan_step *step = add(s, AIRA_OP_MATMUL, IN(a, b), IN(out));
     step->n_i = 2;
@@ -254,6 +259,9 @@ static const merged_case cases[] = {
     {"convolution, 2 times", convolution, {2, 2, 64}},
     {"convolution, 300 times", convolution, {1, 300, 72}},
     {"convolution, channels odd", convolution, {2, 20, 77}},
+    {"convolutions", convolutions, {2, 128, 256, 128, 128}},
+    {"convolutions, odd", convolutions, {3, 37, 76, 4, 36}},
+    {"convolutions, two", convolutions, {1, 130, 8, 72}},
     {"projection", projection, {2, 128, 256, 4, 8}},
     {"projection, odd", projection, {3, 37, 96, 3, 10}},
     {"projection, 8 states", projection, {1, 33, 64, 8, 16}},
