@@ -274,6 +274,18 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
     return try_merge(f, s, GPU_GELU, operands, 2, results, 2);
 }
 
+/* The tensor that has the fp32 value v of a chain in memory too, exactly; or NONE. made: the chain itself writes it. */
+static uint32_t source_of(const gpu_chain *chain, uint32_t v, bool *made) {
+    const gpu_chain_program *p = &chain->program;
+    const gpu_chain_instruction *code = v < p->n_loads ? NULL : &p->code[v - p->n_loads];
+    *made = code && code->op != AIRA_OP_CAST;
+    if (*made) return code->stored && code->dtype == AIRA_F32 ? chain->tensors[code->view] : NONE;
+    if (code && (code->dtype != AIRA_F32 || code->in[0] >= p->n_loads)) return NONE;
+    const gpu_chain_load *load = &p->loads[code ? code->in[0] : v];
+    bool exact = load->access == GPU_WHOLE && (load->dtype == AIRA_F32 || load->dtype == AIRA_BF16);
+    return exact ? chain->tensors[load->view] : NONE;
+}
+
 /* Sum of squares, for clipping: the squares are not kept. Returns the step that is gone, or NONE. */
 static uint32_t merge_squares(const fuser *f, uint32_t s) {
     gpu_step *step = &f->steps[s];
@@ -282,19 +294,26 @@ static uint32_t merge_squares(const fuser *f, uint32_t s) {
     const aira_plan_tensor *sum = gpu_tensor_of(f->plan, to);
     if (gpu_elements(&sum->shape) != 1 || sum->dtype != AIRA_F32) return NONE;
     gpu_range range = gpu_range_of(f->plan, gpu_step_in(step)[0], 0);
-    uint32_t c = last_writer(f, s, &range);
-    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide) return NONE;
-    const gpu_chain *chain = f->steps[c].chain;
-    const gpu_chain_program *p = &chain->program;
-    const gpu_chain_instruction *code = &p->code[0];
-    bool square = p->n_code == 1 && p->n_loads == 1 && code->op == AIRA_OP_MUL && code->in[0] == code->in[1] &&
-                  code->dtype == AIRA_F32 && p->loads[0].access == GPU_WHOLE && p->loads[0].dtype == AIRA_F32;
-    if (!square || only_reader(f, c, &range) != s) return NONE;
-    uint32_t x = chain->tensors[p->loads[0].view];
-    gpu_range made = gpu_range_of(f->plan, chain->tensors[code->view], 1), from = gpu_range_of(f->plan, x, 0);
-    if (!gpu_ranges_equal(&made, &range) || !is_there(f, c, s, &from)) return NONE;
+    uint32_t c = last_writer(f, s, &range), left = 0;
+    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || only_reader(f, c, &range) != s) return NONE;
+    gpu_chain_program *p = &f->steps[c].chain->program;
+    gpu_chain_instruction *square = NULL;
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        gpu_range made = gpu_range_of(f->plan, f->steps[c].chain->tensors[p->code[k].view], 1);
+        left += p->code[k].stored != 0;
+        if (p->code[k].stored && gpu_ranges_equal(&made, &range)) square = &p->code[k];
+    }
+    if (!square || square->op != AIRA_OP_MUL || square->in[0] != square->in[1] || square->dtype != AIRA_F32)
+        return NONE;
+    bool made;
+    uint32_t x = source_of(f->steps[c].chain, square->in[0], &made);
+    if (x == NONE) return NONE;
+    gpu_range from = gpu_range_of(f->plan, x, 0);
+    if (!is_there(f, c + made, s, &from)) return NONE;
+    square->stored = 0;
+    if (square == &p->code[p->n_code - 1] && p->n_code > 1) p->n_code--;
     merge(step, GPU_SQUARES | (step->merged & GPU_ELSEWHERE), &x, 1, &to, 1);
-    return c;
+    return left == 1 ? c : NONE;
 }
 
 /* --- rotary positions --- */

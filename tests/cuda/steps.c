@@ -145,7 +145,9 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
         const gpu_chain_instruction *c = &p->code[k];
         uint64_t in[3] = {0};
         for (uint32_t j = 0; j < c->n_in; j++) in[j] = values[c->in[j]];
-        values[p->n_loads + k] = c->op == AIRA_OP_ASSIGN ? in[0] : name_of(c->op, c->mode, in, c->n_in, 0);
+        /* a wider type has the same values */
+        bool same = c->op == AIRA_OP_ASSIGN || (c->op == AIRA_OP_CAST && c->dtype == AIRA_F32);
+        values[p->n_loads + k] = same ? in[0] : name_of(c->op, c->mode, in, c->n_in, 0);
     }
     for (uint32_t k = 0; k < p->n_code; k++)
         if (p->code[k].stored)
@@ -423,6 +425,7 @@ static void run_batch(const aira_plan *plan, const gpu_batch *batch, memory *m) 
 
 enum { MOST_LAYERS = 64 };
 static bool print;
+static double clip = -1;
 
 /* Of the plans since it was cleared: steps, layers of attention whose products run with a norm, MLP layers that are one
    step, bytes of the largest own memory. */
@@ -688,7 +691,7 @@ static void try_random(const test_engine *e, aira_rng *rng, const char *backbone
 /* Layers by letter: A attention, M MLP, b Mamba-1, s Mamba-2, g SwiGLU; mad-lab's width. */
 static void try_letters(const test_engine *e, const char *letters, uint32_t batch, uint32_t length) {
     net n = {.backbone = "{\"use\": \"mad_lm\"}", .batch = batch, .length = length, .vocab = 16, .dtype = AIRA_BF16};
-    n.clip = -1;
+    n.clip = clip;
     for (const char *c = letters; *c && n.n_layers < MOST_LAYERS; c++)
         n.layers[n.n_layers++] = *c == 'A'   ? "{\"use\": \"attention\"}"
                                  : *c == 'M' ? "{\"use\": \"mlp\"}"
@@ -735,7 +738,8 @@ static void count_mamba_layers(const test_engine *e, const char *letters, int on
 int main(int argc, char **argv) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
-    if (argc > 3) { /* LETTERS BATCH LENGTH: the steps that are left of a step of this net */
+    if (argc > 4) clip = atof(argv[4]);
+    if (argc > 3) { /* LETTERS BATCH LENGTH [CLIP]: the steps that are left of a step of this net */
         print = true;
         try_letters(&e, argv[1], (uint32_t)atoi(argv[2]), (uint32_t)atoi(argv[3]));
         test_engine_close(&e);
