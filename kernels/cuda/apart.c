@@ -12,7 +12,8 @@
 #include "batch.h"
 #include "sum_chain.h"
 
-#define MOST_BYTES (8ull << 20) /* of one value */
+#define MOST_BYTES (8ull << 20)   /* of one value */
+#define MOST_LEASED (64ull << 20) /* of one that others follow at its place */
 #define ALL_BYTES (64ull << 20)
 #define MOST_VIEWS 64u
 #define GRANULE 256u
@@ -120,7 +121,8 @@ static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t
     gpu_range range = gpu_range_of(m->plan, id, 1);
     uint64_t bytes = range.end - range.begin, size = (bytes + GRANULE - 1) / GRANULE * GRANULE;
     uint32_t views[MOST_VIEWS] = {id}, n_views = 1;
-    if (range.storage != AIRA_STORE_ARENA || bytes > MOST_BYTES || (forever && m->bytes + size > ALL_BYTES)) return;
+    if (range.storage != AIRA_STORE_ARENA || bytes > (forever ? MOST_BYTES : MOST_LEASED)) return;
+    if (forever && m->bytes + size > ALL_BYTES) return;
     if (!find_views(m, s, &range, views, &n_views)) return;
     for (uint32_t k = 0; k < n_views; k++) last = m->last[views[k]] > last ? m->last[views[k]] : last;
     uint64_t to = forever ? lease_memory(m, 0, NONE, size) : lease_memory(m, first, last, size);

@@ -143,10 +143,14 @@ static bool is_free_chain(const aira_plan *plan, const gpu_step *step) {
     return step->chain->program.n > 0;
 }
 
-/* A cast alone, which an update may take in: the wider values are not needed in memory then. */
+/* A cast alone, which an update may take in: the wider values are not needed in memory then. Batches move four elements
+   at once, and ask no addresses. */
 static bool is_cast(const aira_plan *plan, const gpu_step *step) {
-    return is_free_chain(plan, step) && step->chain->program.n_code == 1 &&
-           step->chain->program.code[0].op == AIRA_OP_CAST;
+    if (!is_free_chain(plan, step) || step->chain->program.n_code != 1) return false;
+    const gpu_chain_program *p = &step->chain->program;
+    uint32_t from = step->chain->tensors[p->loads[0].view];
+    return p->code[0].op == AIRA_OP_CAST && p->loads[0].access == GPU_WHOLE &&
+           gpu_tensor_of(plan, from)->offset % 16 == 0;
 }
 static bool is_update(const aira_plan *plan, const gpu_step *step) {
     return step->chain && !step->batch && gpu_batch_takes(plan, step);
