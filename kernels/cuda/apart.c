@@ -10,10 +10,21 @@
 #include <string.h>
 
 #include "batch.h"
+#include "sum_chain.h"
 
-#define MOST_BYTES (8ull << 20) /* of one value */
+#define MOST_BYTES (8ull << 20)   /* of one value */
+#define MOST_LEASED (64ull << 20) /* of one that others follow at its place */
 #define ALL_BYTES (64ull << 20)
 #define MOST_VIEWS 64u
+#define GRANULE 256u
+#define NONE UINT32_MAX
+#define AFTER 8u /* steps behind a norm's gradient that may become one with it */
+
+/* Own memory that steps first..last use. */
+typedef struct lease {
+    uint32_t first, last;
+    uint64_t begin, end;
+} lease;
 
 typedef struct mover {
     gpu_layout *layout;
@@ -21,7 +32,9 @@ typedef struct mover {
     const gpu_step *steps;
     uint32_t n;
     uint32_t *first, *last; /* of a tensor: the steps that use it; first > last: none */
-    uint64_t bytes;         /* moved so far */
+    lease *leases;
+    uint32_t n_leases, room;
+    uint64_t base, bytes; /* own memory below base is others'; moved so far */
     bool out_of_memory;
 } apart;
 
@@ -81,34 +94,154 @@ static bool find_views(const apart *m, uint32_t s, const gpu_range *range, uint3
     return true;
 }
 
-static void move_value(apart *m, uint32_t s, uint32_t id) {
+/* Own memory for steps first..last, where others leave a gap. UINT64_MAX: out of memory. */
+static uint64_t lease_memory(apart *m, uint32_t first, uint32_t last, uint64_t bytes) {
+    uint64_t at = m->base;
+    for (uint32_t k = 0; k < m->n_leases;) {
+        const lease *l = &m->leases[k++];
+        if (l->last < first || last < l->first || l->end <= at || at + bytes <= l->begin) continue;
+        at = l->end;
+        k = 0;
+    }
+    if (m->n_leases == m->room) {
+        uint32_t room = 2 * m->room + 64;
+        lease *more = realloc(m->leases, room * sizeof *more);
+        m->out_of_memory |= !more;
+        if (!more) return UINT64_MAX;
+        m->leases = more;
+        m->room = room;
+    }
+    m->leases[m->n_leases++] = (lease){first, last, at, at + bytes};
+    return at;
+}
+
+/* What step s writes to tensor id moves to a place that is its own for good, or (forever false) at least in steps
+   first..last. */
+static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t first, uint32_t last) {
     gpu_range range = gpu_range_of(m->plan, id, 1);
-    uint64_t bytes = range.end - range.begin, size = (bytes + 255) & ~255ull;
+    uint64_t bytes = range.end - range.begin, size = (bytes + GRANULE - 1) / GRANULE * GRANULE;
     uint32_t views[MOST_VIEWS] = {id}, n_views = 1;
-    if (range.storage != AIRA_STORE_ARENA || bytes > MOST_BYTES || m->bytes + size > ALL_BYTES) return;
+    if (range.storage != AIRA_STORE_ARENA || bytes > (forever ? MOST_BYTES : MOST_LEASED)) return;
+    if (forever && m->bytes + size > ALL_BYTES) return;
     if (!find_views(m, s, &range, views, &n_views)) return;
-    uint64_t to = (m->layout->own_bytes + 255) & ~255ull;
+    for (uint32_t k = 0; k < n_views; k++) last = m->last[views[k]] > last ? m->last[views[k]] : last;
+    uint64_t to = forever ? lease_memory(m, 0, NONE, size) : lease_memory(m, first, last, size);
     for (uint32_t k = 0; k < n_views && !m->out_of_memory; k++) {
         uint64_t within = gpu_tensor_of(m->plan, views[k])->offset - range.begin;
         m->out_of_memory = !gpu_layout_move(m->layout, views[k], to + within);
     }
-    m->bytes += size;
+    if (forever) m->bytes += size;
 }
 
-/* Would a norm's gradient lie on what the product before it reads, so that the two cannot be one step? */
-static bool lies_on_operand(const apart *m, uint32_t c) {
-    const gpu_step *step = &m->steps[c];
-    if (step->step->op != AIRA_OP_RMS_NORM_BACKWARD || step->n_in < 3) return false;
-    gpu_range slope = gpu_range_of(m->plan, gpu_step_in(step)[2], 0),
-              to = gpu_range_of(m->plan, gpu_step_out(step)[0], 1);
-    uint32_t s = c;
-    while (s > 0 && !gpu_step_touches(m->plan, &m->steps[s - 1], &slope, true)) s--;
-    if (s == 0 || m->steps[s - 1].step->op != AIRA_OP_MATMUL) return false;
-    for (uint32_t k = 0; k < m->steps[s - 1].n_in; k++) {
-        gpu_range from = gpu_range_of(m->plan, gpu_step_in(&m->steps[s - 1])[k], 0);
-        if (gpu_ranges_meet(&from, &to) && !gpu_ranges_equal(&from, &to)) return true;
+/* --- sums of products before a norm's gradient --- */
+
+static uint32_t writer_before(const apart *m, uint32_t before, const gpu_range *range) {
+    for (uint32_t s = before; s-- > 0;)
+        if (gpu_step_touches(m->plan, &m->steps[s], range, true)) return s;
+    return NONE;
+}
+
+/* The products, and the chain that adds them, whose result step c reads as tensor id. Returns how many; 0: it is
+   something else. */
+static uint32_t find_members(const apart *m, uint32_t c, uint32_t id, uint32_t *members) {
+    gpu_range range = gpu_range_of(m->plan, id, 0);
+    uint32_t s = writer_before(m, c, &range), n = 0;
+    sum_chain sum;
+    if (s == NONE) return 0;
+    members[n++] = s;
+    if (m->steps[s].step->op == AIRA_OP_MATMUL) return n;
+    if (!m->steps[s].chain || m->steps[s].chain->wide || !read_sum(m->plan, m->steps[s].chain, &sum)) return 0;
+    for (uint32_t k = 0; k < sum.n_terms; k++) {
+        range = gpu_range_of(m->plan, sum.terms[k], 0);
+        members[n] = writer_before(m, s, &range);
+        if (members[n] == NONE || m->steps[members[n]].step->op != AIRA_OP_MATMUL) return 0;
+        n++;
+    }
+    return n;
+}
+
+/* The left operand of a product stays until step c, though the planner thought that it may be overwritten. */
+static void keep_operand(apart *m, uint32_t product, uint32_t c, const uint32_t *members, uint32_t n) {
+    gpu_range range = gpu_range_of(m->plan, gpu_step_in(&m->steps[product])[0], 0);
+    bool overwritten = false;
+    use uses[GPU_MOST_RANGES];
+    for (uint32_t s = product + 1; s < c; s++) {
+        bool is_member = false;
+        for (uint32_t k = 0; k < n; k++) is_member |= members[k] == s;
+        overwritten |= !is_member && gpu_step_touches(m->plan, &m->steps[s], &range, true);
+    }
+    uint32_t writer = overwritten ? writer_before(m, product, &range) : NONE;
+    if (writer == NONE) return;
+    uint32_t n_uses = uses_of(&m->steps[writer], uses);
+    for (uint32_t k = 0; k < n_uses; k++) {
+        gpu_range made = gpu_range_of(m->plan, uses[k].id, 0);
+        if (uses[k].writes && gpu_ranges_equal(&made, &range))
+            move_value(m, writer, uses[k].id, false, writer, c + AFTER);
+    }
+}
+
+/* Does the range lie on a part of what one of the products reads? */
+static bool lies_on_operand(const apart *m, const gpu_range *range, const uint32_t *members, uint32_t n) {
+    for (uint32_t k = 0; k < n; k++) {
+        if (m->steps[members[k]].chain) continue;
+        for (uint32_t j = 0; j < m->steps[members[k]].n_in; j++) {
+            gpu_range from = gpu_range_of(m->plan, gpu_step_in(&m->steps[members[k]])[j], 0);
+            if (gpu_ranges_meet(&from, range) && !gpu_ranges_equal(&from, range)) return true;
+        }
     }
     return false;
+}
+
+/* Moves what would keep a norm's gradient from being one step with the products before it. */
+static void free_slope(apart *m, uint32_t c) {
+    const gpu_step *step = &m->steps[c];
+    uint32_t members[1 + TERMS], n;
+    if (step->step->op != AIRA_OP_RMS_NORM_BACKWARD || step->n_in < 3) return;
+    n = find_members(m, c, gpu_step_in(step)[2], members);
+    for (uint32_t k = 0; k < n; k++)
+        if (!m->steps[members[k]].chain) keep_operand(m, members[k], c, members, n);
+    uint32_t dx = gpu_step_out(step)[0];
+    gpu_range range = gpu_range_of(m->plan, dx, 0);
+    if (lies_on_operand(m, &range, members, n)) move_value(m, c, dx, false, c, c + AFTER);
+    range = gpu_range_of(m->plan, dx, 0);
+    for (uint32_t s = c + 1; s < m->n && s < c + AFTER && n; s++) { /* plus the residual's gradient */
+        sum_chain sum;
+        if (!gpu_step_touches(m->plan, &m->steps[s], &range, false)) continue;
+        if (!m->steps[s].chain || m->steps[s].chain->wide || !read_sum(m->plan, m->steps[s].chain, &sum)) return;
+        range = gpu_range_of(m->plan, sum.out, 0);
+        if (lies_on_operand(m, &range, members, n)) move_value(m, s, sum.out, false, s, c + AFTER);
+        return;
+    }
+}
+
+/* Moves a concatenation that would keep the product of its first part from being one step with it. */
+static void free_concatenation(apart *m, uint32_t c) {
+    if (m->steps[c].step->op != AIRA_OP_CONCAT) return;
+    uint32_t members[1 + TERMS], n = find_members(m, c, gpu_step_in(&m->steps[c])[0], members);
+    gpu_range range = gpu_range_of(m->plan, gpu_step_out(&m->steps[c])[0], 0);
+    if (lies_on_operand(m, &range, members, n)) move_value(m, c, gpu_step_out(&m->steps[c])[0], false, c, c + AFTER);
+}
+
+/* Moves a product that could run beside an earlier one of the same rows, if its place is in use in between. */
+static void free_fan(apart *m, uint32_t t) {
+    const gpu_step *step = &m->steps[t];
+    if (step->chain || step->step->op != AIRA_OP_MATMUL || step->n_in != 2 || step->step->i[0] != 0) return;
+    gpu_range rows = gpu_range_of(m->plan, gpu_step_in(step)[0], 0),
+              out = gpu_range_of(m->plan, gpu_step_out(step)[0], 1);
+    bool in_use = false;
+    if (gpu_tensor_of(m->plan, gpu_step_in(step)[1])->shape.rank != 2) return;
+    for (uint32_t s = t; s-- > 0 && t - s <= 2 * AFTER && !gpu_step_touches(m->plan, &m->steps[s], &rows, true);) {
+        const gpu_step *other = &m->steps[s];
+        if (!other->chain && other->step->op == AIRA_OP_MATMUL && other->step->i[0] == 0 &&
+            other->step->i[1] == step->step->i[1]) {
+            gpu_range same = gpu_range_of(m->plan, gpu_step_in(other)[0], 0);
+            if (gpu_ranges_equal(&same, &rows)) {
+                if (in_use) move_value(m, t, gpu_step_out(step)[0], false, s, t);
+                return;
+            }
+        }
+        in_use |= gpu_step_touches(m->plan, other, &out, false);
+    }
 }
 
 static bool is_constant(const gpu_step *step) {
@@ -141,18 +274,22 @@ bool gpu_set_apart(gpu_layout *layout, gpu_step *steps, uint32_t n, uint32_t *on
     m.first = calloc((size_t)plan->n_tensors + 1, sizeof *m.first);
     m.last = calloc((size_t)plan->n_tensors + 1, sizeof *m.last);
     bool good = m.first && m.last;
+    m.base = (layout->own_bytes + GRANULE - 1) / GRANULE * GRANULE;
     if (good) find_uses(&m);
     /* in their order: what is found behind a value has not been moved yet */
     for (uint32_t s = 0; s < n && good; s++) {
         use uses[GPU_MOST_RANGES];
-        if (lies_on_operand(&m, s)) move_value(&m, s, gpu_step_out(&steps[s])[0]);
+        free_slope(&m, s);
+        free_concatenation(&m, s);
+        free_fan(&m, s);
         if (!gpu_batch_takes(plan, &steps[s]) && !is_constant(&steps[s])) continue;
         uint32_t n_uses = uses_of(&steps[s], uses);
         for (uint32_t k = 0; k < n_uses; k++)
-            if (uses[k].writes) move_value(&m, s, uses[k].id);
+            if (uses[k].writes) move_value(&m, s, uses[k].id, true, 0, NONE);
         good = !m.out_of_memory;
     }
     free(m.first);
     free(m.last);
+    free(m.leases);
     return good && constants_first(plan, steps, n, once);
 }

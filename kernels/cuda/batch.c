@@ -1,10 +1,10 @@
 /* batch.c - which steps run together, their tables, and their launch. See batch.h.
  *
  * Five kinds are batched: second stages of sums over rows, where they stand side by side; chains that update variables,
- * casts of variables, sums of a whole tensor, and gradients of small weights. They move as far as bytes allow: casts to
- * the front; updates and sums, which are the tail of a training step, into an order in which one waits until nothing
- * else can run; gradients of weights, which only the tail reads, back to where their operands are about to be written
- * over.
+ * chains that read nothing else, sums of a whole tensor, and gradients of small weights. They move as far as bytes
+ * allow: what only variables are needed for to the front; updates and sums, which are the tail of a training step, into
+ * an order in which one waits until nothing else can run; gradients of weights, which only the tail reads, back to
+ * where their operands are about to be written over.
  */
 #include "batch.h"
 
@@ -41,19 +41,26 @@ static bool is_scalar_sum(const aira_plan *plan, const gpu_step *step) {
 /* The second stage of sums over rows. */
 static bool is_join(const gpu_step *step) { return (step->merged & GPU_JOIN) != 0; }
 
-/* A chain without broadcasts that writes a variable, or casts one. */
+/* Does a chain make a value of variables alone: a cast, a decay rate? */
+static bool is_of_variables(const aira_plan *plan, const gpu_step *step) {
+    const gpu_chain_program *p = &step->chain->program;
+    for (uint32_t k = 0; k < p->n_code; k++)
+        if (p->code[k].op == AIRA_OP_ASSIGN) return false;
+    for (uint32_t k = 0; k < p->n_loads; k++)
+        if (gpu_tensor_of(plan, step->chain->tensors[p->loads[k].view])->storage != AIRA_STORE_PERSISTENT) return false;
+    return p->n_loads > 0;
+}
+
+/* A chain without broadcasts that writes a variable, or reads nothing else. */
 static bool is_small_chain(const aira_plan *plan, const gpu_step *step) {
     if (!step->chain || step->chain->wide || step->batch || step->step->copies > 1) return false;
     const gpu_chain_program *p = &step->chain->program;
-    bool assigns = false, casts = p->n_code == 1 && p->code[0].op == AIRA_OP_CAST;
+    bool assigns = false;
     if (p->n == 0 || p->n > (int64_t)UINT32_MAX) return false;
     for (uint32_t k = 0; k < p->n_loads; k++)
         if (p->loads[k].access == GPU_WALK) return false;
     for (uint32_t k = 0; k < p->n_code; k++) assigns |= p->code[k].op == AIRA_OP_ASSIGN;
-    if (casts)
-        casts = gpu_tensor_of(plan, step->chain->tensors[p->loads[p->code[0].in[0]].view])->storage ==
-                AIRA_STORE_PERSISTENT;
-    return assigns || casts;
+    return assigns || is_of_variables(plan, step);
 }
 
 static bool same_program(const gpu_chain_program *a, const gpu_chain_program *b) {
@@ -148,11 +155,11 @@ static bool find_meetings(const aira_plan *plan, gpu_step *steps, uint32_t n, me
     return good;
 }
 
-/* Moves every cast of a variable to the front that no step before it forbids. Returns how many stand there. */
-static uint32_t casts_first(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t n) {
+/* Moves every value of variables alone to the front that no step before it forbids. Returns how many stand there. */
+static uint32_t variables_first(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t n) {
     uint32_t front = 0;
     for (uint32_t s = 0; s < n; s++) {
-        bool moves = is_small_chain(plan, &steps[s]) && steps[s].chain->program.n_code == 1;
+        bool moves = is_small_chain(plan, &steps[s]) && is_of_variables(plan, &steps[s]);
         for (uint32_t t = front; t < s && moves; t++) moves = !meet(m, &steps[t], &steps[s]);
         if (!moves) continue;
         gpu_step cast = steps[s];
@@ -360,8 +367,8 @@ bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     if (plan->copies > 1) return true;
     meetings m;
     if (!find_meetings(plan, steps, *n, &m)) return false;
-    uint32_t front = casts_first(plan, &m, steps, *n), tail = front;
-    while (tail < *n && !(is_small_chain(plan, &steps[tail]) && steps[tail].chain->program.n_code > 1)) tail++;
+    uint32_t front = variables_first(plan, &m, steps, *n), tail = front;
+    while (tail < *n && !(is_small_chain(plan, &steps[tail]) && !is_of_variables(plan, &steps[tail]))) tail++;
     /* what comes right before the first update belongs to it: sums of gradients for clipping */
     while (tail > front && is_scalar_sum(plan, &steps[tail - 1])) tail--;
     uint32_t middle = tail - front;

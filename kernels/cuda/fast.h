@@ -21,8 +21,9 @@ const char *gpu_norm_forward(const gpu_call *call);
 const char *gpu_norm_backward(const gpu_call *call);
 size_t gpu_norm_backward_workspace(const gpu_call *call);
 
-/* linear.cu: rows of 64 or 128 bf16 elements through what call->linear says. Extents of K are multiples of 8, of N
-   even, of 8 where weights are not transposed. Asked before sums over rows are split into two steps (linear.h). */
+/* linear.cu: rows of 64 or 128 bf16 elements through what call->linear says. Extents of K are multiples of 8 where
+   weights are transposed, else even; of N the other way round. Asked before sums over rows are split into two steps
+   (linear.h). */
 bool gpu_linear_takes(const gpu_call *call);
 
 /* rope.cu: positions 0..T-1, fp32 or bf16, D a multiple of 8, all of it turned in halves. prepare, when a program is
@@ -62,6 +63,33 @@ size_t gpu_scatter_workspace(const gpu_call *call);
 bool gpu_listed_scatter_takes(const gpu_call *call);
 const char *gpu_listed_scatter(const gpu_call *call);
 size_t gpu_listed_scatter_workspace(const gpu_call *call);
+
+/* gated_norm.cu: RMS_NORM and its gradient with GPU_GATE: bf16 rows of up to 1,024 elements, a multiple of 4; fp32
+   weights. Results may lie on y, g or z, where they lie there whole. */
+bool gpu_gated_norm_takes(const gpu_call *call);
+const char *gpu_gated_norm(const gpu_call *call);
+const char *gpu_gated_norm_backward(const gpu_call *call);
+size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
+
+/* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
+   bf16, then dx may lie where c or a gradient lies, if one block holds a sequence; GPU_SIDES: up to four, and no result
+   lies on another's operand. */
+bool gpu_conv_takes(const gpu_call *call);
+
+/* project.cu: MATMUL with GPU_PROJECT: bf16, channels a multiple of 32, up to 1,024; rank even, up to 16, and up to 32
+   with twice the states. The step's kernel is this one. */
+bool gpu_project_takes(const gpu_call *call);
+extern const gpu_kernel gpu_project_kernel;
+
+/* ssd_short.cu: SSD_BACKWARD with GPU_STEPS: bf16 heads of 64, 16, 64 or 128 states, up to 128 times. */
+bool gpu_ssd_steps_takes(const gpu_call *call);
+
+/* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of
+   8; GPU_GATE, GPU_STEPS. Results may lie on u, delta, z or the gradient of y, where they lie there whole. */
+bool gpu_scan_chunks_takes(const gpu_call *call);
+const char *gpu_scan_chunks(const gpu_call *call);
+const char *gpu_scan_chunks_backward(const gpu_call *call);
+size_t gpu_scan_chunks_backward_workspace(const gpu_call *call);
 
 #ifdef __cplusplus
 }

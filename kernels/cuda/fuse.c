@@ -10,6 +10,7 @@
 
 #include "fast.h"
 #include "fuse.h"
+#include "fuse_mamba.h"
 
 uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range *ranges) {
     uint32_t n = 0;
@@ -47,7 +48,7 @@ uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
 uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
     gpu_range ranges[GPU_MOST_RANGES];
     uint32_t found = NONE;
-    if (range->storage != AIRA_STORE_ARENA) return NONE; /* the host may read it */
+    if (gpu_is_seen(range)) return NONE; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
         if (f->gone[t]) continue;
         uint32_t n = gpu_step_ranges(f->plan, &f->steps[t], ranges);
@@ -273,6 +274,18 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
     return try_merge(f, s, GPU_GELU, operands, 2, results, 2);
 }
 
+/* The tensor that has the fp32 value v of a chain in memory too, exactly; or NONE. made: the chain itself writes it. */
+static uint32_t source_of(const gpu_chain *chain, uint32_t v, bool *made) {
+    const gpu_chain_program *p = &chain->program;
+    const gpu_chain_instruction *code = v < p->n_loads ? NULL : &p->code[v - p->n_loads];
+    *made = code && code->op != AIRA_OP_CAST;
+    if (*made) return code->stored && code->dtype == AIRA_F32 ? chain->tensors[code->view] : NONE;
+    if (code && (code->dtype != AIRA_F32 || code->in[0] >= p->n_loads)) return NONE;
+    const gpu_chain_load *load = &p->loads[code ? code->in[0] : v];
+    bool exact = load->access == GPU_WHOLE && (load->dtype == AIRA_F32 || load->dtype == AIRA_BF16);
+    return exact ? chain->tensors[load->view] : NONE;
+}
+
 /* Sum of squares, for clipping: the squares are not kept. Returns the step that is gone, or NONE. */
 static uint32_t merge_squares(const fuser *f, uint32_t s) {
     gpu_step *step = &f->steps[s];
@@ -281,19 +294,26 @@ static uint32_t merge_squares(const fuser *f, uint32_t s) {
     const aira_plan_tensor *sum = gpu_tensor_of(f->plan, to);
     if (gpu_elements(&sum->shape) != 1 || sum->dtype != AIRA_F32) return NONE;
     gpu_range range = gpu_range_of(f->plan, gpu_step_in(step)[0], 0);
-    uint32_t c = last_writer(f, s, &range);
-    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide) return NONE;
-    const gpu_chain *chain = f->steps[c].chain;
-    const gpu_chain_program *p = &chain->program;
-    const gpu_chain_instruction *code = &p->code[0];
-    bool square = p->n_code == 1 && p->n_loads == 1 && code->op == AIRA_OP_MUL && code->in[0] == code->in[1] &&
-                  code->dtype == AIRA_F32 && p->loads[0].access == GPU_WHOLE && p->loads[0].dtype == AIRA_F32;
-    if (!square || only_reader(f, c, &range) != s) return NONE;
-    uint32_t x = chain->tensors[p->loads[0].view];
-    gpu_range made = gpu_range_of(f->plan, chain->tensors[code->view], 1), from = gpu_range_of(f->plan, x, 0);
-    if (!gpu_ranges_equal(&made, &range) || !is_there(f, c, s, &from)) return NONE;
+    uint32_t c = last_writer(f, s, &range), left = 0;
+    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || only_reader(f, c, &range) != s) return NONE;
+    gpu_chain_program *p = &f->steps[c].chain->program;
+    gpu_chain_instruction *square = NULL;
+    for (uint32_t k = 0; k < p->n_code; k++) {
+        gpu_range made = gpu_range_of(f->plan, f->steps[c].chain->tensors[p->code[k].view], 1);
+        left += p->code[k].stored != 0;
+        if (p->code[k].stored && gpu_ranges_equal(&made, &range)) square = &p->code[k];
+    }
+    if (!square || square->op != AIRA_OP_MUL || square->in[0] != square->in[1] || square->dtype != AIRA_F32)
+        return NONE;
+    bool made;
+    uint32_t x = source_of(f->steps[c].chain, square->in[0], &made);
+    if (x == NONE) return NONE;
+    gpu_range from = gpu_range_of(f->plan, x, 0);
+    if (!is_there(f, c + made, s, &from)) return NONE;
+    square->stored = 0;
+    if (square == &p->code[p->n_code - 1] && p->n_code > 1) p->n_code--;
     merge(step, GPU_SQUARES | (step->merged & GPU_ELSEWHERE), &x, 1, &to, 1);
-    return c;
+    return left == 1 ? c : NONE;
 }
 
 /* --- rotary positions --- */
@@ -407,8 +427,9 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
     if (plan->copies > 1) return true;
     f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
     if (!f.gone) return false;
+    gpu_fuse_mamba(plan, queue, steps, f.n, f.gone);
     for (uint32_t c = 0; c < f.n; c++)
-        if (steps[c].chain && !steps[c].chain->wide)
+        if (steps[c].chain && !steps[c].chain->wide && !f.gone[c])
             f.gone[c] = merge_gelu(&f, c) || merge_sum(&f, c) || merge_norm(&f, c);
     for (uint32_t s = 0; s < f.n; s++) {
         uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);

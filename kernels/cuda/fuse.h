@@ -3,9 +3,9 @@
 #define AIRA_GPU_FUSE_H
 
 #include "steps.h"
+#include "sum_chain.h"
 
 #define NONE UINT32_MAX
-#define TERMS 4
 
 typedef struct fuser {
     const aira_plan *plan;
@@ -15,19 +15,12 @@ typedef struct fuser {
     bool *gone;
 } fuser;
 
-/* A chain that adds bf16 tensors of one shape, and at most one vector to every row. */
-typedef struct sum_chain {
-    uint32_t terms[TERMS], n_terms, bias, out; /* tensors; bias: NONE where there is none */
-} sum_chain;
-
 /* Does step s touch the range; only by writing, if `writes`? */
 bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes);
 /* The last step before `before` that writes into the range, or NONE. */
 uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range);
 /* The one step after s that reads these bytes before they are written again, or NONE. */
 uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range);
-/* False where the chain is no such sum. */
-bool read_sum(const aira_plan *plan, const gpu_chain *chain, sum_chain *sum);
 /* A product of bf16 tensors that does nothing besides. */
 bool is_plain_product(const fuser *f, uint32_t s);
 /* A call of the step at the planner's offsets, for asking whether a kernel takes it. views: GPU_MERGED_TENSORS. */

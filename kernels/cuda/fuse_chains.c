@@ -143,6 +143,38 @@ static bool is_free_chain(const aira_plan *plan, const gpu_step *step) {
     return step->chain->program.n > 0;
 }
 
+/* A cast alone, which an update may take in: the wider values are not needed in memory then. Batches move four elements
+   at once, and ask no addresses. */
+static bool is_cast(const aira_plan *plan, const gpu_step *step) {
+    if (!is_free_chain(plan, step) || step->chain->program.n_code != 1) return false;
+    const gpu_chain_program *p = &step->chain->program;
+    uint32_t from = step->chain->tensors[p->loads[0].view];
+    return p->code[0].op == AIRA_OP_CAST && p->loads[0].access == GPU_WHOLE &&
+           gpu_tensor_of(plan, from)->offset % 16 == 0;
+}
+static bool is_update(const aira_plan *plan, const gpu_step *step) {
+    return step->chain && !step->batch && gpu_batch_takes(plan, step);
+}
+
+/* Results of the joined chain that nobody reads after step c are not stored, unless they are an update's. */
+static void forget_unread(const aira_plan *plan, const gpu_step *steps, uint32_t n, const bool *gone, uint32_t c,
+                          gpu_chain *joined, uint32_t n_first) {
+    for (uint32_t k = 0; k < n_first; k++) {
+        gpu_range range = range_of(plan, joined, joined->program.code[k].view, 1);
+        bool is_read = !joined->program.code[k].stored || gpu_is_seen(&range), over = false;
+        for (uint32_t t = c + 1; t < n && !is_read && !over; t++) {
+            gpu_range ranges[GPU_MOST_RANGES];
+            uint32_t m = gone[t] ? 0 : gpu_step_ranges(plan, &steps[t], ranges);
+            for (uint32_t j = 0; j < m; j++) {
+                bool meets = gpu_ranges_meet(&ranges[j], &range);
+                is_read |= meets && !ranges[j].writes;
+                over |= meets && ranges[j].writes;
+            }
+        }
+        if (!is_read) joined->program.code[k].stored = 0;
+    }
+}
+
 /* Does `second` read what `first` stores, so that a pass over memory is saved? */
 static bool reads_from(const aira_plan *plan, const gpu_step *second, const gpu_step *first) {
     gpu_range x[GPU_MOST_RANGES], y[GPU_MOST_RANGES];
@@ -162,26 +194,36 @@ static bool may_run_late(const aira_plan *plan, const gpu_step *steps, const boo
     return true;
 }
 
+/* Joins chains before it into chain c. Returns whether there were any. */
+static bool join_earlier(const aira_plan *plan, gpu_step *steps, uint32_t n, bool *gone, uint32_t c) {
+    bool update = is_update(plan, &steps[c]), any = false;
+    if (!update && !is_free_chain(plan, &steps[c])) return false;
+    for (uint32_t s = c; s-- > 0 && (update || c - s <= REACH);) {
+        if (gone[s] || !(update ? is_cast(plan, &steps[s]) : is_free_chain(plan, &steps[s]))) continue;
+        bool numbers = !update && steps[c].chain->program.n == 1 && steps[s].chain->program.n == 1;
+        if (!numbers && !reads_from(plan, &steps[c], &steps[s])) continue;
+        if (!may_run_late(plan, steps, gone, s, c)) continue;
+        gpu_chain *joined = gpu_chain_join(plan, steps[s].chain, steps[c].chain);
+        if (!joined) continue;
+        if (update) forget_unread(plan, steps, n, gone, c, joined, 1);
+        any = gone[s] = true;
+        gpu_chain_destroy(steps[s].chain);
+        gpu_chain_destroy(steps[c].chain);
+        steps[s].chain = NULL;
+        steps[c].chain = joined;
+        steps[c].planned_in = gpu_chain_tensors(joined, &steps[c].n_in);
+    }
+    return any;
+}
+
 bool gpu_fuse_chains(const aira_plan *plan, gpu_step *steps, uint32_t *n) {
     bool *gone = calloc((size_t)*n + 1, sizeof *gone);
     uint32_t kept = 0;
     if (!gone) return false;
-    for (uint32_t c = 0; c < *n && plan->copies <= 1; c++) {
-        if (!is_free_chain(plan, &steps[c])) continue;
-        for (uint32_t s = c; s-- > 0 && c - s <= REACH;) {
-            if (gone[s] || !is_free_chain(plan, &steps[s])) continue;
-            bool numbers = steps[c].chain->program.n == 1 && steps[s].chain->program.n == 1;
-            if (!numbers && !reads_from(plan, &steps[c], &steps[s])) continue;
-            if (!may_run_late(plan, steps, gone, s, c)) continue;
-            gpu_chain *joined = gpu_chain_join(plan, steps[s].chain, steps[c].chain);
-            if (!joined) continue;
-            gone[s] = true;
-            gpu_chain_destroy(steps[s].chain);
-            gpu_chain_destroy(steps[c].chain);
-            steps[s].chain = NULL;
-            steps[c].chain = joined;
-            steps[c].planned_in = gpu_chain_tensors(joined, &steps[c].n_in);
-        }
+    /* again, as casts that are gone do not write over what others read any more */
+    for (bool any = plan->copies <= 1; any;) {
+        any = false;
+        for (uint32_t c = 0; c < *n; c++) any |= !gone[c] && join_earlier(plan, steps, *n, gone, c);
     }
     for (uint32_t s = 0; s < *n; s++)
         if (!gone[s]) steps[kept++] = steps[s];

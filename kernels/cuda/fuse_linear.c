@@ -11,6 +11,7 @@
 
 #include "fast.h"
 #include "steps.h"
+#include "sum_chain.h"
 #include "weights.h"
 
 #define NONE UINT32_MAX
@@ -127,7 +128,7 @@ static bool is_result(const gpu_step *merged, const planner *p, const gpu_range 
 static bool is_read_outside(const planner *p, const group *g, const gpu_step *merged, uint32_t s,
                             const gpu_range *range) {
     gpu_range ranges[GPU_MOST_RANGES];
-    if (range->storage != AIRA_STORE_ARENA) return true;
+    if (gpu_is_seen(range)) return true;
     for (uint32_t t = s + 1; t < p->n; t++) {
         bool over = false;
         if (p->gone[t]) continue;
@@ -356,15 +357,68 @@ static void add_fans(const planner *p, group *g, uint32_t from) {
     } while (g->n > before);
 }
 
+/* --- order --- */
+
+/* Does nobody between steps s and t keep t from running right behind s? */
+static bool may_run_early(const planner *p, uint32_t s, uint32_t t) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(p->plan, &p->steps[t], ranges);
+    for (uint32_t between = s + 1; between < t; between++)
+        for (uint32_t k = 0; k < n; k++)
+            if (touches(p, between, &ranges[k], !ranges[k].writes)) return false;
+    return true;
+}
+
+/* Products of the same rows follow each other, where what is made of the first did not have to come before the next. */
+static void gather_fans(const planner *p) {
+    for (uint32_t t = 1; t < p->n; t++) {
+        if (!is_product(p, t, GPU_ADD_TENSOR)) continue;
+        uint32_t rows = gpu_step_in(&p->steps[t])[0];
+        gpu_range range = reads(p, rows);
+        for (uint32_t s = t; s-- > 0 && t - s <= REACH && !touches(p, s, &range, true);) {
+            bool alike = is_product(p, s, GPU_ADD_TENSOR) && is_transposed(p, s) == is_transposed(p, t) &&
+                         same_place(p, gpu_step_in(&p->steps[s])[0], rows);
+            if (!alike || s + 1 == t) continue;
+            if (!may_run_early(p, s, t)) break;
+            gpu_step product = p->steps[t];
+            memmove(&p->steps[s + 2], &p->steps[s + 1], (t - s - 1) * sizeof *p->steps);
+            p->steps[s + 1] = product;
+            break;
+        }
+    }
+}
+
 /* --- groups --- */
 
-/* Products that add up to tensor `id` before step c, in their order. */
+/* Products whose results chain s adds, in their order. */
+static bool find_terms(const planner *p, uint32_t s, uint32_t *products, uint32_t *n) {
+    sum_chain sum;
+    if (!p->steps[s].chain || p->steps[s].chain->wide || !read_sum(p->plan, p->steps[s].chain, &sum)) return false;
+    if (sum.bias != NONE || sum.n_terms > GPU_LINEAR_MOST) return false;
+    for (uint32_t k = 0; k < sum.n_terms; k++) {
+        gpu_range range = reads(p, sum.terms[k]);
+        uint32_t t = last_writer(p, s, &range), at = (*n)++;
+        if (t == NONE || !is_product(p, t, GPU_ADD_BIAS | GPU_ADD_TENSOR)) return false;
+        if (!same_place(p, gpu_step_out(&p->steps[t])[0], sum.terms[k])) return false;
+        for (; at > 0 && products[at - 1] < t; at--) products[at] = products[at - 1];
+        products[at] = t;
+    }
+    return true;
+}
+
+/* Products that add up to tensor `id` before step c, in their order: one into the other, or in a chain behind them. */
 static bool find_sum(const planner *p, group *g, uint32_t c, uint32_t id) {
     gpu_range range = reads(p, id);
-    uint32_t products[GPU_LINEAR_MOST], n = 0;
+    uint32_t products[GPU_LINEAR_MOST], n = 0, adds = NONE;
     for (uint32_t before = c;;) {
         uint32_t s = last_writer(p, before, &range);
-        if (s == NONE || n == GPU_LINEAR_MOST || !is_product(p, s, GPU_ADD_BIAS)) return false;
+        if (s == NONE || n == GPU_LINEAR_MOST) return false;
+        if (n == 0 && p->steps[s].chain) {
+            if (!find_terms(p, s, products, &n)) return false;
+            adds = s;
+            break;
+        }
+        if (!is_product(p, s, GPU_ADD_BIAS)) return false;
         if (!same_place(p, gpu_step_out(&p->steps[s])[0], id)) return false;
         products[n++] = before = s;
         if (!(p->steps[s].merged & GPU_ADD_TENSOR)) break;
@@ -378,6 +432,7 @@ static bool find_sum(const planner *p, group *g, uint32_t c, uint32_t id) {
         g->w[j] = gpu_step_in(&p->steps[s])[1];
         add_member(g, s);
     }
+    if (adds != NONE) add_member(g, adds);
     return true;
 }
 
@@ -525,6 +580,7 @@ bool gpu_fuse_linear(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps
     if (layout->plan.copies > 1) return true;
     p.gone = calloc((size_t)*n + 1, sizeof *p.gone);
     if (!p.gone) return false;
+    gather_fans(&p);
     for (uint32_t c = 0; c < p.n; c++) {
         group g;
         gpu_step merged;

@@ -75,6 +75,22 @@ typedef struct gpu_queue {
 #define GPU_LINEAR (1u << 16) /* all that `linear` says (linear.h), `also` the ROPE; stands alone */
 #define GPU_JOIN (1u << 17)   /* the second stage of sums over rows: partial[blocks][columns] > results side by side */
 
+#define GPU_GATE                                                                                       \
+    (1u << 24) /* SELECTIVE_SCAN: times silu(z), an operand; its gradient: the same z, dz as a result. \
+                  RMS_NORM: of y silu(z), (y, w, z); its gradient: (y, w, g, z) gives dy, dw, dz */
+#define GPU_SILU                                                                                             \
+    (1u << 26) /* CONV1D_CAUSAL: silu of it; a second result, if any, gets what silu was applied to (c). Its \
+                  gradient: (x, w, c, g[, g']) given the gradients of silu(c) */
+#define GPU_SIDES                                                                                                  \
+    (1u << 28) /* with GPU_SILU: several convolutions of as many sequences and times; operands and results of one, \
+                  then of the next */
+#define GPU_PROJECT                                                                                             \
+    (1u << 27) /* MATMUL: (u, Wx, Wt, bias) gives columns r, B, C of u Wx' and softplus(r Wt' + bias); backward \
+                  (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; `also` is the CONCAT */
+#define GPU_STEPS                                                                                              \
+    (1u << 25) /* SELECTIVE_SCAN_BACKWARD, SSD_BACKWARD: the gradient of what delta (dt) is the softplus of; a \
+                  further result is its sum over sequences and times, `also` that SUM */
+
 typedef struct gpu_call {
     const aira_plan_step *step;
     const gpu_view *in, *out;

@@ -81,7 +81,7 @@ static bool takes_sums(const gpu_call *call, const gpu_linear_slots *s, int64_t 
     for (uint32_t j = 0; j < l->sums; j++) {
         int64_t k = gpu_last(&in[s->a[j]].shape);
         all += k;
-        if (k % 8 || k == 0 || !is_rows(&in[s->a[j]], rows, k, 16)) return false;
+        if (k % (l->transposed ? 8 : 2) || k == 0 || !is_rows(&in[s->a[j]], rows, k, 16)) return false;
         if (!is_weight(&in[s->w[j]], l->transposed, k, d)) return false;
         if ((l->columns >> j & 1) && out[s->columns[j]].n != k) return false;
     }

@@ -73,6 +73,17 @@ __device__ __forceinline__ void copy_tile(half16 *to, int to_pitch, const half16
     }
 }
 
+/* A warp's 16 rows of at most LINEAR_CHUNK columns, an even number that is no multiple of 8, as copy_tile does. */
+__device__ __forceinline__ void copy_pairs(half16 *to, int to_pitch, const half16 *from, int64_t pitch, int rows,
+                                           int columns) {
+    int column = 2 * (threadIdx.x & 31);
+#pragma unroll 4
+    for (int row = 0; row < 16; row++) {
+        bool there = row < rows && column < columns;
+        copy_4(to + row * to_pitch + column, there ? from + row * pitch + column : from, there);
+    }
+}
+
 /* A warp's 16 rows to memory, 16 bytes a lane. */
 template <int COLUMNS>
 __device__ __forceinline__ void store_tile(half16 *to, int64_t pitch, const half16 *from, int from_pitch, int rows,
@@ -117,8 +128,11 @@ __device__ __forceinline__ void copy_weights(const linear_rows &p, half16 *tile,
             copy_tile<D, size::CHUNK, LINEAR_THREADS>(tile, SHORT, w + at.at, k, D, left, threadIdx.x);
         else
             copy_tile<size::CHUNK, D, LINEAR_THREADS>(tile, LONG, w + (int64_t)at.at * D, D, left, D, threadIdx.x);
-        copy_tile<16, size::CHUNK, 32>(chunk, size::CHUNK_PITCH, p.a[at.product] + first * k + at.at, k, there, left,
-                                       threadIdx.x & 31);
+        const half16 *a = p.a[at.product] + first * k + at.at;
+        if (k % 8)
+            copy_pairs(chunk, size::CHUNK_PITCH, a, k, there, left);
+        else
+            copy_tile<16, size::CHUNK, 32>(chunk, size::CHUNK_PITCH, a, k, there, left, threadIdx.x & 31);
         return;
     }
     linear_place at = place_of(p.n, t - sum_tiles);

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GPU_LINEAR_MOST 4u
+#define GPU_LINEAR_MOST 5u
 #define GPU_LINEAR_ROWS 64 /* rows of a block */
 
 typedef struct gpu_linear {

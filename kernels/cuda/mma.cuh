@@ -67,5 +67,14 @@ __device__ __forceinline__ void begin_k16(float *c, const uint32_t *a, uint32_t 
                  : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
 }
+/* c[16 x 8] += a[16 x 8] b[8 x 8] in tf32: of fp32 operands the upper 19 bits count. Lane: a of rows g and g + 8, then
+   the same of column t + 4 instead of t; b of rows t and t + 4, column g. */
+__device__ __forceinline__ void multiply_tf32(float *c, float a0, float a1, float a2, float a3, float b0, float b1) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(__float_as_uint(a0)), "r"(__float_as_uint(a1)), "r"(__float_as_uint(a2)),
+                   "r"(__float_as_uint(a3)), "r"(__float_as_uint(b0)), "r"(__float_as_uint(b1)));
+}
 
 #endif

@@ -89,6 +89,7 @@ static const char *norm(const gpu_call *call) {
     bool wide = gpu_is_wide(call);
     elements b = call->n_in > 2 ? of(call->in[2]) : elements{NULL, 0};
     if (rows == 0) return NULL;
+    if (call->merged & GPU_GATE) return gpu_gated_norm(call);
     if (!b.data && gpu_norm_takes(call)) return gpu_norm_forward(call);
     LAUNCH_ROWS(norm_kernel, wide, rows, width, of(call->out[0]), of(call->in[0]), of(call->in[1]), b, rows, width,
                 call->step->f[0]);
@@ -153,6 +154,7 @@ __global__ void norm_join_kernel(elements dw, elements db, const R *partial, int
 
 static size_t norm_backward_workspace(const gpu_call *call) {
     int64_t width = gpu_last(&call->in[0].shape), rows = rows_of(call->in[0], width);
+    if (call->merged & GPU_GATE) return gpu_gated_norm_backward_workspace(call);
     if (call->step->op == AIRA_OP_RMS_NORM_BACKWARD && gpu_norm_takes(call)) return gpu_norm_backward_workspace(call);
     return (size_t)(2 * rows + (rows + CHUNK - 1) / CHUNK * 2 * width) * sizeof(double);
 }
@@ -180,6 +182,7 @@ template <class R> static const char *norm_backward_as(const gpu_call *call, boo
 }
 
 static const char *rms_norm_backward(const gpu_call *call) {
+    if (call->merged & GPU_GATE) return gpu_gated_norm_backward(call);
     if (gpu_norm_takes(call)) return gpu_norm_backward(call);
     return gpu_is_wide(call) ? norm_backward_as<double>(call, false) : norm_backward_as<float>(call, false);
 }

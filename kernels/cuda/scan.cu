@@ -4,8 +4,9 @@
  * neighbouring channels, so every step of a warp reads memory in full lines. B and C of a tile of times lie in shared
  * memory. The backward pass keeps the states before every segment, recomputes those of a segment with their decays, and
  * walks back. Sums over channels: every warp adds its lanes' values in a tree and stores; join.cuh adds the warps, and
- * the sequences of dA and dD.
+ * the sequences of dA and dD. The search models' sizes have kernels of their own (scan_chunks.cu).
  */
+#include "fast.h"
 #include "join.cuh"
 
 #define STATES 64   /* most states per channel */
@@ -319,10 +320,10 @@ static const char *selective_scan(const gpu_call *call) {
     uint32_t type = common_type(call);
     if (call->out[0].n == 0) return NULL;
     if (n > STATES) return TOO_MANY;
+    if (gpu_scan_chunks_takes(call)) return gpu_scan_chunks(call);
     if (gpu_is_wide(call)) return forward_as<double, any_type, STATES>(call);
     if (n > 16) return forward_as<float, any_type, STATES>(call);
-    if (type == AIRA_BF16)
-        return n <= 4 ? forward_as<float, half_type, 4>(call) : forward_as<float, half_type, 16>(call);
+    if (type == AIRA_BF16) return forward_as<float, half_type, 16>(call);
     if (type == AIRA_F32)
         return n <= 4 ? forward_as<float, single_type, 4>(call) : forward_as<float, single_type, 16>(call);
     return forward_as<float, any_type, 16>(call);
@@ -340,6 +341,7 @@ template <class R> static size_t lay(const scan &s, R *at, scan_sums<R> *to) {
 
 static size_t backward_bytes(const gpu_call *call) {
     scan_sums<float> to;
+    if (gpu_scan_chunks_takes(call)) return gpu_scan_chunks_backward_workspace(call);
     return lay<float>(scan_of(call), NULL, &to) * (gpu_is_wide(call) ? sizeof(double) : sizeof(float));
 }
 
@@ -365,10 +367,10 @@ static const char *scan_backward(const gpu_call *call) {
     int64_t n = call->in[2].shape.dims[1];
     uint32_t type = common_type(call);
     if (n > STATES) return TOO_MANY;
+    if (gpu_scan_chunks_takes(call)) return gpu_scan_chunks_backward(call);
     if (gpu_is_wide(call)) return backward_as<double, any_type, STATES>(call);
     if (n > 16) return backward_as<float, any_type, STATES>(call);
-    if (type == AIRA_BF16)
-        return n <= 4 ? backward_as<float, half_type, 4>(call) : backward_as<float, half_type, 16>(call);
+    if (type == AIRA_BF16) return backward_as<float, half_type, 16>(call);
     if (type == AIRA_F32)
         return n <= 4 ? backward_as<float, single_type, 4>(call) : backward_as<float, single_type, 16>(call);
     return backward_as<float, any_type, 16>(call);

@@ -7,6 +7,7 @@
 /* x[B,T,H,P], dt[B,T,H], A[H], B[B,T,G,N], C[B,T,G,N], D[H]; head h reads group h*G/H. */
 struct ssd {
     int batch, t_n, h_n, p_n, g_n, n_n;
+    int cut; /* 1: heads 2 h and 2 h + 1 are halves of one, which has dt[..,h], A[h] and D[h]; see ssd_tensor.cuh */
     elements x, dt, A, B, C, D;
 };
 
@@ -28,7 +29,8 @@ static inline ssd ssd_of(const gpu_call *call) {
     return s;
 }
 
-/* ssd_tensor.cu: true where the call has a form for tensor cores on this card: bf16, P = 64, N of 16, 64 or 128. */
+/* ssd_tensor.cu: true where the call has a form for tensor cores on this card: bf16, P = 64 or 128, N of 16, 64 or
+   128. */
 bool ssd_tensor_takes(const gpu_call *call);
 const char *ssd_tensor_forward(const gpu_call *call);
 const char *ssd_tensor_backward(const gpu_call *call);

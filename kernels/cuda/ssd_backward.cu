@@ -1,4 +1,4 @@
-/* ssd_backward.cu - Mamba-2 backward on tensor cores (ssd_tensor.cuh).
+/* ssd_backward.cu - Mamba-2 backward on tensor cores (ssd_tensor.cuh), sequences of many chunks.
  *
  * With g the gradient of y, G[j,i] = x_j . g_i, K[j,i] = B_j . C_i, L[j,i] = exp(a_i - a_j) for j <= i, dS the gradient
  * of the state after the chunk, and u = G K L:
@@ -16,7 +16,7 @@
 #include "join.cuh"
 #include "ssd_tensor.cuh"
 
-template <int P, int N, bool MANY> struct backward_tiles {
+template <int P, int N> struct backward_tiles {
     half16 C[Q][N + 8], B[Q][N + 8];
     union {
         struct {
@@ -24,7 +24,7 @@ template <int P, int N, bool MANY> struct backward_tiles {
         };
         half16 dK[Q][Q + 8];
     };
-    half16 S[MANY ? P : 1][N + 8], dS[MANY ? P : 1][N + 8]; /* before the chunk; gradient after it */
+    half16 S[P][N + 8], dS[P][N + 8]; /* before the chunk; gradient after it */
     float log[SLOTS][Q], dt[SLOTS][Q];
     /* of the head in turn and the one before: sums by strip over rows k of u[k,i] dt_k, k < i; sums over i > j, and
        i >= j, of u[j,i]; exp(a_i) g_i . S C_i; exp(a_last - a_j) x_j . dS B_j */
@@ -36,20 +36,19 @@ template <int P, int N, bool MANY> struct backward_tiles {
 struct backward_to {
     const half16 *g, *S, *dS;
     half16 *dx, *dB, *dC;
-    elements ddt;
+    elements ddt;   /* of the heads that the kernel knows: of halves in fp32, to be added up */
     float *dA, *dD; /* [B][chunks][H] */
 };
 
-template <int P, int N, bool MANY>
-__device__ void fetch_head(backward_tiles<P, N, MANY> &m, const ssd &s, const chunk &c, const half16 *g, int n) {
+template <int P, int N>
+__device__ void fetch_head(backward_tiles<P, N> &m, const ssd &s, const chunk &c, const half16 *g, int n) {
     int64_t at = x_at(s, c, c.first + n), step = (int64_t)s.h_n * P;
     fetch<P>(m.x[n & 1], (const half16 *)s.x.data + at, step, c.rows, Q);
     fetch<P>(m.g[n & 1], g + at, step, c.rows, Q);
 }
 
-template <int P, int N, bool MANY>
-__device__ void fetch_states(backward_tiles<P, N, MANY> &m, const ssd &s, const chunk &c, const backward_to &to,
-                             int n) {
+template <int P, int N>
+__device__ void fetch_states(backward_tiles<P, N> &m, const ssd &s, const chunk &c, const backward_to &to, int n) {
     int64_t at = piece_of(s, c, c.first + n) * P * N;
     fetch<N>(m.S, to.S + at, N, P, P);
     fetch<N>(m.dS, to.dS + at, N, P, P);
@@ -97,8 +96,7 @@ __device__ __forceinline__ void along_rows(float *to, const float (*sum)[4], con
 }
 
 /* The state's part of one head: dx begins with it. */
-template <int P, int N, bool MANY>
-__device__ void strip_states(backward_tiles<P, N, MANY> &m, float (*dx)[4], int n, int strip) {
+template <int P, int N> __device__ void strip_states(backward_tiles<P, N> &m, float (*dx)[4], int n, int strip) {
     const float *log = m.log[n % SLOTS], *dt = m.dt[n % SLOTS];
     int upper = strip * 16 + (threadIdx.x & 31) / 4, lower = upper + 8;
     float late[P / 8][4] = {};
@@ -146,8 +144,8 @@ __device__ __forceinline__ void pairs(float (*M)[4], float (*dK)[4], const float
 }
 
 /* One head: dx of the strip's times, dK, and the sums that finish_head takes. */
-template <int P, int N, bool MANY>
-__device__ void strip_backward(backward_tiles<P, N, MANY> &m, const float (*K)[4], float (*dK)[4], const ssd &s,
+template <int P, int N>
+__device__ void strip_backward(backward_tiles<P, N> &m, const float (*K)[4], float (*dK)[4], const ssd &s,
                                const chunk &c, int n, int strip, half16 *to) {
     const float *log = m.log[n % SLOTS], *dt = m.dt[n % SLOTS];
     const half16(*x)[P + 8] = m.x[n & 1], (*g)[P + 8] = m.g[n & 1];
@@ -155,7 +153,7 @@ __device__ void strip_backward(backward_tiles<P, N, MANY> &m, const float (*K)[4
     float dx[P / 8][4] = {};
     uint32_t rows[P / 16][4], b[4];
     pair_sums sums = {};
-    if (MANY) strip_states(m, dx, n, strip);
+    strip_states(m, dx, n, strip);
 #pragma unroll
     for (int p = 0; p < P / 16; p++) left(rows[p], &x[strip * 16][p * 16], P + 8);
 #pragma unroll
@@ -184,7 +182,7 @@ __device__ void strip_backward(backward_tiles<P, N, MANY> &m, const float (*K)[4
             m.beyond[n & 1][upper + 8 * k] = beyond;
         }
     }
-    float diagonal = warp_sum(sums.diagonal), skip = load<float>(s.D, c.first + n);
+    float diagonal = warp_sum(sums.diagonal), skip = load<float>(s.D, (c.first + n) >> s.cut);
     if (lane == 0) m.diagonal[n & 1][strip] = diagonal;
     int64_t step = (int64_t)s.h_n * P;
     to += x_at(s, c, c.first + n);
@@ -198,7 +196,7 @@ __device__ void strip_backward(backward_tiles<P, N, MANY> &m, const float (*K)[4
 }
 
 /* All warps: parts of dS . S, by warp. */
-template <int P, int N, bool MANY> __device__ void edge_product(backward_tiles<P, N, MANY> &m, int n) {
+template <int P, int N> __device__ void edge_product(backward_tiles<P, N> &m, int n) {
     float sum = 0;
     for (int i = threadIdx.x; i < P * N / 2; i += THREADS) {
         float2 v = two_at(&m.S[i / (N / 2)][i % (N / 2) * 2]), w = two_at(&m.dS[i / (N / 2)][i % (N / 2) * 2]);
@@ -209,19 +207,18 @@ template <int P, int N, bool MANY> __device__ void edge_product(backward_tiles<P
 }
 
 /* One warp, after all have done head n: ddt, and this chunk's parts of dA and dD. A lane owns four times. */
-template <int P, int N, bool MANY>
-__device__ void finish_head(const backward_tiles<P, N, MANY> &m, const ssd &s, const chunk &c, int n,
-                            const backward_to &to) {
+template <int P, int N>
+__device__ void finish_head(const backward_tiles<P, N> &m, const ssd &s, const chunk &c, int n, const backward_to &to) {
     const float *log = m.log[n % SLOTS], *dt = m.dt[n % SLOTS];
     int lane = threadIdx.x & 31, h = c.first + n, odd = n & 1;
-    float r[4], before[4], suffix = 0, prefix = 0, edge = 0, dA = 0, dD = 0, a = load<float>(s.A, h);
+    float r[4], before[4], suffix = 0, prefix = 0, edge = 0, dA = 0, dD = 0, a = load<float>(s.A, h >> s.cut);
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
         int i = 4 * lane + k;
         if (i < c.rows) {
             for (int strip = 0; strip <= i / 16; strip++) suffix += m.passed[odd][strip][i];
             suffix -= dt[i] * m.beyond[odd][i];
-            if (MANY) suffix += m.late[odd][i];
+            suffix += m.late[odd][i];
         }
         r[k] = suffix;
     }
@@ -232,31 +229,27 @@ __device__ void finish_head(const backward_tiles<P, N, MANY> &m, const ssd &s, c
     }
     float after = __shfl_down_sync(0xffffffffu, all, 1);
     if (lane == 31) after = 0;
-    if (MANY) {
 #pragma unroll
-        for (int k = 0; k < 4; k++) {
-            int i = 4 * lane + k;
-            before[k] = prefix;
-            if (i < c.rows) prefix += dt[i] * m.early[odd][i];
-        }
-        all = prefix;
-        for (int step = 1; step < 32; step *= 2) {
-            float other = __shfl_up_sync(0xffffffffu, all, step);
-            if (lane >= step) all += other;
-        }
-        float sooner = __shfl_up_sync(0xffffffffu, all, 1);
-        for (int warp = 0; warp < THREADS / 32; warp++) edge += m.edge[odd][warp];
-        edge = edge * exp2f(log[Q - 1]) + (lane == 0 ? 0.0f : sooner);
+    for (int k = 0; k < 4; k++) {
+        int i = 4 * lane + k;
+        before[k] = prefix;
+        if (i < c.rows) prefix += dt[i] * m.early[odd][i];
     }
+    all = prefix;
+    for (int step = 1; step < 32; step *= 2) {
+        float other = __shfl_up_sync(0xffffffffu, all, step);
+        if (lane >= step) all += other;
+    }
+    float sooner = __shfl_up_sync(0xffffffffu, all, 1);
+    for (int warp = 0; warp < THREADS / 32; warp++) edge += m.edge[odd][warp];
+    edge = edge * exp2f(log[Q - 1]) + (lane == 0 ? 0.0f : sooner);
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         int i = 4 * lane + k;
         if (i >= c.rows) continue;
         float over = r[k] + after, direct = m.whole[odd][i];
-        if (MANY) {
-            over += before[k] + edge;
-            direct += m.early[odd][i];
-        }
+        over += before[k] + edge;
+        direct += m.early[odd][i];
         dA += dt[i] * over;
         store<float>(to.ddt, ((int64_t)c.b * s.t_n + c.t0 + i) * s.h_n + h, direct + a * over);
     }
@@ -280,8 +273,8 @@ __device__ __forceinline__ void put_strip(half16 *to, const float (*sum)[4], int
 }
 
 /* The states' parts of dB and dC, head after head. */
-template <int P, int N, bool MANY>
-__device__ void add_states(backward_tiles<P, N, MANY> &m, float (*dB)[4], float (*dC)[4], const ssd &s, const chunk &c,
+template <int P, int N>
+__device__ void add_states(backward_tiles<P, N> &m, float (*dB)[4], float (*dC)[4], const ssd &s, const chunk &c,
                            const backward_to &to, int strip) {
     int warp = threadIdx.x >> 5, upper = strip * 16 + (threadIdx.x & 31) / 4, lower = upper + 8;
     for (int n = 0; n < c.per; n++) {
@@ -313,8 +306,8 @@ __device__ void add_states(backward_tiles<P, N, MANY> &m, float (*dB)[4], float 
 }
 
 /* dB and dC from dK, summed over heads. All warps take part in the barriers. */
-template <int P, int N, bool MANY>
-__device__ void finish_group(backward_tiles<P, N, MANY> &m, const float (*dK)[4], const ssd &s, const chunk &c,
+template <int P, int N>
+__device__ void finish_group(backward_tiles<P, N> &m, const float (*dK)[4], const ssd &s, const chunk &c,
                              const backward_to &to, int strip) {
     bool busy = strip * 16 < c.rows;
     int64_t step = (int64_t)s.g_n * N, at = state_at(s, c, c.group);
@@ -332,7 +325,6 @@ __device__ void finish_group(backward_tiles<P, N, MANY> &m, const float (*dK)[4]
             multiply(dB + 2 * k, a, b);
         }
     }
-    if (!MANY && busy) put_strip<N>(to.dB + at, dB, step, strip, c.rows);
     __syncthreads();
     for (int j = 0; j <= strip && busy; j++) {
         left_turned(a, &m.dK[j * 16][strip * 16], Q + 8);
@@ -342,17 +334,16 @@ __device__ void finish_group(backward_tiles<P, N, MANY> &m, const float (*dK)[4]
             multiply(dC + 2 * k, a, b);
         }
     }
-    if (MANY) add_states(m, dB, dC, s, c, to, strip);
+    add_states(m, dB, dC, s, c, to, strip);
     if (!busy) return;
-    if (MANY) put_strip<N>(to.dB + at, dB, step, strip, c.rows);
+    put_strip<N>(to.dB + at, dB, step, strip, c.rows);
     put_strip<N>(to.dC + at, dC, step, strip, c.rows);
 }
 
 /* blockIdx.x: chunk, y: group, z: sequence */
-template <int P, int N, bool MANY>
-__global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to to) {
+template <int P, int N> __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to to) {
     extern __shared__ __align__(16) unsigned char memory[];
-    backward_tiles<P, N, MANY> &m = *(backward_tiles<P, N, MANY> *)memory;
+    backward_tiles<P, N> &m = *(backward_tiles<P, N> *)memory;
     chunk c = chunk_of(s, blockIdx.x, blockIdx.y, blockIdx.z);
     int warp = threadIdx.x >> 5, strip = strip_of(warp);
     bool busy = strip * 16 < c.rows;
@@ -364,10 +355,8 @@ __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to
         /* slots of eight heads that were last read eight heads ago */
         if (n % 8 == 0 && n + warp < c.per)
             running_sums(m.log[(n + warp) % SLOTS], m.dt[(n + warp) % SLOTS], s, c, c.first + n + warp);
-        if (MANY) {
-            __syncthreads(); /* the head before has been done */
-            fetch_states(m, s, c, to, n);
-        }
+        __syncthreads(); /* the head before has been done */
+        fetch_states(m, s, c, to, n);
         copy_wait_all();
         __syncthreads();
         if (n + 1 < c.per) fetch_head(m, s, c, to.g, n + 1);
@@ -385,7 +374,7 @@ __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to
                 }
             }
         }
-        if (MANY) edge_product(m, n);
+        edge_product(m, n);
         if (busy) strip_backward(m, K, dK, s, c, n, strip, to.dx);
     }
     __syncthreads();
@@ -398,60 +387,61 @@ __global__ void __launch_bounds__(THREADS, 1) backward_kernel(ssd s, backward_to
 
 /* Bytes into the workspace. */
 struct backward_space {
-    size_t dA, dD, S, dS, local, all;
+    size_t dA, dD, ddt, S, dS, local, all;
 };
 
 static backward_space space_of(const ssd &s) {
     size_t chunks = (s.t_n + Q - 1) / Q, pieces = (size_t)s.batch * chunks * s.h_n;
     size_t sums = (pieces * sizeof(float) + 255) / 256 * 256, states = pieces * s.p_n * s.n_n * sizeof(half16);
-    backward_space w = {0, sums, 2 * sums, 2 * sums, 2 * sums, 2 * sums};
-    if (chunks == 1) return w;
+    backward_space w = {0, sums, 2 * sums, 0, 0, 0, 0};
+    w.S = w.ddt + (s.cut ? ((size_t)s.batch * s.t_n * s.h_n * sizeof(float) + 255) / 256 * 256 : 0);
     w.dS = w.S + states;
     w.local = w.dS + states;
     w.all = w.local + ssd_states_bytes(s);
     return w;
 }
 
-size_t ssd_tensor_backward_bytes(const gpu_call *call) { return space_of(ssd_of(call)).all; }
+size_t ssd_tensor_backward_bytes(const gpu_call *call) {
+    ssd s = ssd_halves_of(call);
+    return ssd_short_takes(s) ? ssd_short_backward_bytes(call) : space_of(s).all;
+}
 
-template <int P, int N, bool MANY> static const char *launch(const ssd &s, const backward_to &to, cudaStream_t stream) {
-    int bytes = (int)sizeof(backward_tiles<P, N, MANY>);
-    cudaError_t error = cudaFuncSetAttribute(backward_kernel<P, N, MANY>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             bytes);
+template <int P, int N> static const char *launch(const ssd &s, const backward_to &to, cudaStream_t stream) {
+    int bytes = (int)sizeof(backward_tiles<P, N>);
+    cudaError_t error = cudaFuncSetAttribute(backward_kernel<P, N>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     dim3 grid((unsigned)((s.t_n + Q - 1) / Q), (unsigned)s.g_n, (unsigned)s.batch);
-    backward_kernel<P, N, MANY><<<grid, THREADS, bytes, stream>>>(s, to);
+    backward_kernel<P, N><<<grid, THREADS, bytes, stream>>>(s, to);
     return gpu_launched();
 }
 
 template <int N> static const char *backward_as(const gpu_call *call) {
-    ssd s = ssd_of(call);
+    ssd s = ssd_halves_of(call);
     backward_space w = space_of(s);
     char *space = (char *)call->workspace;
     backward_to to = {(const half16 *)call->in[6].data, (const half16 *)(space + w.S), (const half16 *)(space + w.dS)};
     to.dx = (half16 *)call->out[0].data;
     to.dB = (half16 *)call->out[3].data;
     to.dC = (half16 *)call->out[4].data;
-    to.ddt = of(call->out[1]);
+    to.ddt = s.cut ? elements{space + w.ddt, AIRA_F32} : of(call->out[1]);
     to.dA = (float *)(space + w.dA);
     to.dD = (float *)(space + w.dD);
-    const char *why = NULL;
     int64_t chunks = (s.t_n + Q - 1) / Q;
-    if (chunks > 1) {
-        why = ssd_states(s, false, (const half16 *)s.x.data, space + w.local, (half16 *)(space + w.S), call->stream);
-        if (!why) why = ssd_states(s, true, to.g, space + w.local, (half16 *)(space + w.dS), call->stream);
-        if (!why) why = launch<64, N, true>(s, to, call->stream);
-    } else {
-        why = launch<64, N, false>(s, to, call->stream);
-    }
+    const char *why = ssd_states(s, false, (const half16 *)s.x.data, space + w.local, (half16 *)(space + w.S),
+                                 call->stream);
+    if (!why) why = ssd_states(s, true, to.g, space + w.local, (half16 *)(space + w.dS), call->stream);
+    if (!why) why = launch<64, N>(s, to, call->stream);
     if (why) return why;
-    join_plan heads = {s.h_n, 1, 1, s.batch * chunks, s.h_n, 1, 0};
+    int64_t parts = 1 + s.cut, real = s.h_n / parts, rows = (int64_t)s.batch * s.t_n;
+    join_plan heads = {real, 1, parts, s.batch * chunks, s.h_n, parts, 1}, steps = {rows * real, 1, 2, 1, 0, 2, 1};
+    if (s.cut) join<float>(of(call->out[1]), (const float *)(space + w.ddt), steps, call->stream);
     join<float>(of(call->out[2]), to.dA, heads, call->stream);
     join<float>(of(call->out[5]), to.dD, heads, call->stream);
     return gpu_launched();
 }
 
 const char *ssd_tensor_backward(const gpu_call *call) {
+    if (ssd_short_takes(ssd_halves_of(call))) return ssd_short_backward(call);
     int64_t n = call->in[3].shape.dims[3];
     return n == 16 ? backward_as<16>(call) : n == 64 ? backward_as<64>(call) : backward_as<128>(call);
 }

@@ -45,6 +45,11 @@ __device__ __forceinline__ void multiply(float (*c)[4], const uint32_t *a, const
     multiply_k16(c[1], a, b[2], b[3]);
 }
 
+__device__ __forceinline__ float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 __device__ __forceinline__ uint32_t pack(float low, float high) {
     __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
     uint32_t bits;
@@ -86,7 +91,7 @@ __device__ __forceinline__ void put_two(half16 *p, float low, float high) {
 template <int COLUMNS>
 __device__ void fetch(half16 (*to)[COLUMNS + 8], const half16 *from, int64_t step, int rows, int n_rows) {
     constexpr int PIECES = COLUMNS / 8;
-    for (int i = threadIdx.x; i < n_rows * PIECES; i += THREADS) {
+    for (int i = threadIdx.x; i < n_rows * PIECES; i += blockDim.x) {
         int r = i / PIECES, piece = i % PIECES;
         copy_16(&to[r][piece * 8], from + (r < rows ? r : 0) * step + piece * 8, r < rows);
     }
@@ -126,11 +131,12 @@ __device__ __forceinline__ int64_t piece_of(const ssd &s, const chunk &c, int h)
 /* One warp: dt, and the running sum of dt A as a power of two, of a chunk of head h. */
 __device__ static void running_sums(float *log, float *dt, const ssd &s, const chunk &c, int h) {
     int lane = threadIdx.x & 31;
-    float a = load<float>(s.A, h) * LOG2E, upto[4], sum = 0;
+    float a = load<float>(s.A, h >> s.cut) * LOG2E, upto[4], sum = 0;
+    int heads = s.h_n >> s.cut;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int t = 4 * lane + i;
-        float d = t < c.rows ? load<float>(s.dt, ((int64_t)c.b * s.t_n + c.t0 + t) * s.h_n + h) : 0.0f;
+        float d = t < c.rows ? load<float>(s.dt, ((int64_t)c.b * s.t_n + c.t0 + t) * heads + (h >> s.cut)) : 0.0f;
         dt[t] = d;
         sum += d * a;
         upto[i] = sum;
@@ -148,6 +154,25 @@ __device__ static void running_sums(float *log, float *dt, const ssd &s, const c
 /* The strip of a warp: warps of one scheduler (four apart) get strips whose work below the diagonal adds up to the
  * same. */
 __device__ __forceinline__ int strip_of(int warp) { return warp < 4 ? warp : 11 - warp; }
+
+/* Kernels are written for heads of 64. One of 128 is two halves that share dt, A, D, B and C: x and y lie as they would
+   for twice the heads, and gradients of what is shared are added up pair by pair. */
+static inline ssd ssd_halves_of(const gpu_call *call) {
+    ssd s = ssd_of(call);
+    if (s.p_n != 128) return s;
+    s.p_n = 64;
+    s.h_n *= 2;
+    s.cut = 1;
+    return s;
+}
+
+/* ssd_short.cu: one chunk, and heads few enough that their gradients of C B' may be summed in bf16. */
+static inline bool ssd_short_takes(const ssd &s) {
+    return s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535;
+}
+const char *ssd_short_forward(const gpu_call *call);
+const char *ssd_short_backward(const gpu_call *call);
+size_t ssd_short_backward_bytes(const gpu_call *call);
 
 /* ssd_states.cu: the states before every chunk, [B][chunks][H][P][N], and (reversed) the gradients of those after it.
    totals [B][chunks][H]: a_last as a power of two; local: fp32 space for as many states. */

@@ -55,6 +55,10 @@ static inline gpu_range gpu_range_of(const aira_plan *plan, uint32_t id, uint32_
 static inline bool gpu_ranges_meet(const gpu_range *a, const gpu_range *b) {
     return a->storage == b->storage && a->begin < b->end && b->begin < a->end;
 }
+/* May somebody besides the program's steps read there? */
+static inline bool gpu_is_seen(const gpu_range *a) {
+    return a->storage != AIRA_STORE_ARENA && a->storage != GPU_STORE_OWN;
+}
 static inline bool gpu_ranges_equal(const gpu_range *a, const gpu_range *b) {
     return a->storage == b->storage && a->begin == b->begin && a->end == b->end;
 }
@@ -72,6 +76,8 @@ bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_ran
 bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse_linear.c: the same for products around norms that share rows; after what merges more. The layout gets memory. */
 bool gpu_fuse_linear(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* fuse_sides.c: convolutions that do not need each other become one step. */
+bool gpu_fuse_sides(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 /* fuse.c: attention turns what it reads by rotary positions, and its gradient turns back, where steps still do that. */
 bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse_chains.c: chains that follow each other become one. */

@@ -150,20 +150,20 @@ static double measure(test_device *device, const bench_case *c, uint64_t *moved)
 #define SSD_IN(b, t, h, p, g, n) V(b, t, h, p), V(b, t, h), V(h), V(b, t, g, n), V(b, t, g, n), V(h), V(b, t, h, p)
 /* half of the chunk's square, 128 times at most; per head and time */
 #define HALF(t) ((t) < 128 ? (t) : 128)
-#define SSD(text, r, b, t, h, g, n)                                                                         \
-    {text,                                                                                                  \
-     AIRA_OP_SSD,                                                                                           \
-     6,                                                                                                     \
-     1,                                                                                                     \
-     {SSD_IN(b, t, h, 64, g, n)},                                                                           \
-     V(b, t, h, 64),                                                                                        \
-     RATES,                                                                                                 \
-     0,                                                                                                     \
-     r,                                                                                                     \
-     1.0 * b * t * HALF(t) * (g * n + h * 64.0) + ((t) > 128 ? 4.0 * b * t * h * 64.0 * n : 0)},            \
-    {                                                                                                       \
-        text " backward", AIRA_OP_SSD_BACKWARD, 7, 6, {SSD_IN(b, t, h, 64, g, n)}, NONE, RATES, 0, r,       \
-            1.0 * b *t *HALF(t) * (3.0 * g * n + h * 128.0) + ((t) > 128 ? 12.0 * b * t * h * 64.0 * n : 0) \
+#define SSD(text, r, b, t, h, p, g, n)                                                                           \
+    {text,                                                                                                       \
+     AIRA_OP_SSD,                                                                                                \
+     6,                                                                                                          \
+     1,                                                                                                          \
+     {SSD_IN(b, t, h, p, g, n)},                                                                                 \
+     V(b, t, h, p),                                                                                              \
+     RATES,                                                                                                      \
+     0,                                                                                                          \
+     r,                                                                                                          \
+     1.0 * b * t * HALF(t) * (g * n + h * 1.0 * p) + ((t) > 128 ? 4.0 * b * t * h * 1.0 * p * n : 0)},           \
+    {                                                                                                            \
+        text " backward", AIRA_OP_SSD_BACKWARD, 7, 6, {SSD_IN(b, t, h, p, g, n)}, NONE, RATES, 0, r,             \
+            1.0 * b *t *HALF(t) * (3.0 * g * n + h * 2.0 * p) + ((t) > 128 ? 12.0 * b * t * h * 1.0 * p * n : 0) \
     }
 #define CONV(text, r, b, t, c)                                                                                    \
     {text, AIRA_OP_CONV1D_CAUSAL, 3, 1, {V(b, t, c), V(c, 4), V(c)}, V(b, t, c), 0, 0, r, 8.0 * b * t * c}, {     \
@@ -186,10 +186,11 @@ static const bench_case cases[] = {
     SCAN("scan 128x128x256 n4", 60, 128, 128, 256, 4),
     SCAN("scan 128x32x256 n4", 60, 128, 32, 256, 4),
     SCAN("scan 4x4096x4096 n16", 3, 4, 4096, 4096, 16),
-    SSD("ssd 128x128 4 heads n128", 60, 128, 128, 4, 1, 128),
-    SSD("ssd 128x128 4 heads n64", 60, 128, 128, 4, 1, 64),
-    SSD("ssd 128x32 4 heads n128", 60, 128, 32, 4, 1, 128),
-    SSD("ssd 4x4096 64 heads n128", 6, 4, 4096, 64, 1, 128),
+    SSD("ssd 128x128 4 heads n128", 60, 128, 128, 4, 64, 1, 128),
+    SSD("ssd 128x128 4 heads n64", 60, 128, 128, 4, 64, 1, 64),
+    SSD("ssd 128x32 4 heads n128", 60, 128, 32, 4, 64, 1, 128),
+    SSD("ssd 4x4096 64 heads n128", 6, 4, 4096, 64, 64, 1, 128),
+    SSD("ssd 4x4096 32 heads p128 n128", 6, 4, 4096, 32, 128, 1, 128),
     FFT("fft 32x1024x256", 6, 32, 1024, 256),
     FFT("fft 8x4096x256", 6, 8, 4096, 256),
     GROUPED("grouped 16384x128x512 8", 30, 16384, 128, 512, 8),

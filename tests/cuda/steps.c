@@ -20,98 +20,17 @@
 #include "kernels/cuda/generate.h"
 #include "kernels/cuda/sums.h"
 #include "kernels/cuda/weights.h"
+#include "tests/cuda/names.h"
 #include "tests/support/engine.h"
-
-/* --- what the rearranging asks of the rest of the device --- */
-
-bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-const char *gpu_mlp_forward(const gpu_call *call) { return call ? "not here" : NULL; }
-const char *gpu_mlp_backward(const gpu_call *call) { return call ? "not here" : NULL; }
-size_t gpu_mlp_backward_workspace(const gpu_call *call) { return call->n_in; }
-bool gpu_linear_takes(const gpu_call *call) {
-    const gpu_linear_slots s = gpu_linear_slots_of(call->linear);
-    const gpu_view *r = call->linear->sums ? &call->out[s.to_r] : &call->in[s.r];
-    return r->dtype == AIRA_BF16 && gpu_last(&r->shape) <= 128;
-}
-const gpu_kernel gpu_linear_kernel;
-const char *gpu_joins_run(const gpu_join *j, const struct gpu_block *b, uint32_t n_b, cudaStream_t s) {
-    (void)j, (void)b, (void)n_b, (void)s;
-    return "not here";
-}
-int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
-    (void)c, (void)p, (void)vector, (void)batched;
-    return NULL;
-}
-const char *gpu_chain_interpret(const gpu_chain *c, const gpu_chain_pointers *p, cudaStream_t s) {
-    (void)c, (void)p, (void)s;
-    return "not here";
-}
-const char *gpu_sums_run(const gpu_sum *s, uint32_t n, const gpu_block *b, uint32_t n_b, float *p, cudaStream_t st) {
-    (void)s, (void)n, (void)b, (void)n_b, (void)p, (void)st;
-    return "not here";
-}
-int gpu_weights_in_clusters(void) { return 1; }
-const char *gpu_weights_run(const gpu_weights *run, cudaStream_t s) {
-    (void)run, (void)s;
-    return "not here";
-}
-
-/* --- memory of names --- */
-
-typedef struct piece { /* bytes begin..end hold bytes from `from` on of a value */
-    uint32_t storage;
-    uint64_t begin, end, value, from;
-} piece;
-
-typedef struct memory {
-    piece *pieces;
-    size_t n, room;
-} memory;
-
-static uint64_t mix(uint64_t h, uint64_t x) {
-    h = (h ^ x) * 0x9e3779b97f4a7c15ull;
-    return h ^ (h >> 29);
-}
-
-static void add_piece(memory *m, piece p) {
-    if (m->n == m->room) m->pieces = realloc(m->pieces, (m->room = 2 * m->room + 64) * sizeof *m->pieces);
-    if (!m->pieces) exit(1);
-    m->pieces[m->n++] = p;
-}
-
-static void write_range(memory *m, gpu_range r, uint64_t value) {
-    for (size_t k = m->n; k-- > 0;) {
-        piece p = m->pieces[k];
-        if (p.storage != r.storage || p.begin >= r.end || r.begin >= p.end) continue;
-        m->pieces[k] = m->pieces[--m->n];
-        if (p.begin < r.begin) add_piece(m, (piece){p.storage, p.begin, r.begin, p.value, p.from});
-        if (p.end > r.end) add_piece(m, (piece){p.storage, r.end, p.end, p.value, p.from + (r.end - p.begin)});
-    }
-    add_piece(m, (piece){r.storage, r.begin, r.end, value, 0});
-}
-
-/* The name of what lies there: of one value that fills the range, or of the parts. */
-static uint64_t read_range(const memory *m, gpu_range r) {
-    uint64_t parts = 0, covered = 0;
-    for (size_t k = 0; k < m->n; k++) {
-        const piece *p = &m->pieces[k];
-        if (p->storage != r.storage || p->begin >= r.end || r.begin >= p->end) continue;
-        if (p->begin == r.begin && p->end == r.end && p->from == 0) return p->value;
-        uint64_t begin = p->begin > r.begin ? p->begin : r.begin, end = p->end < r.end ? p->end : r.end;
-        parts += mix(mix(mix(p->value, p->from + (begin - p->begin)), begin - r.begin), end - begin);
-        covered += end - begin;
-    }
-    /* bytes that nobody wrote: what the memory held before */
-    return covered == r.end - r.begin ? parts : mix(mix(parts, r.storage), r.begin);
-}
 
 /* --- steps --- */
 
 static uint64_t name_of(uint32_t op, uint64_t attributes, const uint64_t *in, uint32_t n_in, uint32_t out) {
     uint64_t h = mix(mix(0x1234567, op), attributes);
     if (op == AIRA_OP_ADD && n_in == 2) return in[0] + in[1];
+    if (op == AIRA_OP_MUL && n_in == 2 && in[0] > in[1])
+        return name_of(op, attributes, (uint64_t[]){in[1], in[0]}, 2, out);
+    if (op == AIRA_OP_SIGMOID) return mix(name_of(AIRA_OP_SOFTPLUS, 0, in, 1, 0), 1); /* 1 - exp(-softplus(x)) */
     for (uint32_t k = 0; k < n_in; k++) h = mix(h, in[k]);
     return mix(h, out);
 }
@@ -136,7 +55,9 @@ static void run_chain(const aira_plan *plan, const gpu_chain *chain, const memor
         const gpu_chain_instruction *c = &p->code[k];
         uint64_t in[3] = {0};
         for (uint32_t j = 0; j < c->n_in; j++) in[j] = values[c->in[j]];
-        values[p->n_loads + k] = c->op == AIRA_OP_ASSIGN ? in[0] : name_of(c->op, c->mode, in, c->n_in, 0);
+        /* a wider type has the same values */
+        bool same = c->op == AIRA_OP_ASSIGN || (c->op == AIRA_OP_CAST && c->dtype == AIRA_F32);
+        values[p->n_loads + k] = same ? in[0] : name_of(c->op, c->mode, in, c->n_in, 0);
     }
     for (uint32_t k = 0; k < p->n_code; k++)
         if (p->code[k].stored)
@@ -177,14 +98,101 @@ static uint64_t attributes_in(const aira_plan *plan, const gpu_step *step) {
     return attributes_of(step->step);
 }
 
+static uint64_t name_of_two(uint32_t op, uint64_t a, uint64_t b) { return name_of(op, 0, (uint64_t[]){a, b}, 2, 0); }
+
+/* The attributes of a slice along the last axis of a tensor like `of`. */
+static uint64_t cut_of(const aira_plan_tensor *of, int64_t from, int64_t n) {
+    return mix(mix(mix(1, of->shape.rank - 1), (uint64_t)from), (uint64_t)n);
+}
+
+/* Products around a scan's operands: false if the step is none of them. */
+static bool run_project(const aira_plan *plan, const gpu_step *step, uint64_t attributes, const uint64_t *in,
+                        uint64_t *out) {
+    if (!(step->merged & GPU_PROJECT)) return false;
+    if (step->n_in == 5) {
+        uint64_t parts[3] = {name_of(AIRA_OP_MATMUL, attributes, in, 2, 0), in[2], in[3]};
+        out[0] = name_of(AIRA_OP_CONCAT, attributes_of(step->also), parts, 3, 0);
+        out[1] = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[4]}, 2, 0);
+        return true;
+    }
+    const aira_plan_tensor *u = gpu_tensor_of(plan, gpu_step_in(step)[0]);
+    int64_t rank = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[0])->shape);
+    int64_t states = gpu_last(&gpu_tensor_of(plan, gpu_step_out(step)[1])->shape);
+    uint64_t p = name_of(AIRA_OP_MATMUL, attributes, in, 2, 0);
+    out[0] = name_of(AIRA_OP_SLICE, cut_of(u, 0, rank), &p, 1, 0);
+    out[1] = name_of(AIRA_OP_SLICE, cut_of(u, rank, states), &p, 1, 0);
+    out[2] = name_of(AIRA_OP_SLICE, cut_of(u, rank + states, states), &p, 1, 0);
+    uint64_t dt = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[2]}, 2, 0) + in[3];
+    out[3] = name_of(AIRA_OP_SOFTPLUS, 0, &dt, 1, 0);
+    return true;
+}
+
+/* Scans, norms and convolutions with what stands around them: false if the step is none of them. */
+static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
+    uint32_t op = step->step->op, n_in = step->step->n_in;
+    uint64_t planned[16];
+    memcpy(planned, in, n_in * sizeof *in);
+    if (step->merged & GPU_SILU && op == AIRA_OP_CONV1D_CAUSAL) {
+        out[1] = name_of(op, attributes, in, n_in, 0);
+        out[0] = name_of(AIRA_OP_SILU, 0, &out[1], 1, 0);
+        return true;
+    }
+    if (step->merged & GPU_SILU) {
+        uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
+        planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, in[2], g);
+        for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        return true;
+    }
+    if (step->merged & GPU_GATE && (op == AIRA_OP_RMS_NORM || op == AIRA_OP_RMS_NORM_BACKWARD)) {
+        uint64_t z = in[n_in], open = name_of(AIRA_OP_SILU, 0, &z, 1, 0);
+        planned[0] = name_of_two(AIRA_OP_MUL, in[0], open);
+        for (uint32_t k = 0; k < 2; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+        out[2] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, out[0], in[0]));
+        if (op == AIRA_OP_RMS_NORM_BACKWARD) out[0] = name_of_two(AIRA_OP_MUL, out[0], open);
+        return true;
+    }
+    if (!(step->merged & (GPU_GATE | GPU_STEPS))) return false;
+    bool back = op != AIRA_OP_SELECTIVE_SCAN, gate = step->merged & GPU_GATE;
+    uint64_t y = name_of(AIRA_OP_SELECTIVE_SCAN, attributes, in, 6, 0), z = gate ? in[n_in] : 0;
+    uint64_t open = gate ? name_of(AIRA_OP_SILU, 0, &z, 1, 0) : 0;
+    if (!back) {
+        out[0] = name_of_two(AIRA_OP_MUL, y, open);
+        return true;
+    }
+    if (gate) planned[6] = name_of_two(AIRA_OP_MUL, in[6], open);
+    for (uint32_t k = 0; k < 6; k++) out[k] = name_of(op, attributes, planned, n_in, k);
+    if (gate) out[6] = name_of_two(AIRA_OP_SILU_BACKWARD, z, name_of_two(AIRA_OP_MUL, in[6], y));
+    if (!(step->merged & GPU_STEPS)) return true;
+    out[1] = name_of_two(AIRA_OP_MUL, out[1], mix(in[1], 1));
+    out[gate ? 7 : 6] = name_of(AIRA_OP_SUM, OVER_ROWS, &out[1], 1, 0);
+    return true;
+}
+
+/* Convolutions side by side, one by one. */
+static bool run_sides(const gpu_step *step, uint64_t attributes, const uint64_t *in, uint64_t *out) {
+    if (!(step->merged & GPU_SIDES)) return false;
+    gpu_step one = *step;
+    uint32_t sides = step->step->op == AIRA_OP_CONV1D_CAUSAL ? step->n_in / 3 : step->n_out / 3;
+    one.merged &= ~GPU_SIDES;
+    one.n_in /= sides;
+    one.n_out /= sides;
+    for (uint32_t k = 0; k < sides; k++) (void)run_mamba(&one, attributes, in + k * one.n_in, out + k * one.n_out);
+    return true;
+}
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
-    uint64_t in[16], out[16], attributes = attributes_in(plan, step);
+    uint64_t in[GPU_MERGED_TENSORS], out[GPU_MERGED_TENSORS], attributes = attributes_in(plan, step);
     uint32_t n_in = step->merged & ~(GPU_ROPE | GPU_ELSEWHERE | GPU_SQUARES) ? step->step->n_in : step->n_in,
              next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
     if (step->merged & GPU_SQUARES) in[0] = name_of(AIRA_OP_MUL, 0, (uint64_t[2]){in[0], in[0]}, 2, 0);
+    if (run_sides(step, attributes, in, out) || run_mamba(step, attributes, in, out) ||
+        run_project(plan, step, attributes, in, out)) {
+        for (uint32_t k = 0; k < step->n_out; k++) write_range(to, gpu_range_of(plan, results[k], 1), out[k]);
+        return;
+    }
     uint64_t turn = step->merged & GPU_ROPE ? attributes_of(step->also) : 0;
     bool turns = step->merged & GPU_ROPE && step->step->op == AIRA_OP_ATTENTION;
     for (uint32_t k = 0; k < 2 && turns; k++) in[k] = name_of(AIRA_OP_ROPE, turn, &in[k], 1, 0);
@@ -327,14 +335,28 @@ static void run_batch(const aira_plan *plan, const gpu_batch *batch, memory *m) 
 
 enum { MOST_LAYERS = 64 };
 static bool print;
+static double clip = -1;
 
 /* Of the plans since it was cleared: steps, layers of attention whose products run with a norm, MLP layers that are one
    step, bytes of the largest own memory. */
 typedef struct counts {
-    int planned, left, forward, backward, mlp_forward, mlp_backward;
+    int planned, left, forward, backward, mlp_forward, mlp_backward, slopes;
+    int gates[2], convolutions[2], projections[2], ssd_steps; /* of Mamba layers: forward, backward */
     unsigned long long own_bytes;
 } counts;
 static counts counted;
+
+static void count_mamba(const gpu_step *step) {
+    uint32_t op = step->step->op;
+    bool back = op == AIRA_OP_SELECTIVE_SCAN_BACKWARD || op == AIRA_OP_RMS_NORM_BACKWARD ||
+                op == AIRA_OP_CONV1D_CAUSAL_BACKWARD;
+    if (step->batch || (step->merged & (GPU_LINEAR | GPU_JOIN))) return;
+    counted.gates[back] += (step->merged & GPU_GATE) != 0;
+    if (step->merged & GPU_SILU)
+        counted.convolutions[back] += (int)(!(step->merged & GPU_SIDES) ? 1 : back ? step->n_out / 3 : step->n_in / 3);
+    counted.projections[step->n_in == 5] += (step->merged & GPU_PROJECT) != 0;
+    counted.ssd_steps += (step->merged & GPU_STEPS) != 0;
+}
 
 static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_t n) {
     counted.planned += (int)layout->plan.n_steps;
@@ -344,8 +366,10 @@ static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_
         const gpu_linear *l = &steps[s].linear;
         counted.mlp_forward += (steps[s].merged & GPU_MLP) != 0;
         counted.mlp_backward += (steps[s].merged & GPU_MLP_BACKWARD) != 0;
+        count_mamba(&steps[s]);
         if (!(steps[s].merged & GPU_LINEAR)) continue;
-        counted.forward += l->norm && l->fans == 3 && l->turns == 3;
+        counted.slopes += l->slope;
+        counted.forward += l->norm && l->fans == 3 && __builtin_popcount(l->turns) == 2;
         counted.backward += l->slope && l->sums == 3;
     }
 }
@@ -577,7 +601,7 @@ static void try_random(const test_engine *e, aira_rng *rng, const char *backbone
 /* Layers by letter: A attention, M MLP, b Mamba-1, s Mamba-2, g SwiGLU; mad-lab's width. */
 static void try_letters(const test_engine *e, const char *letters, uint32_t batch, uint32_t length) {
     net n = {.backbone = "{\"use\": \"mad_lm\"}", .batch = batch, .length = length, .vocab = 16, .dtype = AIRA_BF16};
-    n.clip = -1;
+    n.clip = clip;
     for (const char *c = letters; *c && n.n_layers < MOST_LAYERS; c++)
         n.layers[n.n_layers++] = *c == 'A'   ? "{\"use\": \"attention\"}"
                                  : *c == 'M' ? "{\"use\": \"mlp\"}"
@@ -601,10 +625,31 @@ static void count_layers(const test_engine *e, const char *letters, int attentio
     failures += counted.mlp_forward != 2 * mlps || counted.mlp_backward != mlps;
 }
 
+/* Every Mamba layer of a net of the search is merged: its gate (scan or norm), convolutions, projections if it has any,
+   softplus' slope, and the gradients of its input with that of the norm before. most: steps that may be left. */
+static void count_mamba_layers(const test_engine *e, const char *letters, int ones, int twos, int most) {
+    int layers = ones + twos, convolutions = ones + 3 * twos;
+    counted = (counts){0};
+    try_letters(e, letters, 128, 128);
+    printf(
+        "%s: %d steps of training and evaluation are %d; merged are %d of %d gates forward, %d of %d backward, %d and "
+        "%d of %d and %d convolutions, %d and %d of %d and %d projections, %d of %d slopes of time steps, %d of %d "
+        "(or more) norms' gradients with products; %.1f MB of own memory\n",
+        letters, counted.planned, counted.left, counted.gates[0], 2 * layers, counted.gates[1], layers,
+        counted.convolutions[0], counted.convolutions[1], 2 * convolutions, convolutions, counted.projections[0],
+        counted.projections[1], 2 * ones, ones, counted.ssd_steps, layers, counted.slopes, layers + 1,
+        (double)counted.own_bytes / 1e6);
+    failures += counted.gates[0] != 2 * layers || counted.gates[1] != layers;
+    failures += counted.convolutions[0] != 2 * convolutions || counted.convolutions[1] != convolutions;
+    failures += counted.projections[0] != 2 * ones || counted.projections[1] != ones;
+    failures += counted.ssd_steps != layers || counted.slopes < layers || counted.left > most;
+}
+
 int main(int argc, char **argv) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
-    if (argc > 3) { /* LETTERS BATCH LENGTH: the steps that are left of a step of this net */
+    if (argc > 4) clip = atof(argv[4]);
+    if (argc > 3) { /* LETTERS BATCH LENGTH [CLIP]: the steps that are left of a step of this net */
         print = true;
         try_letters(&e, argv[1], (uint32_t)atoi(argv[2]), (uint32_t)atoi(argv[3]));
         test_engine_close(&e);
@@ -618,6 +663,9 @@ int main(int argc, char **argv) {
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);
+    count_mamba_layers(&e, "bbbbbbbbbbbbbbbb", 16, 0, 258);
+    count_mamba_layers(&e, "ssssssssssssssss", 0, 16, 323);
+    count_mamba_layers(&e, "bsbsMbsMAMbsMbsM", 5, 5, 231);
     test_engine_close(&e);
     return failures != 0;
 }

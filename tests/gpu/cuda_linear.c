@@ -12,7 +12,7 @@
 
 #define LIMIT 1e-2 /* relative L2 */
 #define LINEAR 65536u
-enum { TENSORS = 64, STEPS = 40, MOST = 4 };
+enum { TENSORS = 96, STEPS = 48, MOST = 5 };
 
 static int failures;
 
@@ -366,14 +366,17 @@ static layer random_layer(aira_rng *rng) {
     l.residual = sums && aira_rng_below(rng, 2);
     l.bias = sums && !l.slope && aira_rng_below(rng, 2);
     uint32_t n_k = !sums ? 0 : l.slope ? 1 + aira_rng_below(rng, MOST) : 1;
-    for (uint32_t j = 0; j < n_k; j++) l.k[j] = 8 * (1 + (int64_t)aira_rng_below(rng, 32));
+    for (uint32_t j = 0; j < n_k; j++) {
+        bool odd = !l.transposed && l.slope && aira_rng_below(rng, 3) == 0;
+        l.k[j] = odd ? 2 * (1 + (int64_t)aira_rng_below(rng, 70)) : 8 * (1 + (int64_t)aira_rng_below(rng, 32));
+    }
     for (uint32_t j = 0, n = 1 + aira_rng_below(rng, MOST); j < n; j++) {
         l.n[j] = l.transposed ? 2 * (1 + (int64_t)aira_rng_below(rng, 128))
                               : 8 * (1 + (int64_t)aira_rng_below(rng, 32));
         l.biases |= aira_rng_below(rng, 2) << j;
     }
     l.head = 8 << aira_rng_below(rng, 4);
-    l.turns = l.transposed && aira_rng_below(rng, 2) ? aira_rng_below(rng, 16) : 0;
+    l.turns = l.transposed && aira_rng_below(rng, 2) ? aira_rng_below(rng, 32) : 0;
     for (int j = 0; j < MOST && l.n[j]; j++)
         if (l.turns >> j & 1) l.n[j] = l.head * (1 + (int64_t)aira_rng_below(rng, (uint32_t)(256 / l.head)));
     l.columns = l.slope ? aira_rng_below(rng, 32) & ((1u << n_k) - 1u) : 0;
@@ -401,10 +404,12 @@ int main(int argc, char **argv) {
          .norm = true,
          .bias = true,
          .residual = true},
-        {.rows = 333, .d = 128, .k = {128, 128, 128}, .slope = true, .residual = true, .n = {128}, .columns = 23},
+        {.rows = 333, .d = 128, .k = {128, 128, 128}, .slope = true, .residual = true, .n = {128}, .columns = 39},
         {.rows = 64, .d = 128, .k = {128, 128, 128}, .slope = true, .columns = 7},
-        {.rows = 65, .d = 64, .k = {64, 32, 32}, .slope = true, .residual = true, .n = {64}, .columns = 23},
+        {.rows = 65, .d = 64, .k = {64, 32, 32}, .slope = true, .residual = true, .n = {64}, .columns = 39},
         {.rows = 127, .d = 128, .k = {512}, .slope = true, .residual = true, .n = {512}},
+        {.rows = 200, .d = 128, .k = {256, 128, 128, 4, 256}, .slope = true, .residual = true, .n = {256}},
+        {.rows = 99, .d = 64, .k = {2, 128, 70}, .slope = true, .columns = 36},
         {.rows = 130, .d = 64, .n = {32, 512, 96}, .transposed = true, .norm = true, .turns = 5, .head = 16},
         {.rows = 70, .d = 128, .n = {772}, .transposed = true, .norm = true},
         {.rows = 3, .d = 128, .n = {32, 64}, .transposed = false},

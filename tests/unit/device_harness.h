@@ -23,6 +23,7 @@ typedef struct test_tensor {
     aira_shape shape;
     uint32_t dtype, storage, copies;
     bool given; /* uploaded before the run; else poisoned and downloaded after it */
+    bool inner; /* lies in the arena, where the device alone looks */
     double *v;  /* copies x elements */
 } test_tensor;
 
@@ -198,13 +199,13 @@ static inline aira_shape test_shape(int n, const int64_t *dims) {
 
 /* --- plans -------------------------------------------------------------------------------------------------------- */
 
-/* Compiles and runs the steps once over the tensors; every tensor that is not CHAIN lies in the IO buffer. Returns
-   NULL, or a sentence. */
+/* Compiles and runs the steps once over the tensors; every tensor that is not CHAIN or inner lies in the IO
+   buffer. Returns NULL, or a sentence. */
 static inline const char *test_run(test_device *device, test_tensor *tensors, uint32_t n_tensors,
                                    const aira_plan_step *steps, uint32_t n_steps, uint64_t seed) {
     aira_plan_tensor table[TEST_MAX_TENSORS];
     aira_plan plan = {.size = sizeof plan, .copies = 1, .n_tensors = n_tensors, .n_steps = n_steps};
-    uint64_t at = TEST_GUARD;
+    uint64_t at = TEST_GUARD, inside = TEST_GUARD;
     for (uint32_t k = 0; k < n_tensors; k++) {
         test_tensor *t = &tensors[k];
         if (t->copies == 0) t->copies = 1;
@@ -212,9 +213,11 @@ static inline const char *test_run(test_device *device, test_tensor *tensors, ui
         table[k] = (aira_plan_tensor){.size = sizeof table[k], .dtype = t->dtype, .copies = t->copies};
         table[k].shape = t->shape;
         table[k].storage = t->storage == AIRA_STORE_CHAIN ? AIRA_STORE_CHAIN : AIRA_STORE_IO;
-        table[k].offset = at;
+        uint64_t *end = t->inner ? &inside : &at;
+        if (t->inner) table[k].storage = AIRA_STORE_ARENA;
+        table[k].offset = *end;
         if (t->storage != AIRA_STORE_CHAIN) {
-            at += ((uint64_t)test_elements(t) * test_bytes(t->dtype) + 63) / 64 * 64 + TEST_GUARD;
+            *end += ((uint64_t)test_elements(t) * test_bytes(t->dtype) + 63) / 64 * 64 + TEST_GUARD;
         }
     }
     plan.tensors = table;
@@ -223,6 +226,7 @@ static inline const char *test_run(test_device *device, test_tensor *tensors, ui
     plan.step_stride = sizeof(aira_plan_step);
     plan.block_stride = sizeof(aira_plan_block);
     plan.bytes[AIRA_STORE_IO] = at;
+    plan.bytes[AIRA_STORE_ARENA] = inside;
     char *image = malloc(at), *poison = malloc(at);
     void *buffers[AIRA_N_BUFFERS] = {NULL, NULL, NULL}, *program = NULL;
     const char *why = NULL;
@@ -235,7 +239,7 @@ static inline const char *test_run(test_device *device, test_tensor *tensors, ui
     }
     memcpy(poison, image, at);
     if (device->table->buffer_create(device->self, at, &buffers[AIRA_STORE_IO]) != AIRA_OK ||
-        device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_ARENA]) != AIRA_OK ||
+        device->table->buffer_create(device->self, inside, &buffers[AIRA_STORE_ARENA]) != AIRA_OK ||
         device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_PERSISTENT]) != AIRA_OK ||
         device->table->upload(device->self, buffers[AIRA_STORE_IO], 0, image, at) != AIRA_OK ||
         device->table->compile(device->self, &plan, &program) != AIRA_OK ||
@@ -247,7 +251,7 @@ static inline const char *test_run(test_device *device, test_tensor *tensors, ui
     for (int b = 0; b < (int)AIRA_N_BUFFERS; b++) device->table->buffer_destroy(device->self, buffers[b]);
     uint64_t end = 0;
     for (uint32_t k = 0; !why && k < n_tensors; k++) {
-        if (table[k].storage == AIRA_STORE_CHAIN) continue;
+        if (table[k].storage != AIRA_STORE_IO) continue;
         if (memcmp(image + end, poison + end, table[k].offset - end) != 0) why = "wrote between tensors";
         end = table[k].offset + (uint64_t)test_elements(&tensors[k]) * test_bytes(tensors[k].dtype);
         for (int64_t e = 0; !tensors[k].given && e < test_elements(&tensors[k]); e++) {

@@ -1,0 +1,216 @@
+/* project.cu - what stands between u and Mamba-1's scan, as one step each way (GPU_PROJECT, fuse_mamba.c), in bf16.
+ *
+ * Forward: p = u Wx'; its columns are r, B and C; delta = softplus(r Wt' + bias). Backward, given d, the gradient of
+ * r Wt', and those of B and C: p's gradient is [d Wt, dB, dC], u's is that times Wx. A block takes 32 rows; a pair of
+ * warps 16 of them and half of the channels each. All products on tensor cores, straight from one into the next.
+ */
+#include "fast.h"
+#include "ssd_tensor.cuh"
+
+#define ROWS 32
+#define MOST_RANK 16
+
+struct project {
+    const half16 *x, *Wx, *Wt, *bias; /* x: u, or d */
+    const half16 *dB, *dC;
+    half16 *r, *B, *C, *to; /* to: delta, or u's gradient; backward r is p's gradient */
+    int64_t rows;
+    int width, rank, states;
+};
+
+/* to[ROWS or columns][width + 8] */
+__device__ __forceinline__ void fetch_rows(half16 *to, const half16 *from, int64_t first, int64_t rows, int n,
+                                           int width) {
+    int pieces = width / 8;
+    for (int i = threadIdx.x; i < n * pieces; i += blockDim.x) {
+        int row = i / pieces, piece = i % pieces * 8;
+        bool there = first + row < rows;
+        copy_16(to + row * (width + 8) + piece, from + (there ? (first + row) * width + piece : 0), there);
+    }
+}
+
+__device__ __forceinline__ float softplus(float x) {
+    float e = power_of_two(-LOG2E * fabsf(x));
+    float small = e * (1.0f - e * (0.5f - e * (0.33333333f - 0.25f * e)));
+    return fmaxf(x, 0.0f) + (e < 0.03125f ? small : __logf(1.0f + e));
+}
+
+/* A warp's 16 rows of half of the columns, to memory. */
+__device__ __forceinline__ void put_half(const project &p, const half16 *rows, int64_t first, int from) {
+    int pieces = p.width / 16;
+    __syncwarp();
+    for (int i = threadIdx.x & 31; i < 16 * pieces; i += 32) {
+        int row = i / pieces, at = from + i % pieces * 8;
+        uint4 v = *(const uint4 *)&rows[row * (p.width + 8) + at];
+        if (first + row < p.rows) *(uint4 *)&p.to[(first + row) * p.width + at] = v;
+    }
+}
+
+/* PARTS: 16 columns of p each */
+template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(project p) {
+    extern __shared__ __align__(16) unsigned char memory[];
+    half16 *x = (half16 *)memory, *Wx = x + ROWS * (p.width + 8);
+    int step = p.width + 8, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, strip = warp & 1, half = warp >> 1;
+    int64_t first = (int64_t)blockIdx.x * ROWS;
+    float c[2 * PARTS][4] = {};
+    uint32_t a[4], b[4];
+    fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
+    fetch_rows(Wx, p.Wx, 0, p.rank + 2 * p.states, 16 * PARTS, p.width);
+    copy_wait_all();
+    __syncthreads();
+    for (int k = 0; k < p.width; k += 16) {
+        left(a, x + strip * 16 * step + k, step);
+#pragma unroll
+        for (int n = 0; n < PARTS; n++) {
+            right_turned(b, Wx + n * 16 * step + k, step);
+            multiply(c + 2 * n, a, b);
+        }
+    }
+    __syncthreads(); /* both warps of a strip have read x */
+#pragma unroll
+    for (int i = 0; i < 8 * PARTS; i++) {
+        int column = i / 4 * 8 + lane % 4 * 2 + i % 2, at = column - p.rank;
+        int64_t row = first + strip * 16 + lane / 4 + i % 4 / 2 * 8;
+        half16 v = __float2bfloat16_rn(c[i / 4][i % 4]);
+        if (half || row >= p.rows || at >= 2 * p.states) continue;
+        if (at < 0)
+            p.r[row * p.rank + column] = v;
+        else if (at < p.states)
+            p.B[row * p.states + at] = v;
+        else
+            p.C[row * p.states + at - p.states] = v;
+    }
+    as_left(a, c);
+    int middle = p.width / 2;
+    for (int n = half * middle; n < half * middle + middle; n += 8) {
+        const half16 *w = p.Wt + (n + lane / 4) * p.rank + lane % 4 * 2;
+        uint32_t low = 0, high = 0;
+        float sum[4] = {};
+        if (lane % 4 * 2 < p.rank) memcpy(&low, w, sizeof low);
+        if (lane % 4 * 2 + 8 < p.rank) memcpy(&high, w + 8, sizeof high);
+        multiply_k16(sum, a, low, high);
+        float2 bias = two_at(p.bias + n + lane % 4 * 2);
+        half16 *at = x + (strip * 16 + lane / 4) * step + n + lane % 4 * 2;
+        put_two(at, softplus(sum[0] + bias.x), softplus(sum[1] + bias.y));
+        put_two(at + 8 * step, softplus(sum[2] + bias.x), softplus(sum[3] + bias.y));
+    }
+    put_half(p, x + strip * 16 * step, first + strip * 16, half * middle);
+}
+
+template <int PARTS> __global__ void __launch_bounds__(128) project_backward_kernel(project p) {
+    constexpr int TURNED = MOST_RANK + 8, COLUMNS = 16 * PARTS + 8;
+    extern __shared__ __align__(16) unsigned char memory[];
+    __shared__ __align__(16) half16 dp[ROWS][COLUMNS];
+    int step = p.width + 8, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, strip = warp & 1, half = warp >> 1;
+    int columns = p.rank + 2 * p.states;
+    half16 *x = (half16 *)memory, *Wx = x + ROWS * step, *Wt = Wx + 16 * PARTS * step; /* Wt: [width][TURNED] */
+    int64_t first = (int64_t)blockIdx.x * ROWS;
+    float c[2][4] = {};
+    uint32_t a[4], b[4];
+    fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
+    fetch_rows(Wx, p.Wx, 0, columns, 16 * PARTS, p.width);
+    for (int i = threadIdx.x; i < p.width * MOST_RANK; i += 128) {
+        int k = i % MOST_RANK;
+        Wt[i / MOST_RANK * TURNED + k] = k < p.rank ? p.Wt[i / MOST_RANK * p.rank + k] : __float2bfloat16_rn(0.0f);
+    }
+    for (int i = threadIdx.x; i < ROWS * 16 * PARTS; i += 128) { /* columns below the rank come later */
+        int row = i / (16 * PARTS), column = i % (16 * PARTS), at = column - p.rank;
+        bool there = first + row < p.rows && at >= 0 && at < 2 * p.states;
+        const half16 *from = at < p.states ? p.dB + at : p.dC + at - p.states;
+        if (at >= 0) dp[row][column] = there ? from[(first + row) * p.states] : __float2bfloat16_rn(0.0f);
+    }
+    copy_wait_all();
+    __syncthreads();
+    for (int k = 0; k < p.width; k += 16) {
+        left(a, x + strip * 16 * step + k, step);
+        right(b, Wt + k * TURNED, TURNED);
+        multiply(c, a, b);
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        int column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+        if (half == 0 && column < p.rank)
+            dp[strip * 16 + lane / 4 + i % 4 / 2 * 8][column] = __float2bfloat16_rn(c[i / 4][i % 4]);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < ROWS * columns; i += 128)
+        if (first + i / columns < p.rows) p.r[first * columns + i] = dp[i / columns][i % columns];
+    int middle = p.width / 2;
+    for (int n = half * middle; n < half * middle + middle; n += 16) {
+        float sum[2][4] = {};
+#pragma unroll
+        for (int k = 0; k < PARTS; k++) {
+            left(a, &dp[strip * 16][k * 16], COLUMNS);
+            right(b, Wx + k * 16 * step + n, step);
+            multiply(sum, a, b);
+        }
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            half16 *at = x + (strip * 16 + lane / 4) * step + n + k * 8 + lane % 4 * 2;
+            put_two(at, sum[k][0], sum[k][1]);
+            put_two(at + 8 * step, sum[k][2], sum[k][3]);
+        }
+    }
+    put_half(p, x + strip * 16 * step, first + strip * 16, half * middle);
+}
+
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_half(const gpu_view *view) { return view->dtype == AIRA_BF16 && (uintptr_t)view->data % 16 == 0; }
+
+/* Forward: (u, Wx, Wt, bias) gives r, B, C, delta. Backward: (d, Wt, dB, dC, Wx) gives p's gradient, u's. */
+static project project_of(const gpu_call *call) {
+    bool back = call->n_in == 5;
+    const gpu_view *in = call->in, *out = call->out;
+    project p = {(const half16 *)in[0].data, (const half16 *)in[back ? 4 : 1].data,
+                 (const half16 *)in[back ? 1 : 2].data};
+    p.width = (int)gpu_last(&in[0].shape);
+    p.rows = in[0].n / p.width;
+    p.rank = (int)gpu_last(&in[back ? 1 : 2].shape);
+    p.states = (int)gpu_last(back ? &in[2].shape : &out[1].shape);
+    p.r = (half16 *)out[0].data;
+    if (back) {
+        p.dB = (const half16 *)in[2].data;
+        p.dC = (const half16 *)in[3].data;
+        p.to = (half16 *)out[1].data;
+    } else {
+        p.bias = (const half16 *)in[3].data;
+        p.B = (half16 *)out[1].data;
+        p.C = (half16 *)out[2].data;
+        p.to = (half16 *)out[3].data;
+    }
+    return p;
+}
+
+bool gpu_project_takes(const gpu_call *call) {
+    bool takes = call->in[0].n > 0;
+    for (uint32_t k = 0; k < call->n_in; k++) takes = takes && is_half(&call->in[k]);
+    for (uint32_t k = 0; k < call->n_out; k++) takes = takes && is_half(&call->out[k]);
+    if (!takes) return false;
+    project p = project_of(call);
+    return p.width % 32 == 0 && p.width <= 1024 && p.rank % 2 == 0 && p.rank <= MOST_RANK &&
+           p.rank + 2 * p.states <= 32;
+}
+
+template <class F> static const char *launch(F kernel, const project &p, size_t halves, cudaStream_t stream) {
+    int bytes = (int)(halves * sizeof(half16));
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    kernel<<<(unsigned)((p.rows + ROWS - 1) / ROWS), 128, bytes, stream>>>(p);
+    return gpu_launched();
+}
+
+static const char *run(const gpu_call *call) {
+    project p = project_of(call);
+    int parts = p.rank + 2 * p.states <= 16 ? 1 : 2;
+    size_t tiles = (size_t)(ROWS + 16 * parts) * (size_t)(p.width + 8);
+    size_t with_turned = tiles + (size_t)p.width * (MOST_RANK + 8);
+    if (call->n_in == 5)
+        return parts == 1 ? launch(project_backward_kernel<1>, p, with_turned, call->stream)
+                          : launch(project_backward_kernel<2>, p, with_turned, call->stream);
+    return parts == 1 ? launch(project_kernel<1>, p, tiles, call->stream)
+                      : launch(project_kernel<2>, p, tiles, call->stream);
+}
+
+extern "C" const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, run, NULL};
