@@ -201,14 +201,10 @@ static uint32_t find_products(const fuser *f, uint32_t c, const sum_chain *sum, 
     return n;
 }
 
-/* sum of products [+ bias] [+ one tensor]: each product adds into the result */
-static bool merge_sum(const fuser *f, uint32_t c) {
-    sum_chain sum;
-    uint32_t products[TERMS], rest[TERMS], n_rest;
-    if (!read_sum(f->plan, f->steps[c].chain, &sum)) return false;
-    uint32_t n = find_products(f, c, &sum, products, rest, &n_rest);
-    if (n == 0 || n_rest > 1) return false;
-    gpu_range out = gpu_range_of(f->plan, sum.out, 1);
+/* The products, one after the other, add to the bias and to rest[0], if there are any, in the place of the sum. */
+static bool merge_products(const fuser *f, uint32_t c, const sum_chain *sum, const uint32_t *products, uint32_t n,
+                           const uint32_t *rest, uint32_t n_rest) {
+    gpu_range out = gpu_range_of(f->plan, sum->out, 1);
     for (uint32_t k = 0; k < n; k++)
         if (!may_write_early(f, products[k], c, &out, products, n)) return false;
     for (uint32_t k = 0; k < n_rest; k++) {
@@ -216,8 +212,8 @@ static bool merge_sum(const fuser *f, uint32_t c) {
         bool partly = gpu_ranges_meet(&range, &out) && !gpu_ranges_equal(&range, &out);
         if (partly || !is_there(f, products[0], c, &range)) return false;
     }
-    if (sum.bias != NONE) {
-        gpu_range range = gpu_range_of(f->plan, sum.bias, 0);
+    if (sum->bias != NONE) {
+        gpu_range range = gpu_range_of(f->plan, sum->bias, 0);
         if (gpu_ranges_meet(&range, &out) || !is_there(f, products[0], c, &range)) return false;
     }
     gpu_step saved[TERMS];
@@ -226,13 +222,34 @@ static bool merge_sum(const fuser *f, uint32_t c) {
         gpu_step *step = &f->steps[products[k]];
         uint32_t in[GPU_MERGED_TENSORS] = {gpu_step_in(step)[0], gpu_step_in(step)[1]}, n_in = 2,
                  merged = GPU_ELSEWHERE;
-        if (k == 0 && sum.bias != NONE) merged |= GPU_ADD_BIAS, in[n_in++] = sum.bias;
-        if (k > 0 || n_rest) merged |= GPU_ADD_TENSOR, in[n_in++] = k > 0 ? sum.out : rest[0];
-        if (try_merge(f, products[k], merged, in, n_in, &sum.out, 1)) continue;
+        if (k == 0 && sum->bias != NONE) merged |= GPU_ADD_BIAS, in[n_in++] = sum->bias;
+        if (k > 0 || n_rest) merged |= GPU_ADD_TENSOR, in[n_in++] = k > 0 ? sum->out : rest[0];
+        if (try_merge(f, products[k], merged, in, n_in, &sum->out, 1)) continue;
         for (uint32_t j = 0; j < n; j++) f->steps[products[j]] = saved[j]; /* all or none */
         return false;
     }
     return true;
+}
+
+/* sum of products [+ bias] [+ one tensor] */
+static bool merge_sum(const fuser *f, uint32_t c) {
+    sum_chain sum;
+    uint32_t products[TERMS], rest[TERMS], n_rest;
+    if (!read_sum(f->plan, f->steps[c].chain, &sum)) return false;
+    uint32_t n = find_products(f, c, &sum, products, rest, &n_rest);
+    return n > 0 && n_rest <= 1 && merge_products(f, c, &sum, products, n, rest, n_rest);
+}
+
+/* Where the place of a sum is taken as long as the first product reads its operands, that one stays as it is and the
+   others add to it. After fuse_linear.c, which does more with such sums. */
+static bool merge_rest(const fuser *f, uint32_t c) {
+    sum_chain sum;
+    uint32_t products[TERMS], rest[TERMS], n_rest;
+    if (!read_sum(f->plan, f->steps[c].chain, &sum)) return false;
+    uint32_t n = find_products(f, c, &sum, products, rest, &n_rest);
+    if (n < 2 || n_rest) return false;
+    rest[0] = gpu_step_out(&f->steps[products[0]])[0];
+    return merge_products(f, c, &sum, products + 1, n - 1, rest, 1);
 }
 
 /* gradient of a norm + the residual's */
@@ -445,6 +462,8 @@ bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
     if (plan->copies > 1) return true;
     f.gone = calloc((size_t)*n + 1, sizeof *f.gone);
     if (!f.gone) return false;
+    for (uint32_t c = 0; c < f.n; c++)
+        if (steps[c].chain && !steps[c].chain->wide && !steps[c].batch) f.gone[c] = merge_rest(&f, c);
     merge_ropes(&f);
     drop_gone(&f, n);
     free(f.gone);

@@ -78,7 +78,8 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
 bool gpu_fuse_linear(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse_sides.c: convolutions that do not need each other become one step. */
 bool gpu_fuse_sides(const aira_plan *plan, gpu_step *steps, uint32_t *n);
-/* fuse.c: attention turns what it reads by rotary positions, and its gradient turns back, where steps still do that. */
+/* fuse.c: attention turns what it reads by rotary positions, and its gradient turns back, where steps still do that.
+   What is left of sums of products merges with the last of them. */
 bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse_chains.c: chains that follow each other become one. */
 bool gpu_fuse_chains(const aira_plan *plan, gpu_step *steps, uint32_t *n);
