@@ -164,6 +164,27 @@ gpu_chain *gpu_chain_compile(const aira_plan *plan, const aira_plan_step *step, 
     return chain;
 }
 
+gpu_chain *gpu_chain_extend(const gpu_chain *chain, const gpu_chain_instruction *code, uint32_t id) {
+    const gpu_chain_program *p = &chain->program;
+    uint32_t others = chain->n_tensors > p->n_loads ? chain->n_tensors - p->n_loads : 0; /* some may be out of use */
+    gpu_chain *made = gpu_chain_make(p->n_loads, (others > p->n_code ? others : p->n_code) + 1);
+    if (!made) return NULL;
+    gpu_chain_program *q = &made->program;
+    q->n = p->n;
+    q->n_loads = p->n_loads;
+    q->n_code = p->n_code + 1;
+    memcpy(q->loads, p->loads, p->n_loads * sizeof *p->loads);
+    memcpy(q->code, p->code, p->n_code * sizeof *p->code);
+    memcpy(made->tensors, chain->tensors, chain->n_tensors * sizeof *chain->tensors);
+    memcpy(made->ids, chain->ids, (p->n_loads + p->n_code) * sizeof *chain->ids);
+    made->n_tensors = chain->n_tensors;
+    made->wide = chain->wide;
+    q->code[p->n_code] = *code;
+    q->code[p->n_code].view = (uint16_t)view_of(made, id);
+    made->ids[p->n_loads + p->n_code] = id;
+    return made;
+}
+
 void gpu_chain_destroy(gpu_chain *chain) { free(chain); }
 
 const uint32_t *gpu_chain_tensors(const gpu_chain *chain, uint32_t *n) {

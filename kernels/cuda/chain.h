@@ -64,6 +64,13 @@ static inline int gpu_chain_is_compiled(const gpu_chain *chain) {
     return !chain->wide && chain->program.n > 0 && chain->program.n <= (int64_t)UINT32_MAX;
 }
 
+/* The chain with one more instruction, which stores into tensor id. NULL: out of memory. (chain.c) */
+#ifdef __cplusplus
+extern "C"
+#endif
+    gpu_chain *
+    gpu_chain_extend(const gpu_chain *chain, const gpu_chain_instruction *code, uint32_t id);
+
 #ifdef __cplusplus
 extern "C"
 #endif

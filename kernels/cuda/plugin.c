@@ -14,6 +14,7 @@
 #include "program.h"
 #include "stage.h"
 #include "tables.h"
+#include "watch.h"
 
 typedef struct cuda_config {
     int64_t gpu;
@@ -48,8 +49,9 @@ static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 typedef struct cuda_device {
     const aira_host *host;
     int gpu, tf32, tune, use_cudnn, deterministic;
-    bool beside; /* made by open(): the compiler and cuBLASLt's answers are another's */
+    bool beside; /* made by open(): the compiler, the watch and cuBLASLt's answers are another's */
     gpu_queue queue;
+    gpu_watch *watch; /* of buffers, which queues beside each other share */
     gpu_stage *stage;
     FILE *trace; /* NULL: none is wanted */
     aira_device_info info;
@@ -89,6 +91,7 @@ static void cuda_destroy(void *self) {
     gpu_tables_destroy(device->queue.tables);
     gpu_stage_destroy(device->stage);
     if (!device->beside) gpu_compiler_destroy(device->queue.compiler);
+    if (!device->beside) gpu_watch_destroy(device->watch);
     if (device->queue.stream) (void)cudaStreamDestroy(device->queue.stream); /* what is left on it is worked off */
     if (device->trace) (void)fclose(device->trace);                          /* every program's lines were flushed */
     device->host->release(device->host, device);
@@ -147,7 +150,9 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;
+    device->watch = gpu_watch_create();
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
+    if (!status && !device->watch) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
     if (!status) status = open_queue(device, NULL);
     if (!status) status = keep_memory(device);
     int major = 0, minor = 0;
@@ -176,6 +181,7 @@ static aira_status queue_open(void *self, void **queue) {
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
     device->queue.apart = first->queue.apart;
+    device->watch = first->watch;
     device->info = first->info;
     aira_status status = open_queue(device, first);
     if (status)
@@ -228,6 +234,7 @@ static aira_status cuda_buffer_create(void *self, uint64_t bytes, void **buffer)
 
 static void cuda_buffer_destroy(void *self, void *buffer) {
     const cuda_device *device = self;
+    gpu_watch_forget(device->watch, buffer);
     if (!enter(device))
         gpu_memory_give(device->queue.stream, buffer); /* the memory goes with the process at the latest */
 }
@@ -236,6 +243,7 @@ static aira_status queue_upload(void *queue, void *buffer, uint64_t offset, cons
     cuda_device *device = queue;
     aira_status status = enter(device);
     if (status) return status;
+    (void)gpu_watch_wrote(device->watch, buffer);
     const char *why = gpu_stage_upload(device->stage, (char *)buffer + offset, from, bytes);
     return why ? fail(device, AIRA_E_FAILED, "upload failed", why) : AIRA_OK;
 }
@@ -274,7 +282,7 @@ static aira_status cuda_compile(void *self, const aira_plan *plan, void **progra
     *program = NULL;
     aira_status status = enter(device);
     if (status) return status;
-    *program = gpu_program_create(plan, &device->queue, why, sizeof why);
+    *program = gpu_program_create(plan, &device->queue, device->watch, why, sizeof why);
     if (*program) return AIRA_OK;
     return fail(device, strncmp(why, "out of memory", 13) ? AIRA_E_FAILED : AIRA_E_MEMORY, why, NULL);
 }

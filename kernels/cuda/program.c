@@ -5,6 +5,9 @@
  * host writes when it changes, so that another seed needs no other graph.
  *
  * Steps run one after another, so they share one workspace, as large as the largest wish.
+ *
+ * Copies of weights that stay from run to run (kept.h) are made by steps that are no part of the graph: they run before
+ * it where the variables were written by others.
  */
 #include "program.h"
 
@@ -15,15 +18,22 @@
 #include <time.h>
 
 #include "batch.h"
+#include "kept.h"
+#include "watch.h"
 
 struct gpu_program {
     const aira_plan *plan; /* the layout's */
     gpu_layout layout;
     void *own; /* memory of GPU_STORE_OWN */
     const gpu_queue *queue;
+    gpu_watch *watch;
     gpu_step *steps;
-    uint32_t n_steps, n_once, most_views; /* the first n_once steps run before the graph is captured, and no more */
-    gpu_view *views;                      /* most_views of them: of the step in hand */
+    uint32_t n_steps, most_views;
+    uint32_t n_once, n_kept; /* steps that run only before the graph is captured, and behind them those that make copies
+                                which stay */
+    bool writes;             /* variables */
+    uint64_t seen;           /* number of the variables that the copies are of; 0: of none */
+    gpu_view *views;         /* most_views of them: of the step in hand */
     void *workspace;
     size_t workspace_bytes;
     void *tables;               /* of batches */
@@ -141,11 +151,22 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
 
 static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
 
-const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {
-    size_t free_bytes = 0, all = 0;
+/* Bytes that could be had, with what the pool keeps for later; figures that cannot be had count as 0. */
+static size_t memory_free(size_t *all) {
+    size_t free_bytes = 0;
     uint64_t reserved = 0, used = 0;
     cudaMemPool_t pool = NULL;
     int gpu = 0;
+    *all = 0;
+    (void)cudaMemGetInfo(&free_bytes, all);
+    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
+        free_bytes += reserved - used;
+    return free_bytes;
+}
+
+const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {
     cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, stream);
     if (error == cudaSuccess) return NULL;
     *out = NULL;
@@ -154,12 +175,7 @@ const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what,
         snprintf(why, size, "no memory: %s", cudaGetErrorString(error));
         return why;
     }
-    /* what the pool keeps for later is free too; figures that cannot be had stay 0 */
-    (void)cudaMemGetInfo(&free_bytes, &all);
-    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
-        free_bytes += reserved - used;
+    size_t all, free_bytes = memory_free(&all);
     snprintf(why, size, "out of memory: %zu bytes %s asked for, %zu of %zu are free", bytes, what, free_bytes, all);
     return why;
 }
@@ -222,7 +238,29 @@ static bool prepare_kernels(const gpu_program *program) {
     return wishes != NULL;
 }
 
-gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size) {
+/* The steps before it are no part of the graph. */
+static uint32_t first_captured(const gpu_program *program) { return program->n_once + program->n_kept; }
+
+/* Copies of weights stay where they are worth it and take a quarter of what is free at most. */
+static bool rearrange(gpu_program *program) {
+    size_t all;
+    gpu_keeping keeping = {.least = GPU_KEEP_LEAST, .most = memory_free(&all) / 4};
+    bool good = gpu_rearrange(&program->layout, program->queue, program->steps, &program->n_steps, &program->n_once,
+                              &keeping);
+    program->n_kept = keeping.n;
+    return good;
+}
+
+static bool writes_variables(const gpu_program *program, const gpu_step *step) {
+    gpu_range ranges[GPU_MOST_RANGES];
+    uint32_t n = gpu_step_ranges(program->plan, step, ranges);
+    for (uint32_t k = 0; k < n; k++)
+        if (ranges[k].writes && ranges[k].storage == AIRA_STORE_PERSISTENT) return true;
+    return false;
+}
+
+gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, gpu_watch *watch, char *why,
+                                size_t size) {
     gpu_program *program = calloc(1, sizeof *program);
     const char *sentence = program ? NULL : "out of memory";
     gpu_program_times times = {0};
@@ -232,6 +270,7 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         gpu_layout_open(&program->layout, plan);
         program->plan = &program->layout.plan;
         program->queue = queue;
+        program->watch = watch;
         program->steps = calloc((size_t)plan->n_steps + 1, sizeof *program->steps);
         if (!program->steps) sentence = "out of memory";
     }
@@ -241,8 +280,9 @@ gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, c
         sentence = resolve(program, &program->steps[s], (const aira_plan_step *)(const void *)at);
     }
     times.chains = lap(&clock);
-    if (!sentence && !gpu_rearrange(&program->layout, queue, program->steps, &program->n_steps, &program->n_once))
-        sentence = "out of memory";
+    for (uint32_t s = 0; s < program->n_steps && !sentence && !program->writes; s++)
+        program->writes = writes_variables(program, &program->steps[s]);
+    if (!sentence && !rearrange(program)) sentence = "out of memory";
     times.merging = lap(&clock);
     if (!sentence && !prepare_kernels(program)) sentence = "out of memory";
     times.kernels = lap(&clock);
@@ -364,7 +404,9 @@ const char *gpu_program_trace(gpu_program *program, void *const given[AIRA_N_BUF
     cudaEvent_t events[2] = {NULL, NULL};
     const char *why = cuda_sentence(cudaEventCreate(&events[0]));
     if (!why) why = cuda_sentence(cudaEventCreate(&events[1]));
-    for (uint32_t s = program->n_once; s < program->n_steps && !why; s++) {
+    if (program->writes) (void)gpu_watch_wrote(program->watch, given[AIRA_STORE_PERSISTENT]);
+    program->seen = 0;
+    for (uint32_t s = first_captured(program); s < program->n_steps && !why; s++) {
         float us = 0;
         why = time_step(program, s, buffers, events, &us);
         if (why) break;
@@ -395,7 +437,8 @@ static const char *capture(gpu_program *program, void *const *given) {
     for (uint32_t s = 0; s < program->n_once && !why; s++) why = enqueue_step(program, s, buffers);
     if (!why) why = cuda_sentence(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     if (why) return why;
-    for (uint32_t s = program->n_once; s < program->n_steps && !why; s++) why = enqueue_step(program, s, buffers);
+    for (uint32_t s = first_captured(program); s < program->n_steps && !why; s++)
+        why = enqueue_step(program, s, buffers);
     cudaError_t ended = cudaStreamEndCapture(stream, &graph); /* also after a failure: it must not stay open */
     if (!why) why = cuda_sentence(ended);
     program->times.capture = lap(&clock);
@@ -409,7 +452,7 @@ static const char *capture(gpu_program *program, void *const *given) {
 }
 
 gpu_program_times gpu_program_time(const gpu_program *program, uint32_t *n_steps) {
-    *n_steps = program->n_steps - program->n_once;
+    *n_steps = program->n_steps - first_captured(program);
     return program->times;
 }
 
@@ -423,11 +466,27 @@ static const char *write_seed(gpu_program *program, uint64_t seed) {
     return why;
 }
 
+/* Makes the copies that stay, where others wrote the variables since the last run. */
+static const char *make_copies(gpu_program *program, void *const *given) {
+    void *buffers[GPU_N_BUFFERS];
+    const char *why = NULL;
+    if (!program->n_kept) return NULL;
+    uint64_t number = gpu_watch_number(program->watch, given[AIRA_STORE_PERSISTENT]);
+    if (number && number == program->seen) return NULL;
+    all_buffers(program, given, buffers);
+    for (uint32_t s = program->n_once; s < first_captured(program) && !why; s++)
+        why = enqueue_step(program, s, buffers);
+    return why;
+}
+
 const char *gpu_program_start(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed) {
     const char *why = NULL;
     if (program->n_steps == 0) return NULL;
     if (!program->graph || memcmp(program->buffers, buffers, sizeof program->buffers)) why = capture(program, buffers);
+    if (!why) why = make_copies(program, buffers);
     if (!why) why = write_seed(program, seed);
     if (!why) why = cuda_sentence(cudaGraphLaunch(program->graph, program->queue->stream));
+    uint64_t number = program->writes ? gpu_watch_wrote(program->watch, buffers[AIRA_STORE_PERSISTENT]) : 0;
+    program->seen = why ? 0 : number;
     return why;
 }

@@ -7,14 +7,17 @@
 #include "gpu.h"
 
 typedef struct gpu_program gpu_program;
+struct gpu_watch; /* watch.h */
 
 /* Device memory of the stream's pool: taken and given back in the order of the stream's work, without waiting for other
    streams. NULL, or a sentence in why (size bytes) that says what was asked for and what is free. */
 const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size);
 void gpu_memory_give(cudaStream_t stream, void *memory);
 
-/* The plan and the queue, on which all runs are, stay valid until destroy. NULL with a sentence in why. */
-gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, char *why, size_t size);
+/* The plan, the queue, on which all runs are, and the watch of its buffers stay valid until destroy. NULL with a
+   sentence in why. */
+gpu_program *gpu_program_create(const aira_plan *plan, const gpu_queue *queue, struct gpu_watch *watch, char *why,
+                                size_t size);
 void gpu_program_destroy(gpu_program *program);
 /* Puts one run on the stream. The first run with these buffers captures the graph. */
 const char *gpu_program_start(gpu_program *program, void *const buffers[AIRA_N_BUFFERS], uint64_t seed);

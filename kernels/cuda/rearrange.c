@@ -1,17 +1,27 @@
 /* rearrange.c - the order in which a program's steps are merged and batched. */
 #include "apart.h"
 #include "batch.h"
+#include "kept.h"
 
-bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once) {
+/* Where copies of weights stay, their casts come first, keeping->n of them. */
+static bool keep_copies(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t n, gpu_keeping *keeping) {
+    uint64_t bytes = gpu_kept_bytes(&layout->plan, steps, n);
+    if (bytes < keeping->least || bytes > keeping->most) return true;
+    return gpu_keep_copies(layout, queue, steps, n, &keeping->n);
+}
+
+bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once,
+                   gpu_keeping *keeping) {
     const aira_plan *plan = &layout->plan;
-    *once = 0;
+    *once = keeping->n = 0;
     if (queue->apart) return gpu_batch_steps(plan, steps, n);
     if (!gpu_fuse_mlp(layout, queue, steps, n) || !gpu_set_apart(layout, steps, *n, once)) return false;
     gpu_step *rest = steps + *once;
     uint32_t left = *n - *once;
     bool good = gpu_fuse(plan, queue, rest, &left) && gpu_fuse_linear(layout, queue, rest, &left) &&
                 gpu_fuse_turns(plan, queue, rest, &left) && gpu_fuse_sides(plan, rest, &left) &&
-                gpu_fuse_chains(plan, rest, &left) && gpu_batch_steps(plan, rest, &left);
+                gpu_fuse_chains(plan, rest, &left) && keep_copies(layout, queue, rest, left, keeping) &&
+                gpu_batch_parts(plan, rest, &left, &keeping->n);
     *n = *once + left;
     return good;
 }

@@ -86,8 +86,15 @@ bool gpu_fuse_chains(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 /* batch.c: the same for small steps of one kind; batches are made, to be destroyed with the steps. */
 bool gpu_batch_steps(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 
-/* rearrange.c: all of them, as the queue wants. The first *once steps need to run only before the first run. False: out
-   of memory. */
-bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once);
+/* Bytes of copies of weights that may stay from run to run (kept.h), and how many steps make those that do. */
+typedef struct gpu_keeping {
+    uint64_t least, most; /* fewer do not matter, more do not fit; least > most: none */
+    uint32_t n;           /* set by gpu_rearrange */
+} gpu_keeping;
+
+/* rearrange.c: all of them, as the queue wants. The first *once steps need to run only before the first run, and the
+   keeping->n behind them only where variables were written by others. False: out of memory. */
+bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once,
+                   gpu_keeping *keeping);
 
 #endif

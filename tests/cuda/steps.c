@@ -410,6 +410,9 @@ static void check_key(const gpu_chain_program *p, int vector, int batched) {
         free(k.source);
 }
 
+static int copies;
+static bool keeping; /* copies of weights stay from run to run */
+
 static gpu_step *steps_of(const aira_plan *plan) {
     gpu_step *steps = calloc((size_t)plan->n_steps + 1, sizeof *steps);
     for (uint32_t k = 0; steps && k < plan->n_steps; k++) {
@@ -430,22 +433,21 @@ static gpu_step *steps_of(const aira_plan *plan) {
     return steps;
 }
 
-/* Two runs, and the steps are destroyed; the first `once` only in the first. */
-static memory run_all(const aira_plan *plan, gpu_step *steps, uint32_t n, uint32_t once) {
-    memory m = {NULL, 0, 0};
-    for (int turn = 0; turn < 2; turn++)
-        for (uint32_t k = turn ? once : 0; k < n; k++)
-            if (steps[k].batch)
-                run_batch(plan, steps[k].batch, &m);
-            else
-                run_step(plan, &steps[k], &m, &m);
+static void run_part(const aira_plan *plan, const gpu_step *steps, uint32_t from, uint32_t to, memory *m) {
+    for (uint32_t k = from; k < to; k++) {
+        if (steps[k].batch)
+            run_batch(plan, steps[k].batch, m);
+        else
+            run_step(plan, &steps[k], m, m);
+    }
+}
+
+static void destroy_steps(gpu_step *steps, uint32_t n) {
     for (uint32_t k = 0; k < n; k++) {
-        count_weights(&steps[k]);
         gpu_chain_destroy(steps[k].chain);
         gpu_batch_destroy(steps[k].batch);
     }
     free(steps);
-    return m;
 }
 
 /* Number, operation, what is merged, bytes in hexadecimal: buffer, first + how many. */
@@ -464,31 +466,56 @@ static void print_steps(const aira_plan *plan, const gpu_step *steps, uint32_t n
     }
 }
 
-static void compare(const aira_plan *plan) {
-    gpu_queue queue = {0};
-    gpu_layout layout;
-    gpu_step *changed = steps_of(plan);
-    uint32_t once = 0, n = plan->n_steps;
-    memory planned = run_all(plan, steps_of(plan), n, 0);
-    gpu_layout_open(&layout, plan);
-    if (!changed || !gpu_rearrange(&layout, &queue, changed, &n, &once)) exit(1);
-    if (print) print_steps(&layout.plan, changed + once, n - once);
-    count_steps(&layout, changed + once, n - once);
-    memory now = run_all(&layout.plan, changed, n, once);
+static void compare_memory(const aira_plan *plan, const memory *planned, const memory *now, const char *when) {
     for (uint32_t id = 0; id < plan->n_tensors; id++) {
         gpu_range r = gpu_range_of(plan, id, 0);
         if (r.storage != AIRA_STORE_PERSISTENT && r.storage != AIRA_STORE_IO) continue;
-        if (read_range(&planned, r) == read_range(&now, r)) continue;
+        if (read_range(planned, r) == read_range(now, r)) continue;
         if (failures++ < 5)
-            printf("plan %d: tensor %u (storage %u, bytes %llu..%llu) holds something else\n", plans, id, r.storage,
-                   (unsigned long long)r.begin, (unsigned long long)r.end);
+            printf("plan %d, %s: tensor %u (storage %u, bytes %llu..%llu) holds something else\n", plans, when, id,
+                   r.storage, (unsigned long long)r.begin, (unsigned long long)r.end);
     }
+}
+
+/* What is counted is counted where no copies stay. */
+static void count(const gpu_layout *layout, const gpu_step *steps, uint32_t n, uint32_t once, uint32_t kept) {
+    if (print) print_steps(&layout->plan, steps + once, n - once);
+    for (uint32_t k = once; k < once + kept; k++) copies += steps[k].batch ? (int)gpu_batch_count(steps[k].batch) : 1;
+    if (keeping) return;
+    count_steps(layout, steps + once, n - once);
+    for (uint32_t k = 0; k < n; k++) count_weights(&steps[k]);
     plans++;
-    fewer += (int)(plan->n_steps - n);
+    fewer += (int)(layout->plan.n_steps - n);
+}
+
+/* A run, a second one, and a third before which somebody writes all variables. */
+static void compare(const aira_plan *plan) {
+    gpu_layout layout;
+    gpu_queue queue = {0};
+    gpu_keeping keep = {.least = keeping ? 0 : 1, .most = keeping ? UINT64_MAX : 0};
+    gpu_step *given = steps_of(plan), *changed = steps_of(plan);
+    memory planned = {NULL, 0, 0}, now = {NULL, 0, 0};
+    uint32_t n = plan->n_steps, once = 0;
+    const gpu_range variables = {AIRA_STORE_PERSISTENT, 1, 0, plan->bytes[AIRA_STORE_PERSISTENT]};
+    gpu_layout_open(&layout, plan);
+    if (!given || !changed || !gpu_rearrange(&layout, &queue, changed, &n, &once, &keep)) exit(1);
+    count(&layout, changed, n, once, keep.n);
+    run_part(plan, given, 0, plan->n_steps, &planned);
+    run_part(&layout.plan, changed, 0, n, &now);
+    compare_memory(plan, &planned, &now, "first run");
+    run_part(plan, given, 0, plan->n_steps, &planned);
+    run_part(&layout.plan, changed, once + keep.n, n, &now);
+    compare_memory(plan, &planned, &now, "second run");
+    write_range(&planned, variables, 77);
+    write_range(&now, variables, 77);
+    run_part(plan, given, 0, plan->n_steps, &planned);
+    run_part(&layout.plan, changed, once, n, &now);
+    compare_memory(plan, &planned, &now, "after others wrote");
+    destroy_steps(given, plan->n_steps);
+    destroy_steps(changed, n);
     gpu_layout_close(&layout);
     free(planned.pieces);
     free(now.pieces);
-    gpu_layout_close(&layout);
 }
 
 static int32_t takes_all(void *self, uint32_t op, const aira_plan_tensor *t, uint32_t a, uint32_t b, const int64_t *i,
@@ -506,6 +533,9 @@ static void drop_buffer(void *self, void *buffer) {
 }
 static aira_status look(void *self, const aira_plan *plan, void **program) {
     (void)self;
+    keeping = false;
+    if (!print) compare(plan);
+    keeping = true;
     compare(plan);
     *program = NULL;
     return AIRA_OK;
@@ -611,6 +641,20 @@ static void try_letters(const test_engine *e, const char *letters, uint32_t batc
     try_net(e, &n);
 }
 
+#define LLAMA_CASTS(layers) (1 + 5 * (layers))
+
+/* A Llama: `layers` times attention and SwiGLU; 16 times is 1B as it is measured. */
+static void try_llama(const test_engine *e, uint32_t layers) {
+    net n = {.backbone = "{\"use\": \"llama\", \"width\": 2048}", .batch = 4, .length = 4096, .vocab = 32000};
+    n.dtype = AIRA_BF16;
+    n.clip = 1;
+    while (n.n_layers + 2 <= MOST_LAYERS && n.n_layers < 2 * layers) {
+        n.layers[n.n_layers++] = "{\"use\": \"attention\", \"heads\": 32, \"kv_heads\": 8, \"bias\": false}";
+        n.layers[n.n_layers++] = "{\"use\": \"swiglu\", \"hidden\": 8192}";
+    }
+    try_net(e, &n);
+}
+
 /* Every attention layer of a net of the search runs its products with its norm, and every MLP layer is one step: in a
    training step and an evaluation, and backward. */
 static void count_layers(const test_engine *e, const char *letters, int attentions, int mlps) {
@@ -648,6 +692,12 @@ static void count_mamba_layers(const test_engine *e, const char *letters, int on
 int main(int argc, char **argv) {
     test_engine e = test_engine_open("{\"use\": \"cpu\", \"threads\": 1}");
     aira_rng rng = aira_rng_make(aira_key(1, "nets"), 0);
+    if (argc == 2) { /* LAYERS: the steps that are left of a step of a Llama of so many */
+        print = true;
+        try_llama(&e, (uint32_t)atoi(argv[1]));
+        test_engine_close(&e);
+        return 0;
+    }
     if (argc > 4) clip = atof(argv[4]);
     if (argc > 3) { /* LETTERS BATCH LENGTH [CLIP]: the steps that are left of a step of this net */
         print = true;
@@ -660,6 +710,13 @@ int main(int argc, char **argv) {
     printf("%d plans, %d steps fewer, %d kernels, %d gradients of weights in %d launches, %d failures\n", plans, fewer,
            kernels, weights, weight_launches, failures);
     failures += fewer < 1000 || 2 * weights < 3 * weight_launches || weights < 100;
+    printf("%d copies of weights stay from run to run", copies);
+    failures += copies < 100;
+    copies = 0;
+    counted = (counts){0};
+    try_llama(&e, 2);
+    printf(", %d of %d in a large net of two layers\n", copies, LLAMA_CASTS(2));
+    failures += copies != LLAMA_CASTS(2);
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);
