@@ -8,7 +8,9 @@
 #include "kernels/cuda/weights.h"
 
 bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
-bool gpu_small_attention_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+bool gpu_small_attention_takes(const gpu_call *call) { /* not what cuDNN takes */
+    return call->in[0].dtype == AIRA_BF16 && call->in[0].shape.dims[1] <= 128;
+}
 const char *gpu_mlp_forward(const gpu_call *call) { return call ? "not here" : NULL; }
 const char *gpu_mlp_backward(const gpu_call *call) { return call ? "not here" : NULL; }
 size_t gpu_mlp_backward_workspace(const gpu_call *call) { return call->n_in; }
