@@ -117,7 +117,7 @@ static product product_of(const gpu_call *call) {
         p.batch = 1;
     }
     uint32_t next = 2;
-    p.merged = call->merged;
+    p.merged = call->merged & ~GPU_ELSEWHERE; /* where tensors lie is no other question */
     if (p.merged & GPU_ADD_BIAS) p.bias = call->in[next++].data;
     if (p.merged & GPU_ADD_TENSOR) p.added = call->in[next++].data;
     if (p.merged & GPU_GELU) p.shape = call->out[1].data;
