@@ -14,7 +14,8 @@
 
 #define MOST_BYTES (8ull << 20)   /* of one value */
 #define MOST_LEASED (64ull << 20) /* of one that others follow at its place */
-#define ALL_BYTES (64ull << 20)
+#define ALL_BYTES (64ull << 20)   /* of all that are not small */
+#define SMALL 65536u              /* bytes of one value: there are thousands of numbers and vectors at most */
 #define MOST_VIEWS 64u
 #define GRANULE 256u
 #define NONE UINT32_MAX
@@ -34,7 +35,7 @@ typedef struct mover {
     uint32_t *first, *last; /* of a tensor: the steps that use it; first > last: none */
     lease *leases;
     uint32_t n_leases, room;
-    uint64_t base, bytes; /* own memory below base is others'; moved so far */
+    uint64_t base, bytes; /* own memory below base is others'; moved so far, without what is small */
     bool out_of_memory;
 } apart;
 
@@ -122,7 +123,7 @@ static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t
     uint64_t bytes = range.end - range.begin, size = (bytes + GRANULE - 1) / GRANULE * GRANULE;
     uint32_t views[MOST_VIEWS] = {id}, n_views = 1;
     if (range.storage != AIRA_STORE_ARENA || bytes > (forever ? MOST_BYTES : MOST_LEASED)) return;
-    if (forever && m->bytes + size > ALL_BYTES) return;
+    if (forever && bytes > SMALL && m->bytes + size > ALL_BYTES) return;
     if (!find_views(m, s, &range, views, &n_views)) return;
     for (uint32_t k = 0; k < n_views; k++) last = m->last[views[k]] > last ? m->last[views[k]] : last;
     uint64_t to = forever ? lease_memory(m, 0, NONE, size) : lease_memory(m, first, last, size);
@@ -130,7 +131,7 @@ static void move_value(apart *m, uint32_t s, uint32_t id, bool forever, uint32_t
         uint64_t within = gpu_tensor_of(m->plan, views[k])->offset - range.begin;
         m->out_of_memory = !gpu_layout_move(m->layout, views[k], to + within);
     }
-    if (forever) m->bytes += size;
+    if (forever && bytes > SMALL) m->bytes += size;
 }
 
 /* --- sums of products before a norm's gradient --- */
