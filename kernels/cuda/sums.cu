@@ -137,6 +137,19 @@ const char *gpu_scatter(const gpu_call *call) {
 
 /* --- whole tensors, many at once --- */
 
+/* This thread's share of first..end, four neighbours at a time. */
+template <class T> __device__ __forceinline__ float fours(const T *from, int64_t first, int64_t end, uint32_t squares) {
+    float sum = 0;
+#pragma unroll 4
+    for (int64_t i = first + 4 * threadIdx.x; i < end; i += 1024) {
+        float4_of v = load4(from + i);
+#pragma unroll
+        for (int k = 0; k < 4; k++) v.v[k] = squares ? __fmul_rn(v.v[k], v.v[k]) : v.v[k];
+        sum += (v.v[0] + v.v[1]) + (v.v[2] + v.v[3]);
+    }
+    return sum;
+}
+
 __global__ void __launch_bounds__(256) scalar_chunks(float *partial, const gpu_sum *sums, const gpu_block *blocks) {
     __shared__ float spare[32];
     gpu_block block = blocks[blockIdx.x];
@@ -145,13 +158,18 @@ __global__ void __launch_bounds__(256) scalar_chunks(float *partial, const gpu_s
     elements x = {s.from, s.dtype};
     float sum = 0;
     if (s.dtype == AIRA_F32 && s.n % 4 == 0) {
-        const float *from = (const float *)s.from;
-#pragma unroll 4
+        sum = fours((const float *)s.from, first, end, s.squares);
+    } else if (s.dtype == AIRA_BF16 && s.n % 4 == 0 && (uintptr_t)s.from % 8 == 0) {
+        sum = fours((const __nv_bfloat16 *)s.from, first, end, s.squares);
+    } else if (s.dtype == AIRA_BF16 && s.n % 4 == 0) { /* the same order: bits do not depend on the place */
         for (int64_t i = first + 4 * threadIdx.x; i < end; i += 1024) {
-            float4_of v = load4(from + i);
+            float v[4];
 #pragma unroll
-            for (int k = 0; k < 4; k++) v.v[k] = s.squares ? __fmul_rn(v.v[k], v.v[k]) : v.v[k];
-            sum += (v.v[0] + v.v[1]) + (v.v[2] + v.v[3]);
+            for (int k = 0; k < 4; k++) {
+                v[k] = load<float>(x, i + k);
+                v[k] = s.squares ? __fmul_rn(v[k], v[k]) : v[k];
+            }
+            sum += (v[0] + v[1]) + (v[2] + v[3]);
         }
     } else {
         for (int64_t i = first + threadIdx.x; i < end; i += 256) {
