@@ -156,6 +156,7 @@ static void twins(test_device *gpu, test_device *cpu) {
         {"argsort", AIRA_OP_ARGSORT, 1, 1, {S(9, 40), S(9, 40)}, 2, {0}, 1, 0, 0, 4},
         {"argsort down", AIRA_OP_ARGSORT, 1, 1, {S(9, 40), S(9, 40)}, 2, {1}, 1, 0, 0, 4},
         {"sum all", AIRA_OP_SUM, 1, 1, {S(7, 9, 30), SCALAR_SHAPE}, 0, {7, 0}, 2, 0, 2e-6, 0},
+        {"sum all to fp32", AIRA_OP_SUM, 1, 1, {S(21, 33, 132), SCALAR_SHAPE}, 2 << 8, {7, 0}, 2, 0, 2e-5, 0},
         {"sum last", AIRA_OP_SUM, 1, 1, {S(33, 301), S(33)}, 0, {2, 0}, 2, 0, 2e-6, 0},
         {"sum rows", AIRA_OP_SUM, 1, 1, {S(1030, 45), S(45)}, 0, {1, 0}, 2, 0, 2e-6, 0},
         {"sum rows, fours", AIRA_OP_SUM, 1, 1, {S(5, 211, 132), S(132)}, 0, {3, 0}, 2, 0, 2e-6, 0},
