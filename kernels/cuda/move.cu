@@ -199,10 +199,27 @@ __global__ void gather_kernel(elements to, elements x, const int32_t *index, int
     }
 }
 
+/* Rows of `parts` times 16 bytes; all counts fit into 32 bits. */
+__global__ void __launch_bounds__(256)
+    gather_rows(uint4 *to, const uint4 *x, const int32_t *index, uint32_t n, uint32_t parts, int64_t rows) {
+    uint32_t i = blockIdx.x * 256u + threadIdx.x;
+    if (i >= n) return;
+    int64_t row = index[i / parts];
+    to[i] = row < 0 || row >= rows ? make_uint4(0, 0, 0, 0) : x[row * parts + i % parts];
+}
+
 static const char *gather(const gpu_call *call) {
     const aira_shape *x = &call->in[0].shape;
     int64_t width = gpu_extent(x, 1, x->rank);
     if (call->out[0].n == 0) return NULL;
+    int64_t bytes = width * gpu_bytes_of(call->in[0].dtype), parts = bytes / 16 * call->in[1].n;
+    if (call->out[0].dtype == call->in[0].dtype && bytes % 16 == 0 && parts < INT32_MAX &&
+        ((uintptr_t)call->in[0].data | (uintptr_t)call->out[0].data) % 16 == 0) {
+        gather_rows<<<(unsigned)((parts + 255) / 256), 256, 0, call->stream>>>(
+            (uint4 *)call->out[0].data, (const uint4 *)call->in[0].data, (const int32_t *)call->in[1].data,
+            (uint32_t)parts, (uint32_t)(bytes / 16), x->dims[0]);
+        return gpu_launched();
+    }
     gather_kernel<<<blocks_for(call->out[0].n, 256), 256, 0, call->stream>>>(
         of(call->out[0]), of(call->in[0]), (const int32_t *)call->in[1].data, call->in[1].n, width, x->dims[0]);
     return gpu_launched();

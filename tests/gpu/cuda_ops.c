@@ -116,6 +116,7 @@ static void twins(test_device *gpu, test_device *cpu) {
         {"random uniform", AIRA_OP_RANDOM, 0, 1, {S(1037)}, 0, {0, 12345}, 2, 0, 0, 0},
         {"random normal", AIRA_OP_RANDOM, 0, 1, {S(1037)}, 0, {1, 12345}, 2, 0, 1e-6, 0},
         {"gather", AIRA_OP_GATHER, 2, 1, {S(6, 13), S(5, 7), S(5, 7, 13)}, 2, {0}, 0, 0, 0, 0},
+        {"gather rows", AIRA_OP_GATHER, 2, 1, {S(6, 3, 40), S(5, 70), S(5, 70, 3, 40)}, 2, {0}, 0, 0, 0, 0},
         {"gather_last", AIRA_OP_GATHER_LAST, 2, 1, {S(9, 6), S(9, 4), S(9, 4)}, 2, {0}, 0, 0, 0, 0},
         {"scatter_add", AIRA_OP_SCATTER_ADD, 2, 1, {S(1234), S(1234, 37), S(7, 37)}, 1, {7}, 1, 0, 2e-6, 0},
         {"scatter_add lists",
