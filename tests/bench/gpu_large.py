@@ -97,12 +97,13 @@ def write_tokens(folder, vocab):
 
 def write_model(o, folder, model, length, vocab, batch):
     path = os.path.join(folder, "model.yaml")
+    length_of_run = "steps: 100K" if model == "1b-hybrid" else "tokens: 1B"  # what the file it extends counts in
     base = os.path.relpath(os.path.join(MODELS, model + ".yaml"), folder)
     with open(path, "w") as out:
         out.write(f"""extends: {base}
 model: bench
 dataset: {{train: [{folder}/train.npy], validation: [{folder}/val.npy], vocab: {vocab}, length: {length}}}
-recipe: {{batch: {batch}, tokens: 1B, eval_every: 10M, schedule: {{warmup: 10}}}}
+recipe: {{batch: {batch}, {length_of_run}, eval_every: 10M, schedule: {{warmup: 10}}}}
 """)
     return path
 
