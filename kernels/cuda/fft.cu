@@ -9,6 +9,7 @@
  * turn the axes. Twiddles come from a table, computed in double.
  */
 #include "element.cuh"
+#include "shared.cuh"
 
 #define THREADS 512
 
@@ -210,8 +211,8 @@ static size_t workspace(const gpu_call *call) {
     return gpu_is_wide(call) ? bytes_as<double>(call) : bytes_as<float>(call);
 }
 
-template <class R, class K> static const char *allow(K kernel, size_t bytes) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+template <class K> static const char *allow(K kernel) {
+    cudaError_t error = allow_shared(kernel);
     return error == cudaSuccess ? NULL : cudaGetErrorString(error);
 }
 
@@ -222,7 +223,7 @@ static dim3 turn_grid(const fft_shape &s) {
 /* The twiddles and the kernel's spectrum. */
 template <class R>
 static const char *prepare(const gpu_call *call, const fft_shape &s, const fft_space<R> &w, size_t shared) {
-    const char *why = allow<R>(spectrum_kernel<R>, shared);
+    const char *why = allow(spectrum_kernel<R>);
     if (why) return why;
     twiddle_kernel<R><<<blocks_for(s.length / 2, 128), 128, 0, call->stream>>>(w.table, s.length);
     spectrum_kernel<R><<<(unsigned)s.c_n, THREADS, shared, call->stream>>>(w, of(call->in[1]), s);
@@ -233,7 +234,7 @@ template <class R> static const char *convolve_as(const gpu_call *call) {
     fft_shape s = shape_of(call);
     size_t bytes, shared = (size_t)s.length * sizeof(complex<R>);
     fft_space<R> w = space_of<R>(s, (char *)call->workspace, false, &bytes);
-    const char *why = allow<R>(convolve_kernel<R>, shared);
+    const char *why = allow(convolve_kernel<R>);
     if (!why) why = prepare<R>(call, s, w, shared);
     if (why) return why;
     dim3 pairs((unsigned)((s.batch + 1) / 2), (unsigned)s.c_n), block(32, 8);
@@ -247,7 +248,7 @@ template <class R> static const char *correlate_as(const gpu_call *call) {
     fft_shape s = shape_of(call);
     size_t bytes, shared = (size_t)s.length * sizeof(complex<R>);
     fft_space<R> w = space_of<R>(s, (char *)call->workspace, true, &bytes);
-    const char *why = allow<R>(correlate_kernel<R>, shared);
+    const char *why = allow(correlate_kernel<R>);
     if (!why) why = prepare<R>(call, s, w, shared);
     if (why) return why;
     dim3 block(32, 8);

@@ -9,6 +9,7 @@
  */
 #include "fast.h"
 #include "flash_tiles.cuh"
+#include "shared.cuh"
 
 /* --- forward --------------------------------------------------------------------------------------------------------
  */
@@ -340,7 +341,7 @@ extern "C" bool gpu_flash_takes(const gpu_call *call) {
 template <class T, class K, class... A>
 static const char *launch(const gpu_call *call, K kernel, int64_t count, int n, int tiled, int extra, A... arguments) {
     int bytes = tiled * T::PITCH * (int)sizeof(bf16) + extra;
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     dim3 grid((unsigned)count, (unsigned)((n + T::ROWS - 1) / T::ROWS));
     kernel<<<grid, T::THREADS, (size_t)bytes, call->stream>>>(arguments...);

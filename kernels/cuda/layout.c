@@ -61,14 +61,3 @@ uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset) {
     put(layout, made, offset);
     return layout->plan.n_tensors++;
 }
-
-uint32_t gpu_layout_stack(gpu_layout *layout, uint32_t first, int64_t count) {
-    if (!make_room(layout)) return UINT32_MAX;
-    aira_plan_tensor *made = entry(layout, layout->plan.n_tensors);
-    memcpy(made, entry(layout, first), layout->plan.tensor_stride);
-    if (made->shape.rank == AIRA_MAX_RANK) return UINT32_MAX;
-    memmove(&made->shape.dims[1], &made->shape.dims[0], made->shape.rank * sizeof *made->shape.dims);
-    made->shape.dims[0] = count;
-    made->shape.rank++;
-    return layout->plan.n_tensors++;
-}

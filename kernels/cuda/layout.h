@@ -28,7 +28,5 @@ bool gpu_layout_move(gpu_layout *layout, uint32_t id, uint64_t offset);
 uint32_t gpu_layout_make(gpu_layout *layout, int64_t rows, int64_t columns);
 /* A tensor like another, at this offset of the own memory, which grows to hold it. UINT32_MAX: out of memory. */
 uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset);
-/* As many tensors like this one, one behind the other from its place on, as one tensor. UINT32_MAX: out of memory. */
-uint32_t gpu_layout_stack(gpu_layout *layout, uint32_t first, int64_t count);
 
 #endif

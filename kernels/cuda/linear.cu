@@ -3,6 +3,7 @@
 
 #include "element.cuh"
 #include "fast.h"
+#include "shared.cuh"
 #include "sums.h"
 #include "tables.h"
 
@@ -201,8 +202,7 @@ static bool has_groups() {
 template <int D, bool SUMS, bool TRANS, bool GROUP>
 static const char *launch(const gpu_call *call, const linear_rows &p) {
     size_t bytes = linear_size<D, SUMS, GROUP>::bytes(p.width);
-    cudaError_t error = cudaFuncSetAttribute(linear_kernel<D, SUMS, TRANS, GROUP>,
-                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    cudaError_t error = allow_shared(linear_kernel<D, SUMS, TRANS, GROUP>);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     linear_kernel<D, SUMS, TRANS, GROUP><<<(unsigned)blocks_of(call), LINEAR_THREADS, bytes, call->stream>>>(p);
     return gpu_launched();

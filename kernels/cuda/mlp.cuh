@@ -15,6 +15,7 @@
 #include "copy.cuh"
 #include "fast.h"
 #include "mma.cuh"
+#include "shared.cuh"
 #include "vector.cuh"
 
 #define WARPS 4
@@ -203,7 +204,7 @@ __device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const half16 *x, c
 
 /* A block for every ROWS rows. */
 template <class A> static const char *launch(void (*kernel)(A), int bytes, const A &arguments, cudaStream_t stream) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     kernel<<<(unsigned)((arguments.rows + ROWS - 1) / ROWS), THREADS, (size_t)bytes, stream>>>(arguments);
     return gpu_launched();

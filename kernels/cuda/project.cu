@@ -5,6 +5,7 @@
  * warps 16 of them and half of the channels each. All products on tensor cores, straight from one into the next.
  */
 #include "fast.h"
+#include "shared.cuh"
 #include "ssd_tensor.cuh"
 
 #define ROWS 32
@@ -195,7 +196,7 @@ bool gpu_project_takes(const gpu_call *call) {
 
 template <class F> static const char *launch(F kernel, const project &p, size_t halves, cudaStream_t stream) {
     int bytes = (int)(halves * sizeof(half16));
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     kernel<<<(unsigned)((p.rows + ROWS - 1) / ROWS), 128, bytes, stream>>>(p);
     return gpu_launched();

@@ -19,9 +19,9 @@ bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, 
     gpu_step *rest = steps + *once;
     uint32_t left = *n - *once;
     bool good = gpu_fuse(plan, queue, rest, &left) && gpu_fuse_linear(layout, queue, rest, &left) &&
-                gpu_fuse_turns(plan, queue, rest, &left) && gpu_fuse_pairs(layout, queue, rest, &left) &&
-                gpu_fuse_sides(plan, rest, &left) && gpu_fuse_chains(plan, rest, &left) &&
-                keep_copies(layout, queue, rest, left, keeping) && gpu_batch_parts(plan, rest, &left, &keeping->n);
+                gpu_fuse_turns(plan, queue, rest, &left) && gpu_fuse_sides(plan, rest, &left) &&
+                gpu_fuse_chains(plan, rest, &left) && keep_copies(layout, queue, rest, left, keeping) &&
+                gpu_batch_parts(plan, rest, &left, &keeping->n);
     *n = *once + left;
     return good;
 }

@@ -14,6 +14,7 @@
 #include "element.cuh"
 #include "fast.h"
 #include "mma.cuh"
+#include "shared.cuh"
 
 #define TIMES 8  /* of a thread */
 #define WIDTH 32 /* channels of a tile */
@@ -477,7 +478,7 @@ static chunk_scan scan_of(const gpu_call *call) {
 
 template <class F, class... A>
 static const char *launch(F kernel, const chunk_scan &s, int bytes, cudaStream_t stream, A... a) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     kernel<<<dim3((unsigned)s.groups, (unsigned)s.batch), s.warps * 32, bytes, stream>>>(s, a...);
     return gpu_launched();

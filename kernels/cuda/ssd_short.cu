@@ -5,6 +5,7 @@
  * lies in shared memory as bf16 in the order of accumulators, a tile a piece of 512 bytes. Backward, B and C leave
  * shared memory to heads and come back for dB and dC; the gradients of C B' are summed over a warp's heads in bf16.
  */
+#include "shared.cuh"
 #include "ssd_tensor.cuh"
 
 #define WARPS 16
@@ -457,7 +458,7 @@ __global__ void __launch_bounds__(128) short_end_kernel(short_ends ends, const f
 
 template <class F, class... A>
 static const char *launch(F kernel, const ssd &s, size_t bytes, cudaStream_t stream, A... a) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     kernel<<<dim3((unsigned)s.g_n, (unsigned)s.batch), WARPS * 32, bytes, stream>>>(s, a...);
     return gpu_launched();

@@ -81,9 +81,6 @@ bool gpu_fuse_sides(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 /* fuse.c: attention turns what it reads by rotary positions, and its gradient turns back, where steps still do that.
    What is left of sums of products merges with the last of them. */
 bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
-/* fuse_pairs.c: pairs of gradients of weights become one product; *n is lowered, the layout may get memory. After
-   gpu_fuse. False: out of memory. */
-bool gpu_fuse_pairs(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
 /* fuse_chains.c: chains that follow each other become one. */
 bool gpu_fuse_chains(const aira_plan *plan, gpu_step *steps, uint32_t *n);
 /* batch.c: the same for small steps of one kind; batches are made, to be destroyed with the steps. */

@@ -1,15 +1,45 @@
-/* cudart.c - a CUDA runtime without a GPU: memory is the host's, kernels and graphs do nothing, every call succeeds.
+/* cudart.c - a CUDA runtime without a GPU: memory is the host's, kernels and graphs do nothing.
  *
- * With it in LD_LIBRARY_PATH the device plugin plans, merges, fills tables and "captures" as on an H200, so that what
- * its host code does to its own memory is tested where there is no GPU (tests/cli/cuda_host.sh). No number that comes
- * back means anything.
+ * Launches are refused for sizes and shared memory that an H200 refuses. With it in LD_LIBRARY_PATH the device plugin
+ * plans, merges, fills tables and "captures" as on an H200, so that what its host code does to its own memory is tested
+ * where there is no GPU (tests/cli/cuda_host.sh). No number that comes back means anything.
  */
 #include <cuda_runtime_api.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int something; /* what handles point to */
+static _Thread_local cudaError_t last;
+
+#define MOST_SHARED 232448u /* bytes that a block may have on an H200, if it was asked for; 48 KiB else */
+
+/* Kernels that asked for more shared memory. */
+static struct {
+    const void *kernel;
+    size_t bytes;
+} allowed[4096];
+static pthread_mutex_t allowing = PTHREAD_MUTEX_INITIALIZER;
+
+static size_t shared_of(const void *kernel, size_t bytes) { /* bytes > 0: from now on */
+    size_t found = 48u << 10, k = 0;
+    pthread_mutex_lock(&allowing);
+    while (allowed[k].kernel && allowed[k].kernel != kernel && k + 1 < sizeof allowed / sizeof *allowed) k++;
+    if (bytes) allowed[k].kernel = kernel, allowed[k].bytes = bytes;
+    if (allowed[k].kernel == kernel && allowed[k].bytes > found) found = allowed[k].bytes;
+    pthread_mutex_unlock(&allowing);
+    return found;
+}
+
+/* What a launch is refused for. */
+static cudaError_t check_launch(const void *kernel, dim3 grid, dim3 block, size_t shared) {
+    bool sizes = grid.x && grid.y && grid.z && block.x && block.y && block.z && grid.x <= 0x7fffffffu &&
+                 grid.y <= 65535 && grid.z <= 65535 && block.x * block.y * block.z <= 1024;
+    last = !sizes ? cudaErrorInvalidConfiguration : shared > shared_of(kernel, 0) ? cudaErrorInvalidValue : cudaSuccess;
+    return last;
+}
 #define HANDLE(out) (*(void **)(out) = &something, cudaSuccess)
 
 /* --- what nvcc's registration calls --- */
@@ -26,21 +56,25 @@ void __cudaRegisterFunction(void **handle, const char *host, char *device, const
     (void)grid_size, (void)warp;
 }
 cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *function) {
-    (void)function;
-    return HANDLE(kernel);
+    *kernel = (cudaKernel_t)(uintptr_t)function;
+    return cudaSuccess;
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, size_t shared,
                                cudaStream_t stream) {
-    return cudaLaunchKernel(kernel, grid, block, arguments, shared, stream);
+    return cudaLaunchKernel((const void *)kernel, grid, block, arguments, shared, stream);
 }
+static _Thread_local struct {
+    dim3 grid, block;
+    size_t shared;
+    void *stream;
+} pushed;
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream) {
-    (void)grid, (void)block, (void)shared, (void)stream;
+    pushed.grid = grid, pushed.block = block, pushed.shared = shared, pushed.stream = stream;
     return 0;
 }
 cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream) {
-    *grid = *block = (dim3){1, 1, 1};
-    *shared = 0;
-    *(void **)stream = NULL;
+    *grid = pushed.grid, *block = pushed.block, *shared = pushed.shared;
+    *(void **)stream = pushed.stream;
     return cudaSuccess;
 }
 
@@ -56,18 +90,24 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int gpu) {
     p->major = 9;
     p->totalGlobalMem = 100ull << 30;
     p->multiProcessorCount = 132;
-    p->sharedMemPerBlockOptin = 232448;
+    p->sharedMemPerBlockOptin = MOST_SHARED;
     return gpu ? cudaErrorInvalidDevice : cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int gpu) {
     *value = which == cudaDevAttrComputeCapabilityMajor         ? 9
              : which == cudaDevAttrComputeCapabilityMinor       ? 0
-             : which == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 232448
+             : which == cudaDevAttrMaxSharedMemoryPerBlockOptin ? (int)MOST_SHARED
                                                                 : 132;
     return gpu ? cudaErrorInvalidDevice : cudaSuccess;
 }
-const char *cudaGetErrorString(cudaError_t error) { return error ? "an error" : "no error"; }
-cudaError_t cudaGetLastError(void) { return cudaSuccess; }
+const char *cudaGetErrorString(cudaError_t error) {
+    return error == cudaErrorInvalidValue ? "invalid argument" : error ? "an error" : "no error";
+}
+cudaError_t cudaGetLastError(void) {
+    cudaError_t error = last;
+    last = cudaSuccess;
+    return error;
+}
 
 /* --- memory --- */
 
@@ -152,16 +192,23 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return (void)graph, cudaSucces
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return (void)exec, cudaSuccess; }
 cudaError_t cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared,
                              cudaStream_t stream) {
-    (void)kernel, (void)grid, (void)block, (void)arguments, (void)shared, (void)stream;
-    return cudaSuccess;
+    (void)arguments, (void)stream;
+    return check_launch(kernel, grid, block, shared);
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *kernel, void **arguments) {
-    (void)how, (void)kernel, (void)arguments;
-    return cudaSuccess;
+    (void)arguments;
+    return check_launch(kernel, how->gridDim, how->blockDim, how->dynamicSmemBytes);
+}
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *own, const void *kernel) {
+    (void)kernel;
+    return memset(own, 0, sizeof *own), cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute which, int value) {
-    (void)kernel, (void)which, (void)value;
-    return cudaSuccess;
+    if (which != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+    if (value < 0 || (unsigned)value > MOST_SHARED) return last = cudaErrorInvalidValue;
+    /* less than before: another thread's launch between this call and its own would be refused on a card */
+    if ((size_t)value < shared_of(kernel, 0)) return last = cudaErrorInvalidValue;
+    return (void)shared_of(kernel, (size_t)value), cudaSuccess;
 }
 cudaError_t cudaLibraryLoadData(cudaLibrary_t *library, const void *code, enum cudaJitOption *options, void **values,
                                 unsigned n, enum cudaLibraryOption *more, void **more_values, unsigned n_more) {
