@@ -95,14 +95,14 @@ static bool find_views(const apart *m, uint32_t s, const gpu_range *range, uint3
     return true;
 }
 
-/* Own memory for steps first..last, where others leave a gap. UINT64_MAX: out of memory. */
+/* Own memory for steps first..last, the lowest gap that others leave. Leases lie in order of their place. UINT64_MAX:
+   out of memory. */
 static uint64_t lease_memory(apart *m, uint32_t first, uint32_t last, uint64_t bytes) {
     uint64_t at = m->base;
-    for (uint32_t k = 0; k < m->n_leases;) {
-        const lease *l = &m->leases[k++];
-        if (l->last < first || last < l->first || l->end <= at || at + bytes <= l->begin) continue;
-        at = l->end;
-        k = 0;
+    uint32_t k = 0;
+    for (; k < m->n_leases && m->leases[k].begin < at + bytes; k++) {
+        const lease *l = &m->leases[k];
+        if (l->last >= first && last >= l->first && l->end > at) at = l->end;
     }
     if (m->n_leases == m->room) {
         uint32_t room = 2 * m->room + 64;
@@ -112,7 +112,9 @@ static uint64_t lease_memory(apart *m, uint32_t first, uint32_t last, uint64_t b
         m->leases = more;
         m->room = room;
     }
-    m->leases[m->n_leases++] = (lease){first, last, at, at + bytes};
+    while (k > 0 && m->leases[k - 1].begin > at) k--;
+    memmove(&m->leases[k + 1], &m->leases[k], (m->n_leases++ - k) * sizeof *m->leases);
+    m->leases[k] = (lease){first, last, at, at + bytes};
     return at;
 }
 

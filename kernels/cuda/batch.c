@@ -304,6 +304,10 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
     return false;
 }
 
+/* Fewer are faster one by one: two products of 128 x 512 over 16,384 rows take 29 us as a list and 18 apart, on an
+ * H200. */
+enum { FEWEST = 3 };
+
 /* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
    at once. */
 static bool delay_weights(const aira_plan *plan, const meetings *m, gpu_step *steps, uint32_t *n) {
@@ -313,13 +317,15 @@ static bool delay_weights(const aira_plan *plan, const meetings *m, gpu_step *st
     for (uint32_t s = 0; s <= *n && good; s++) {
         bool flush = s == *n;
         for (uint32_t k = 0; k < waits && !flush; k++) flush = meet(m, &waiting[k], &steps[s]);
-        if (flush && waits) {
+        if (flush && waits >= FEWEST) {
             gpu_step step = waiting[0];
             step.batch = make_weights(plan, waiting, waits);
             good = step.batch != NULL;
             sorted[placed++] = step; /* for its operation and shapes, which traces print */
             waits = 0;
         }
+        for (uint32_t k = 0; flush && k < waits; k++) sorted[placed++] = waiting[k];
+        if (flush) waits = 0;
         if (s == *n || !good) break;
         if (is_weight(plan, steps, s, *n))
             waiting[waits++] = steps[s];

@@ -656,9 +656,9 @@ int main(int argc, char **argv) {
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);
-    count_mamba_layers(&e, "bbbbbbbbbbbbbbbb", 16, 0, 258);
-    count_mamba_layers(&e, "ssssssssssssssss", 0, 16, 323);
-    count_mamba_layers(&e, "bsbsMbsMAMbsMbsM", 5, 5, 231);
+    count_mamba_layers(&e, "bbbbbbbbbbbbbbbb", 16, 0, 276);
+    count_mamba_layers(&e, "ssssssssssssssss", 0, 16, 324);
+    count_mamba_layers(&e, "bsbsMbsMAMbsMbsM", 5, 5, 237);
     test_engine_close(&e);
     return failures != 0;
 }
