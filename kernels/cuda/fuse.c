@@ -35,17 +35,17 @@ bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_ran
     return false;
 }
 
-bool touches(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
+bool gpu_fuser_touched(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
     return !f->gone[s] && gpu_step_touches(f->plan, &f->steps[s], range, writes);
 }
 
-uint32_t last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
+uint32_t gpu_fuser_last_writer(const fuser *f, uint32_t before, const gpu_range *range) {
     for (uint32_t s = before; s-- > 0;)
-        if (touches(f, s, range, true)) return s;
+        if (gpu_fuser_touched(f, s, range, true)) return s;
     return NONE;
 }
 
-uint32_t only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
+uint32_t gpu_fuser_only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
     gpu_range ranges[GPU_MOST_RANGES];
     uint32_t found = NONE;
     if (gpu_is_seen(range)) return NONE; /* the host may read it */
@@ -75,7 +75,7 @@ static bool may_write_early(const fuser *f, uint32_t s, uint32_t c, const gpu_ra
     for (uint32_t t = s + 1; t < c; t++) {
         bool passes = false;
         for (uint32_t k = 0; k < n_passed; k++) passes |= passed[k] == t;
-        if (!passes && touches(f, t, out, false)) return false;
+        if (!passes && gpu_fuser_touched(f, t, out, false)) return false;
     }
     return true;
 }
@@ -83,7 +83,7 @@ static bool may_write_early(const fuser *f, uint32_t s, uint32_t c, const gpu_ra
 /* Are the bytes that step c reads there when step s runs? */
 static bool is_there(const fuser *f, uint32_t s, uint32_t c, const gpu_range *range) {
     for (uint32_t t = s; t < c; t++)
-        if (touches(f, t, range, true)) return false;
+        if (gpu_fuser_touched(f, t, range, true)) return false;
     return true;
 }
 
@@ -135,7 +135,7 @@ static void merge(gpu_step *step, uint32_t merged, const uint32_t *in, uint32_t 
     step->merged = merged;
 }
 
-gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
+gpu_call gpu_fuser_shadow(const fuser *f, const gpu_step *step, gpu_view *views) {
     for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
         const aira_plan_tensor *t = gpu_tensor_of(f->plan, k < step->n_in ? gpu_step_in(step)[k]
                                                                           : gpu_step_out(step)[k - step->n_in]);
@@ -154,7 +154,7 @@ gpu_call shadow_of(const fuser *f, const gpu_step *step, gpu_view *views) {
                       .matmul = f->queue->matmul};
 }
 
-bool is_plain_product(const fuser *f, uint32_t s) {
+bool gpu_fuser_is_product(const fuser *f, uint32_t s) {
     const gpu_step *step = &f->steps[s];
     if (step->step->op != AIRA_OP_MATMUL || (step->merged & ~GPU_ELSEWHERE) || step->chain) return false;
     for (uint32_t k = 0; k < 3; k++)
@@ -169,7 +169,7 @@ static bool try_merge(const fuser *f, uint32_t s, uint32_t merged, const uint32_
     gpu_view views[GPU_MERGED_TENSORS];
     gpu_step before = f->steps[s];
     merge(&f->steps[s], merged, in, n_in, out, n_out);
-    gpu_call call = shadow_of(f, &f->steps[s], views);
+    gpu_call call = gpu_fuser_shadow(f, &f->steps[s], views);
     bool takes = before.step->op == AIRA_OP_MATMUL              ? gpu_matmul_merges(&call) != 0
                  : before.step->op == AIRA_OP_RMS_NORM_BACKWARD ? gpu_norm_takes(&call)
                                                                 : gpu_small_attention_takes(&call);
@@ -184,11 +184,11 @@ static uint32_t find_products(const fuser *f, uint32_t c, const sum_chain *sum, 
     *n_rest = 0;
     for (uint32_t k = 0; k < sum->n_terms; k++) {
         gpu_range range = gpu_range_of(f->plan, sum->terms[k], 0);
-        uint32_t s = last_writer(f, c, &range);
-        bool product = s != NONE && is_plain_product(f, s);
+        uint32_t s = gpu_fuser_last_writer(f, c, &range);
+        bool product = s != NONE && gpu_fuser_is_product(f, s);
         if (product) {
             gpu_range written = gpu_range_of(f->plan, gpu_step_out(&f->steps[s])[0], 1);
-            product = gpu_ranges_equal(&written, &range) && only_reader(f, s, &range) == c;
+            product = gpu_ranges_equal(&written, &range) && gpu_fuser_only_reader(f, s, &range) == c;
         }
         if (!product) {
             rest[(*n_rest)++] = sum->terms[k];
@@ -259,12 +259,13 @@ static bool merge_norm(const fuser *f, uint32_t c) {
     gpu_range out = gpu_range_of(f->plan, sum.out, 1);
     for (uint32_t k = 0; k < 2; k++) {
         gpu_range mine = gpu_range_of(f->plan, sum.terms[k], 0), other = gpu_range_of(f->plan, sum.terms[1 - k], 0);
-        uint32_t s = last_writer(f, c, &mine);
+        uint32_t s = gpu_fuser_last_writer(f, c, &mine);
         if (s == NONE || f->steps[s].step->op != AIRA_OP_RMS_NORM_BACKWARD || (f->steps[s].merged & ~GPU_ELSEWHERE))
             continue;
         gpu_step *step = &f->steps[s];
         gpu_range dx = gpu_range_of(f->plan, gpu_step_out(step)[0], 1);
-        if (!gpu_ranges_equal(&dx, &mine) || only_reader(f, s, &mine) != c || !is_there(f, s, c, &other)) continue;
+        if (!gpu_ranges_equal(&dx, &mine) || gpu_fuser_only_reader(f, s, &mine) != c || !is_there(f, s, c, &other))
+            continue;
         if (!may_write_early(f, s, c, &out, NULL, 0)) continue;
         if (gpu_ranges_meet(&other, &out) && !gpu_ranges_equal(&other, &out)) continue;
         const uint32_t *old = gpu_step_in(step);
@@ -283,8 +284,8 @@ static bool merge_gelu(const fuser *f, uint32_t c) {
     if (code->dtype != AIRA_BF16 || p->loads[0].access != GPU_WHOLE || p->loads[0].dtype != AIRA_BF16) return false;
     uint32_t x = chain->tensors[p->loads[0].view], out = chain->tensors[code->view];
     gpu_range range = gpu_range_of(f->plan, x, 0), to = gpu_range_of(f->plan, out, 1);
-    uint32_t s = last_writer(f, c, &range);
-    if (s == NONE || !is_plain_product(f, s) || !may_write_early(f, s, c, &to, NULL, 0)) return false;
+    uint32_t s = gpu_fuser_last_writer(f, c, &range);
+    if (s == NONE || !gpu_fuser_is_product(f, s) || !may_write_early(f, s, c, &to, NULL, 0)) return false;
     gpu_range written = gpu_range_of(f->plan, gpu_step_out(&f->steps[s])[0], 1);
     if (!gpu_ranges_equal(&written, &range) || gpu_ranges_meet(&to, &range)) return false;
     const uint32_t *in = gpu_step_in(&f->steps[s]), operands[2] = {in[0], in[1]}, results[2] = {out, x};
@@ -311,8 +312,9 @@ static uint32_t merge_squares(const fuser *f, uint32_t s) {
     const aira_plan_tensor *sum = gpu_tensor_of(f->plan, to);
     if (gpu_elements(&sum->shape) != 1 || sum->dtype != AIRA_F32) return NONE;
     gpu_range range = gpu_range_of(f->plan, gpu_step_in(step)[0], 0);
-    uint32_t c = last_writer(f, s, &range), left = 0;
-    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || only_reader(f, c, &range) != s) return NONE;
+    uint32_t c = gpu_fuser_last_writer(f, s, &range), left = 0;
+    if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || gpu_fuser_only_reader(f, c, &range) != s)
+        return NONE;
     gpu_chain_program *p = &f->steps[c].chain->program;
     gpu_chain_instruction *square = NULL;
     for (uint32_t k = 0; k < p->n_code; k++) {
@@ -362,14 +364,14 @@ static bool merge_turns(const fuser *f, uint32_t s, uint32_t *turns) {
     uint32_t raw[2];
     for (uint32_t k = 0; k < 2; k++) {
         gpu_range turned = gpu_range_of(f->plan, in[k], 0);
-        uint32_t t = last_writer(f, s, &turned);
+        uint32_t t = gpu_fuser_last_writer(f, s, &turned);
         if (t == NONE || !is_rope(&f->steps[t], false) || f->steps[t].merged) return false;
         gpu_range made = gpu_range_of(f->plan, gpu_step_out(&f->steps[t])[0], 1);
         raw[k] = gpu_step_in(&f->steps[t])[0];
         gpu_range from = gpu_range_of(f->plan, raw[k], 0);
         if (!gpu_ranges_equal(&made, &turned) || !is_there(f, t + 1, s, &from)) return false;
         for (uint32_t between = t + 1; between < s; between++)
-            if (touches(f, between, &turned, false)) return false;
+            if (gpu_fuser_touched(f, between, &turned, false)) return false;
         turns[k] = t;
     }
     if (turns[0] == turns[1] || !same_rope(f, turns[0], turns[1])) return false;
@@ -397,7 +399,7 @@ static bool merge_turns_back(const fuser *f, uint32_t s, uint32_t *turns) {
     if (step->n_in + 3 > GPU_MERGED_TENSORS) return false;
     for (uint32_t k = 0; k < 2; k++) {
         gpu_range range = gpu_range_of(f->plan, out[k], 0);
-        turns[k] = only_reader(f, s, &range);
+        turns[k] = gpu_fuser_only_reader(f, s, &range);
         if (turns[k] == NONE || !is_rope(&f->steps[turns[k]], true)) return false;
         gpu_range read = gpu_range_of(f->plan, gpu_step_in(&f->steps[turns[k]])[0], 0);
         if (!gpu_ranges_equal(&read, &range)) return false;
@@ -409,7 +411,7 @@ static bool merge_turns_back(const fuser *f, uint32_t s, uint32_t *turns) {
         gpu_range dv = gpu_range_of(f->plan, out[2], 1);
         if (!lies_apart(f, s, &to) || gpu_ranges_meet(&to, &other) || gpu_ranges_meet(&to, &dv)) return false;
         for (uint32_t t = s + 1; t < turns[k]; t++)
-            if (t != turns[0] && t != turns[1] && touches(f, t, &to, false)) return false;
+            if (t != turns[0] && t != turns[1] && gpu_fuser_touched(f, t, &to, false)) return false;
     }
     memcpy(given, gpu_step_in(step), step->n_in * sizeof *given);
     step->also = f->steps[turns[0]].step;
@@ -427,7 +429,7 @@ static void merge_ropes(const fuser *f) {
     }
 }
 
-void drop_gone(fuser *f, uint32_t *n) {
+void gpu_fuser_drop_gone(fuser *f, uint32_t *n) {
     uint32_t kept = 0;
     for (uint32_t s = 0; s < f->n; s++) {
         if (f->gone[s]) {
@@ -452,7 +454,7 @@ bool gpu_fuse(const aira_plan *plan, const gpu_queue *queue, gpu_step *steps, ui
         uint32_t squares = f.gone[s] ? NONE : merge_squares(&f, s);
         if (squares != NONE) f.gone[squares] = true;
     }
-    drop_gone(&f, n);
+    gpu_fuser_drop_gone(&f, n);
     free(f.gone);
     return true;
 }
@@ -465,7 +467,7 @@ bool gpu_fuse_turns(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
     for (uint32_t c = 0; c < f.n; c++)
         if (steps[c].chain && !steps[c].chain->wide && !steps[c].batch) f.gone[c] = merge_rest(&f, c);
     merge_ropes(&f);
-    drop_gone(&f, n);
+    gpu_fuser_drop_gone(&f, n);
     free(f.gone);
     return true;
 }

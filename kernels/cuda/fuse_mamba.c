@@ -10,16 +10,7 @@
 #include <string.h>
 
 #include "fast.h"
-
-#define NONE UINT32_MAX
-
-typedef struct fuser {
-    const aira_plan *plan;
-    const gpu_queue *queue;
-    gpu_step *steps;
-    uint32_t n;
-    bool *gone;
-} fuser;
+#include "fuse.h"
 
 static gpu_range range_of(const fuser *f, uint32_t id) { return gpu_range_of(f->plan, id, 0); }
 static bool same(const fuser *f, uint32_t a, uint32_t b) {

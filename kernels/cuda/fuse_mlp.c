@@ -37,7 +37,7 @@ static gpu_range range_of(const fuser *f, uint32_t id, uint32_t writes) { return
 static bool others_touch(const fuser *f, const members *m, uint32_t from, uint32_t to, const gpu_range *range,
                          bool writes) {
     for (uint32_t s = from; s < to; s++)
-        if (!is_member(m, s) && touches(f, s, range, writes)) return true;
+        if (!is_member(m, s) && gpu_fuser_touched(f, s, range, writes)) return true;
     return false;
 }
 
@@ -52,7 +52,7 @@ static readers readers_of(const fuser *f, const members *m, uint32_t s, const gp
     for (uint32_t t = s + 1; t < f->n; t++) {
         bool reads, writes, equal;
         if (f->gone[t]) continue;
-        uses_of(f, t, range, &reads, &writes, &equal);
+        gpu_mover_uses(f, t, range, &reads, &writes, &equal);
         if (reads && !is_member(m, t)) {
             if (found.n++ == 0) found.first = t;
         }
@@ -65,18 +65,18 @@ static readers readers_of(const fuser *f, const members *m, uint32_t s, const gp
 static uint32_t product_of(const fuser *f, uint32_t s, const gpu_range *range, bool transposed) {
     for (uint32_t t = s + 1; t < f->n; t++) {
         if (f->gone[t]) continue;
-        if (is_plain_product(f, t)) {
+        if (gpu_fuser_is_product(f, t)) {
             const aira_plan_step *step = f->steps[t].step;
             gpu_range left = range_of(f, gpu_step_in(&f->steps[t])[0], 0);
             if (gpu_ranges_equal(&left, range) && step->i[0] == 0 && (step->i[1] != 0) == transposed) return t;
         }
-        if (touches(f, t, range, true)) return NONE;
+        if (gpu_fuser_touched(f, t, range, true)) return NONE;
     }
     return NONE;
 }
 
 static bool is_product(const fuser *f, uint32_t s, bool transposed) {
-    if (s == NONE || !is_plain_product(f, s)) return false;
+    if (s == NONE || !gpu_fuser_is_product(f, s)) return false;
     const aira_plan_step *step = f->steps[s].step;
     return step->i[0] == 0 && (step->i[1] != 0) == transposed;
 }
@@ -90,7 +90,7 @@ static bool made(const fuser *f, uint32_t s, uint32_t k, const gpu_range *range)
 /* The step behind s that adds one tensor to the result which nobody else reads, and that tensor; or NONE. */
 static uint32_t addition_of(const fuser *f, uint32_t s, uint32_t result, sum_chain *sum, uint32_t *other) {
     gpu_range range = range_of(f, result, 1);
-    uint32_t c = only_reader(f, s, &range);
+    uint32_t c = gpu_fuser_only_reader(f, s, &range);
     if (c == NONE || !f->steps[c].chain || f->steps[c].chain->wide || !read_sum(f->plan, f->steps[c].chain, sum) ||
         sum->n_terms != 2 || sum->bias != NONE)
         return NONE;
@@ -128,7 +128,7 @@ static gpu_step merged_step(const gpu_step *product, const gpu_step *norm, uint3
 
 static bool is_taken(const fuser *f, const gpu_step *step) {
     gpu_view views[GPU_MERGED_TENSORS];
-    gpu_call call = shadow_of(f, step, views);
+    gpu_call call = gpu_fuser_shadow(f, step, views);
     return gpu_mlp_takes(&call);
 }
 
@@ -158,10 +158,10 @@ static bool find_forward(const fuser *f, uint32_t c, forward_layer *l) {
     const uint32_t *tensors = f->steps[c].chain->tensors;
     *l = (forward_layer){.shape = tensors[p->loads[0].view], .hidden = tensors[p->code[0].view]};
     gpu_range shape = range_of(f, l->shape, 1), hidden = range_of(f, l->hidden, 1);
-    uint32_t u = last_writer(f, c, &shape);
+    uint32_t u = gpu_fuser_last_writer(f, c, &shape);
     if (!is_product(f, u, true) || !made(f, u, 0, &shape)) return false;
     gpu_range normed = range_of(f, gpu_step_in(&f->steps[u])[0], 1);
-    uint32_t n = last_writer(f, u, &normed), d = product_of(f, c, &hidden, true);
+    uint32_t n = gpu_fuser_last_writer(f, u, &normed), d = product_of(f, c, &hidden, true);
     if (n == NONE || d == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM || f->steps[n].n_in != 2 ||
         (f->steps[n].merged & ~GPU_ELSEWHERE) || !made(f, n, 0, &normed))
         return false;
@@ -239,12 +239,12 @@ static bool find_backward(const fuser *f, uint32_t c, uint32_t hidden, backward_
     l->shape = tensors[p->loads[p->code[0].in[0]].view];
     gpu_range slope = range_of(f, tensors[p->loads[p->code[0].in[1]].view], 1);
     gpu_range dshape = range_of(f, tensors[p->code[0].view], 1);
-    uint32_t d = last_writer(f, c, &slope);
-    if (!is_product(f, d, false) || !made(f, d, 0, &slope) || only_reader(f, d, &slope) != c) return false;
+    uint32_t d = gpu_fuser_last_writer(f, c, &slope);
+    if (!is_product(f, d, false) || !made(f, d, 0, &slope) || gpu_fuser_only_reader(f, d, &slope) != c) return false;
     uint32_t u = product_of(f, c, &dshape, false);
     if (u == NONE) return false;
     gpu_range dn = range_of(f, gpu_step_out(&f->steps[u])[0], 1);
-    uint32_t n = only_reader(f, u, &dn);
+    uint32_t n = gpu_fuser_only_reader(f, u, &dn);
     if (n == NONE || f->steps[n].step->op != AIRA_OP_RMS_NORM_BACKWARD || f->steps[n].n_in != 3 ||
         f->steps[n].n_out != 2 || (f->steps[n].merged & ~GPU_ELSEWHERE))
         return false;
@@ -292,7 +292,7 @@ static bool are_there(const fuser *f, const backward_layer *l) {
     for (uint32_t k = 0; k < l->n_in; k++) {
         gpu_range range = range_of(f, l->in[k], 0);
         for (uint32_t t = s[0]; t < read_by[k]; t++)
-            if (touches(f, t, &range, true)) return false;
+            if (gpu_fuser_touched(f, t, &range, true)) return false;
     }
     return true;
 }
@@ -325,14 +325,14 @@ static bool backward_step(mover *m, const backward_layer *l, gpu_step *step) {
         }
         moves[k] |= gpu_ranges_meet(&range[k], &range[HIDDEN]);
         for (uint32_t j = 0; j < k; j++) moves[k] |= !moves[j] && gpu_ranges_meet(&range[j], &range[k]);
-        if (moves[k] && !may_move(f, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, &last[k])) return false;
+        if (moves[k] && !gpu_mover_may(f, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, &last[k])) return false;
     }
     if (!is_taken(f, step)) return false;
     for (uint32_t k = 0; k < RESULTS && !m->out_of_memory; k++) {
         if (!moves[k]) continue;
-        uint64_t offset = lease_memory(m, l->m.step[0], last[k], range[k].end - range[k].begin);
-        if (!m->out_of_memory) move_readers(m, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, offset);
-        if (!m->out_of_memory) step->own[l->n_in + k] = moved(m, l->out[k], offset);
+        uint64_t offset = gpu_mover_lease(m, l->m.step[0], last[k], range[k].end - range[k].begin);
+        if (!m->out_of_memory) gpu_mover_move(m, l->made_by[k], &range[k], l->m.step, MOST_MEMBERS, offset);
+        if (!m->out_of_memory) step->own[l->n_in + k] = gpu_mover_tensor(m, l->out[k], offset);
     }
     return true;
 }
@@ -359,8 +359,8 @@ static void merge_layer(mover *m, uint32_t c) {
 bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n) {
     mover m;
     if (layout->plan.copies > 1) return true;
-    if (!mover_open(&m, layout, queue, steps, *n)) return false;
+    if (!gpu_mover_open(&m, layout, queue, steps, *n)) return false;
     for (uint32_t c = 0; c < m.f.n && !m.out_of_memory; c++)
         if (!m.f.gone[c]) merge_layer(&m, c);
-    return mover_close(&m, n);
+    return gpu_mover_close(&m, n);
 }

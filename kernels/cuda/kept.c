@@ -50,7 +50,7 @@ static bool may_move_parts(const fuser *f, uint32_t s, const gpu_range *range, u
     *last = s;
     if (range->storage == GPU_STORE_OWN) { /* others' memory in turn? */
         for (uint32_t t = 0; t < f->n; t++)
-            if (t != s && touches(f, t, range, true)) return false;
+            if (t != s && gpu_fuser_touched(f, t, range, true)) return false;
     } else if (range->storage != AIRA_STORE_ARENA) {
         return false;
     }
@@ -75,7 +75,7 @@ static bool may_move_parts(const fuser *f, uint32_t s, const gpu_range *range, u
 static uint32_t part_moved(mover *m, uint32_t id, const gpu_range *range, uint64_t offset) {
     gpu_range part = gpu_range_of(m->f.plan, id, 0);
     bool moves = gpu_ranges_meet(&part, range) && !m->out_of_memory;
-    return moves ? moved(m, id, offset + part.begin - range->begin) : id;
+    return moves ? gpu_mover_tensor(m, id, offset + part.begin - range->begin) : id;
 }
 
 static void move_parts(mover *m, uint32_t s, uint32_t last, const gpu_range *range, uint64_t offset) {
@@ -112,7 +112,7 @@ static bool find_copy(const fuser *f, uint32_t s, copy *c) {
     c->result = chain->tensors[chain->program.code[0].view];
     c->range = gpu_range_of(f->plan, c->result, 1);
     for (uint32_t t = 0; t < f->n; t++) {
-        if (!touches(f, t, &weight, true)) continue;
+        if (!gpu_fuser_touched(f, t, &weight, true)) continue;
         writers++;
         c->update = t;
     }
@@ -130,9 +130,9 @@ static void keep(mover *m, uint32_t s, const copy *c) {
     uint32_t id = c->result;
     gpu_chain_instruction code = cast->chain->program.code[0];
     if (c->range.storage == AIRA_STORE_ARENA) {
-        uint64_t offset = lease_memory(m, 0, UINT32_MAX, c->range.end - c->range.begin);
+        uint64_t offset = gpu_mover_lease(m, 0, UINT32_MAX, c->range.end - c->range.begin);
         if (!m->out_of_memory) move_parts(m, s, c->last, &c->range, offset);
-        id = m->out_of_memory ? UINT32_MAX : moved(m, c->result, offset);
+        id = m->out_of_memory ? UINT32_MAX : gpu_mover_tensor(m, c->result, offset);
     }
     if (m->out_of_memory) return;
     cast->chain->tensors[code.view] = id;
@@ -161,7 +161,7 @@ bool gpu_keep_copies(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps
     if (layout->plan.copies > 1) return true;
     gpu_step *sorted = calloc((size_t)n + 1, sizeof *sorted);
     bool *stays = calloc((size_t)n + 1, sizeof *stays);
-    bool good = sorted && stays && mover_open(&m, layout, queue, steps, n);
+    bool good = sorted && stays && gpu_mover_open(&m, layout, queue, steps, n);
     for (uint32_t s = 0; s < n && good; s++) {
         copy c;
         if (!find_copy(&m.f, s, &c)) continue;
@@ -178,7 +178,7 @@ bool gpu_keep_copies(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps
         }
         memcpy(steps, sorted, n * sizeof *steps);
     }
-    if (m.f.gone) good = mover_close(&m, &n) && good;
+    if (m.f.gone) good = gpu_mover_close(&m, &n) && good;
     free(sorted);
     free(stays);
     return good;

@@ -11,21 +11,21 @@ struct lease {
     uint64_t begin, end;
 };
 
-bool mover_open(mover *m, gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t n) {
+bool gpu_mover_open(mover *m, gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t n) {
     *m = (mover){.f = {.plan = &layout->plan, .queue = queue, .steps = steps, .n = n}, .layout = layout};
     m->base = (layout->own_bytes + GRANULE - 1) / GRANULE * GRANULE;
     m->f.gone = calloc((size_t)n + 1, sizeof *m->f.gone);
     return m->f.gone != NULL;
 }
 
-bool mover_close(mover *m, uint32_t *n) {
-    drop_gone(&m->f, n);
+bool gpu_mover_close(mover *m, uint32_t *n) {
+    gpu_fuser_drop_gone(&m->f, n);
     free(m->f.gone);
     free(m->leases);
     return !m->out_of_memory;
 }
 
-void uses_of(const fuser *f, uint32_t s, const gpu_range *range, bool *reads, bool *writes, bool *equal) {
+void gpu_mover_uses(const fuser *f, uint32_t s, const gpu_range *range, bool *reads, bool *writes, bool *equal) {
     gpu_range ranges[GPU_MOST_RANGES];
     uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
     *reads = *writes = false;
@@ -38,7 +38,7 @@ void uses_of(const fuser *f, uint32_t s, const gpu_range *range, bool *reads, bo
     }
 }
 
-uint64_t lease_memory(mover *m, uint32_t first, uint32_t last, uint64_t bytes) {
+uint64_t gpu_mover_lease(mover *m, uint32_t first, uint32_t last, uint64_t bytes) {
     uint64_t at = m->base;
     bytes = (bytes + GRANULE - 1) / GRANULE * GRANULE;
     for (bool free = false; !free;) {
@@ -70,15 +70,15 @@ static bool is_in(const uint32_t *skip, uint32_t n, uint32_t s) {
     return false;
 }
 
-bool may_move(const fuser *f, uint32_t s, const gpu_range *range, const uint32_t *skip, uint32_t n_skip,
-              uint32_t *last) {
+bool gpu_mover_may(const fuser *f, uint32_t s, const gpu_range *range, const uint32_t *skip, uint32_t n_skip,
+                   uint32_t *last) {
     *last = s;
     if (range->storage != AIRA_STORE_ARENA) return false;
     for (uint32_t t = s + 1; t < f->n; t++) {
         const gpu_step *step = &f->steps[t];
         bool reads, writes, equal;
         if (f->gone[t] || is_in(skip, n_skip, t)) continue;
-        uses_of(f, t, range, &reads, &writes, &equal);
+        gpu_mover_uses(f, t, range, &reads, &writes, &equal);
         if (reads && (!equal || (!step->chain && step->n_in + step->n_out > GPU_MERGED_TENSORS))) return false;
         if (reads) *last = t;
         if (writes) break;
@@ -86,7 +86,7 @@ bool may_move(const fuser *f, uint32_t s, const gpu_range *range, const uint32_t
     return true;
 }
 
-uint32_t moved(mover *m, uint32_t like, uint64_t offset) {
+uint32_t gpu_mover_tensor(mover *m, uint32_t like, uint64_t offset) {
     uint32_t id = gpu_layout_add(m->layout, like, offset);
     if (id == UINT32_MAX) m->out_of_memory = true;
     return id;
@@ -99,7 +99,7 @@ static void move_operands(mover *m, gpu_step *step, const gpu_range *range, uint
         for (uint32_t k = 0; k < chain->program.n_loads; k++) {
             uint32_t *id = &chain->tensors[chain->program.loads[k].view];
             gpu_range read = gpu_range_of(m->f.plan, *id, 0);
-            if (gpu_ranges_equal(&read, range)) *id = moved(m, *id, offset);
+            if (gpu_ranges_equal(&read, range)) *id = gpu_mover_tensor(m, *id, offset);
         }
         return;
     }
@@ -107,19 +107,19 @@ static void move_operands(mover *m, gpu_step *step, const gpu_range *range, uint
     memcpy(ids + step->n_in, gpu_step_out(step), step->n_out * sizeof *ids);
     for (uint32_t k = 0; k < step->n_in; k++) {
         gpu_range read = gpu_range_of(m->f.plan, ids[k], 0);
-        if (gpu_ranges_equal(&read, range)) ids[k] = moved(m, ids[k], offset);
+        if (gpu_ranges_equal(&read, range)) ids[k] = gpu_mover_tensor(m, ids[k], offset);
     }
     memcpy(step->own, ids, (step->n_in + step->n_out) * sizeof *ids);
     step->merged |= GPU_ELSEWHERE;
 }
 
-void move_readers(mover *m, uint32_t s, const gpu_range *range, const uint32_t *skip, uint32_t n_skip,
-                  uint64_t offset) {
+void gpu_mover_move(mover *m, uint32_t s, const gpu_range *range, const uint32_t *skip, uint32_t n_skip,
+                    uint64_t offset) {
     const fuser *f = &m->f;
     for (uint32_t t = s + 1; t < f->n && !m->out_of_memory; t++) {
         bool reads, writes, equal;
         if (f->gone[t] || is_in(skip, n_skip, t)) continue;
-        uses_of(f, t, range, &reads, &writes, &equal);
+        gpu_mover_uses(f, t, range, &reads, &writes, &equal);
         if (reads) move_operands(m, &f->steps[t], range, offset);
         if (writes) return;
     }
