@@ -1,4 +1,4 @@
-/* core/cli/final_text.h - failures, best, submission and final scoring of a run in words, for `run`, `resume` and `status`. */
+/* core/cli/final_text.h - failures, best, submission and final scoring of a run in words: run, resume, status. */
 #ifndef AIRA_CLI_FINAL_TEXT_H
 #define AIRA_CLI_FINAL_TEXT_H
 

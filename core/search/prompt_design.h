@@ -4,8 +4,8 @@
 
 #include "core/search/question.h"
 
-/* kind, pattern, fixed, options, limits, header, operations, example_source, source_max. Of a compose search the names exist
-   and are empty. false: out of memory. */
+/* kind, pattern, fixed, options, limits, header, operations, example_source, source_max. Of a compose search the names
+   exist and are empty. false: out of memory. */
 bool aira__prompt_add_design(const aira__asking *, json_t *values);
 /* <prefix>_source and _options of a candidate; null where it has none. */
 aira_status aira__prompt_set_source(const aira__asking *, json_t *values, const char *prefix, const char *hash,

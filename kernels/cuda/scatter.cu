@@ -67,7 +67,8 @@ __device__ __forceinline__ void add_rows(float4_of *sum, const T *rows, const in
 }
 
 /* Which of the THREADS indices from `first` on are v, in order: into found, their number is returned. */
-__device__ int find_rows(int32_t *found, unsigned *votes, const int32_t *index, int first, int n, int v) {
+static __device__ __forceinline__ int find_rows(int32_t *found, unsigned *votes, const int32_t *index, int first, int n,
+                                                int v) {
     unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5, before = 0, all = 0;
     int k = first + threadIdx.x;
     bool mine = k < n && index[k] == v;
