@@ -6,9 +6,8 @@
  * the repetitions, the rate of the products (forward one, backward three), and the rate that they would have to have if
  * the pass over the logits took what its bytes take at 4.3 TB/s.
  */
-#include <time.h>
 
-#include "../unit/device_harness.h"
+#include "timed_plan.h"
 
 #define RUNS 9
 #define REPEAT 4
@@ -18,23 +17,6 @@ typedef struct head_case {
     int64_t rows, depth, width;
     bool backward;
 } head_case;
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static uint64_t bytes_of(const aira_plan_tensor *t) {
-    uint64_t n = test_bytes(t->dtype);
-    for (uint32_t d = 0; d < t->shape.rank; d++) n *= (uint64_t)t->shape.dims[d];
-    return n;
-}
 
 /* x, w, targets, g; dx, dw, losses. Returns the bytes of all. */
 static uint64_t describe(const head_case *c, aira_plan_tensor *t) {
@@ -51,7 +33,8 @@ static uint64_t describe(const head_case *c, aira_plan_tensor *t) {
     return at;
 }
 
-static aira_status fill(test_device *device, void *buffer, const head_case *c, const aira_plan_tensor *t) {
+static aira_status fill(test_device *device, void *buffer, const void *of, const aira_plan_tensor *t) {
+    const head_case *c = of;
     aira_status status = AIRA_OK;
     for (int k = 0; k < 4 && !status; k++) {
         uint64_t size = test_bytes(t[k].dtype), n = bytes_of(&t[k]) / size;
@@ -86,28 +69,7 @@ static double measure(test_device *device, const head_case *c) {
     }
     aira_plan plan = {
         .size = sizeof plan, .copies = 1, .n_tensors = 7, .n_steps = REPEAT, .tensors = t, .steps = steps};
-    plan.tensor_stride = sizeof(aira_plan_tensor);
-    plan.step_stride = sizeof(aira_plan_step);
-    plan.block_stride = sizeof(aira_plan_block);
-    plan.bytes[AIRA_STORE_IO] = bytes;
-    void *buffers[AIRA_N_BUFFERS] = {NULL, NULL, NULL}, *program = NULL;
-    double times[RUNS], result = -1;
-    aira_status status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_ARENA]);
-    if (!status) status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_PERSISTENT]);
-    if (!status) status = device->table->buffer_create(device->self, bytes, &buffers[AIRA_STORE_IO]);
-    if (!status) status = fill(device, buffers[AIRA_STORE_IO], c, t);
-    if (!status) status = device->table->compile(device->self, &plan, &program);
-    for (int run = -2; run < RUNS && !status; run++) { /* the first runs capture and warm up */
-        double begin = seconds_now();
-        status = device->table->run(device->self, program, buffers, 0);
-        if (run >= 0) times[run] = (seconds_now() - begin) / REPEAT;
-    }
-    if (!status) {
-        qsort(times, RUNS, sizeof *times, by_size);
-        result = times[RUNS / 2];
-    }
-    if (program) device->table->program_destroy(device->self, program);
-    for (uint32_t k = 0; k < AIRA_N_BUFFERS; k++) device->table->buffer_destroy(device->self, buffers[k]);
+    double result = timed_plan(device, plan, bytes, fill, c, RUNS) / REPEAT;
     return result;
 }
 

@@ -7,9 +7,8 @@
  * gives the median of 21 runs divided by the repetitions, the bytes of operands and results and the rate at which they
  * pass, and the rate of floating-point operations that the form for tensor cores (or the plain loop) does.
  */
-#include <time.h>
 
-#include "../unit/device_harness.h"
+#include "timed_plan.h"
 
 #define SETS 3  /* of operands and results */
 #define RUNS 21 /* an odd number */
@@ -25,17 +24,6 @@ typedef struct bench_case {
     double work; /* floating-point operations */
 } bench_case;
 
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Shapes and types of operands and results; a result of a backward op is like its operand. */
 static void describe(const bench_case *c, aira_plan_tensor *t) {
     for (uint32_t k = 0; k < c->n_in + c->n_out; k++) {
@@ -48,12 +36,6 @@ static void describe(const bench_case *c, aira_plan_tensor *t) {
     }
 }
 
-static uint64_t bytes_of(const aira_plan_tensor *t) {
-    uint64_t n = test_bytes(t->dtype);
-    for (uint32_t d = 0; d < t->shape.rank; d++) n *= (uint64_t)t->shape.dims[d];
-    return n;
-}
-
 /* Steps of dt and rates of decay as layers have them; equal groups; else normal values. */
 static double draw(const bench_case *c, uint32_t k, aira_rng *rng) {
     bool states = c->op >= AIRA_OP_SELECTIVE_SCAN && c->op <= AIRA_OP_SSD_BACKWARD;
@@ -63,7 +45,8 @@ static double draw(const bench_case *c, uint32_t k, aira_rng *rng) {
     return aira_rng_normal(rng);
 }
 
-static aira_status fill(test_device *device, void *buffer, const bench_case *c, const aira_plan_tensor *t) {
+static aira_status fill(test_device *device, void *buffer, const void *of, const aira_plan_tensor *t) {
+    const bench_case *c = of;
     aira_status status = AIRA_OK;
     for (uint32_t k = 0; k < c->n_in && status == AIRA_OK; k++) {
         uint64_t bytes = bytes_of(&t[k]), size = test_bytes(t[k].dtype);
@@ -110,28 +93,7 @@ static double measure(test_device *device, const bench_case *c, uint64_t *moved)
     }
     aira_plan plan = {.size = sizeof plan, .copies = 1, .n_tensors = SETS * n, .n_steps = c->repeat, .tensors = t};
     plan.steps = steps;
-    plan.tensor_stride = sizeof(aira_plan_tensor);
-    plan.step_stride = sizeof(aira_plan_step);
-    plan.block_stride = sizeof(aira_plan_block);
-    plan.bytes[AIRA_STORE_IO] = at;
-    void *buffers[AIRA_N_BUFFERS] = {NULL, NULL, NULL}, *program = NULL;
-    double times[RUNS], result = -1;
-    aira_status status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_ARENA]);
-    if (!status) status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_PERSISTENT]);
-    if (!status) status = device->table->buffer_create(device->self, at, &buffers[AIRA_STORE_IO]);
-    if (!status) status = fill(device, buffers[AIRA_STORE_IO], c, t);
-    if (!status) status = device->table->compile(device->self, &plan, &program);
-    for (int run = -2; run < RUNS && !status; run++) { /* the first runs capture and warm up */
-        double begin = seconds_now();
-        status = device->table->run(device->self, program, buffers, 0);
-        if (run >= 0) times[run] = (seconds_now() - begin) / c->repeat;
-    }
-    if (!status) {
-        qsort(times, RUNS, sizeof *times, by_size);
-        result = times[RUNS / 2];
-    }
-    if (program) device->table->program_destroy(device->self, program);
-    for (uint32_t k = 0; k < AIRA_N_BUFFERS; k++) device->table->buffer_destroy(device->self, buffers[k]);
+    double result = timed_plan(device, plan, at, fill, c, RUNS) / c->repeat;
     free(steps);
     return result;
 }

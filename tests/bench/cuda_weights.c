@@ -7,9 +7,8 @@
  * products of a layer as one launch, and each as a step of its own (cuBLASLt and sums over rows), which is what a plan
  * of several copies gets; then the bytes of operands and results, and what they take at 4.3 TB/s.
  */
-#include <time.h>
 
-#include "../unit/device_harness.h"
+#include "timed_plan.h"
 
 #define SETS 4     /* of operands */
 #define RUNS 21    /* an odd number */
@@ -27,23 +26,6 @@ typedef struct layer {
 } layer;
 
 enum { DY, X, DW, DB, EACH };
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static uint64_t bytes_of(const aira_plan_tensor *t) {
-    uint64_t n = test_bytes(t->dtype);
-    for (uint32_t d = 0; d < t->shape.rank; d++) n *= (uint64_t)t->shape.dims[d];
-    return n;
-}
 
 /* Tensors of all sets; results are the same memory in every set, so that no two repetitions share a launch. */
 static uint64_t describe(const layer *l, aira_plan_tensor *t, uint64_t *moved) {
@@ -72,7 +54,8 @@ static uint64_t describe(const layer *l, aira_plan_tensor *t, uint64_t *moved) {
     return at;
 }
 
-static aira_status fill(test_device *device, void *buffer, const layer *l, const aira_plan_tensor *t) {
+static aira_status fill(test_device *device, void *buffer, const void *of, const aira_plan_tensor *t) {
+    const layer *l = of;
     static char image[1 << 20];
     aira_rng rng = aira_rng_make(aira_key(1, l->name), 0);
     aira_status status = AIRA_OK;
@@ -111,28 +94,7 @@ static double measure(test_device *device, const layer *l, bool apart, uint64_t 
             if (l->products[p].bias) steps[plan.n_steps++] = step; /* axis 0 goes: the same attributes */
         }
     plan.steps = steps;
-    plan.tensor_stride = sizeof(aira_plan_tensor);
-    plan.step_stride = sizeof(aira_plan_step);
-    plan.block_stride = sizeof(aira_plan_block);
-    plan.bytes[AIRA_STORE_IO] = bytes;
-    void *buffers[AIRA_N_BUFFERS] = {NULL, NULL, NULL}, *program = NULL;
-    double times[RUNS], result = -1;
-    aira_status status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_ARENA]);
-    if (!status) status = device->table->buffer_create(device->self, 64, &buffers[AIRA_STORE_PERSISTENT]);
-    if (!status) status = device->table->buffer_create(device->self, bytes, &buffers[AIRA_STORE_IO]);
-    if (!status) status = fill(device, buffers[AIRA_STORE_IO], l, t);
-    if (!status) status = device->table->compile(device->self, &plan, &program);
-    for (int run = -2; run < RUNS && !status; run++) { /* the first runs capture and warm up */
-        double begin = seconds_now();
-        status = device->table->run(device->self, program, buffers, 0);
-        if (run >= 0) times[run] = (seconds_now() - begin) / REPEAT;
-    }
-    if (!status) {
-        qsort(times, RUNS, sizeof *times, by_size);
-        result = times[RUNS / 2];
-    }
-    if (program) device->table->program_destroy(device->self, program);
-    for (uint32_t k = 0; k < AIRA_N_BUFFERS; k++) device->table->buffer_destroy(device->self, buffers[k]);
+    double result = timed_plan(device, plan, bytes, fill, l, RUNS) / REPEAT;
     free(steps);
     return result;
 }
