@@ -1,8 +1,7 @@
 /* small_attention.cu - attention and its gradient for bf16 heads of 8, 16 or 32 elements, on tensor cores.
  *
  * q, k, v, o[B,T,H,D]. A block owns ROWS positions of one sequence and as many heads as fill 64 bytes of a row (4, 2 or
- * 1), so that global memory is read in whole sectors. In shared memory a tensor lies in slabs of 8 elements: slab
- * [row][8], 16 bytes a row, which is what ldmatrix wants and what never meets a bank conflict.
+ * 1), so that global memory is read in whole sectors. Causal attention of short sequences: short_attention.cu.
  *
  * Forward, a warp holds 16 queries of a head and walks over the keys, 32 at a time. Backward, where a sequence has at
  * most ROWS positions and heads are of 8 or 16 elements, a warp owns a whole head: keys outside, queries inside, dq of
@@ -15,57 +14,9 @@
  *
  * Warps take tile w of even heads and tile 7 - w of odd ones: causal work evens out.
  */
-#include "fast.h"
-#include "mma.cuh"
+#include "short_attention.h"
+#include "small_attention.cuh"
 #include "tables.h"
-#include "vector.cuh"
-
-#define ROWS 128
-#define THREADS 256
-#define SEGMENTS 4            /* slabs of a block: heads times D / 8 */
-#define SLAB ((ROWS + 2) * 8) /* elements; two rows more, so that slabs begin on other banks */
-#define LN2 0.69314718055994530942f
-#define LOG2E 1.44269504088896340736f
-
-typedef __nv_bfloat16 half_t;
-
-struct small_heads {
-    const half_t *q, *k, *v;
-    const float *visible; /* [B,T], 0 hides a key; NULL: all count */
-    int t_n, h_n, window;
-    bool causal;
-    float scale;
-    const float2 *turns; /* [T][D / 2] cosine and sine; NULL: q and k come turned */
-    half_t *q_turned, *k_turned;
-};
-
-template <int D> struct small {
-    static constexpr int K = D / 8;            /* slabs of a head */
-    static constexpr int HEADS = SEGMENTS / K; /* heads of a block */
-};
-
-/* slabs <- rows first.. of x (block's heads), zeros beyond T */
-__device__ __forceinline__ void load_rows(half_t *slabs, const half_t *x, int64_t base, int stride, int first,
-                                          int t_n) {
-#pragma unroll 2
-    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
-        int row = i / SEGMENTS, segment = i % SEGMENTS;
-        uint4 v = make_uint4(0, 0, 0, 0);
-        if (first + row < t_n) v = *(const uint4 *)(x + base + (int64_t)(first + row) * stride + segment * 8);
-        *(uint4 *)(slabs + segment * SLAB + row * 8) = v;
-    }
-}
-
-__device__ __forceinline__ void store_rows(half_t *x, const half_t *slabs, int64_t base, int stride, int first,
-                                           int t_n) {
-#pragma unroll 2
-    for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
-        int row = i / SEGMENTS, segment = i % SEGMENTS;
-        if (first + row < t_n)
-            *(uint4 *)(x + base + (int64_t)(first + row) * stride +
-                       segment * 8) = *(const uint4 *)(slabs + segment * SLAB + row * 8);
-    }
-}
 
 /* Turns the rows of all heads in place, each pair by its position's angle times sign. */
 template <int D>
@@ -108,71 +59,6 @@ __device__ __forceinline__ bool all_seen(const small_heads &a, int t0, int t1, i
     return s1 < a.t_n && t1 < a.t_n && !a.window && !a.visible && (!a.causal || s1 <= t0);
 }
 
-/* left operand: 16 rows from `row` on, k8 step by k8 step */
-template <int K> __device__ __forceinline__ void load_left(uint32_t (*a)[2], const half_t *slab, int row) {
-    int lane = threadIdx.x & 31;
-#pragma unroll
-    for (int k = 0; k < K; k++) load_matrices(a[k][0], a[k][1], slab + k * SLAB + (row + (lane & 15)) * 8);
-}
-
-/* s[n][..] = left times the rows `row`.. of `slab`, N tiles of 8 rows (N = 2 or 4) */
-template <int K, int N>
-__device__ __forceinline__ void scores(float (*s)[4], const uint32_t (*left)[2], const half_t *slab, int row) {
-    int lane = threadIdx.x & 31;
-#pragma unroll
-    for (int n = 0; n < N; n++) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
-#pragma unroll
-    for (int k = 0; k < K; k++) {
-        uint32_t b[4];
-        if (N == 4)
-            load_matrices(b, slab + k * SLAB + (row + lane) * 8);
-        else
-            load_matrices(b[0], b[1], slab + k * SLAB + (row + (lane & 15)) * 8);
-#pragma unroll
-        for (int n = 0; n < N; n++) multiply_k8(s[n], left[k][0], left[k][1], b[n]);
-    }
-}
-
-/* sum[k] += p (16 x 16, packed) times 16 rows of slab from `row` on */
-template <int K>
-__device__ __forceinline__ void add_product(float (*sum)[4], const uint32_t *p, const half_t *slab, int row) {
-    int lane = threadIdx.x & 31;
-#pragma unroll
-    for (int k = 0; k < K; k++) {
-        uint32_t b0, b1;
-        load_transposed(b0, b1, slab + k * SLAB + (row + (lane & 15)) * 8);
-        multiply_k16(sum[k], p, b0, b1);
-    }
-}
-
-/* accumulator tile pairs as left operand */
-__device__ __forceinline__ void pack_left(uint32_t *p, const float *first, const float *second) {
-    p[0] = pack2(first[0], first[1]);
-    p[1] = pack2(first[2], first[3]);
-    p[2] = pack2(second[0], second[1]);
-    p[3] = pack2(second[2], second[3]);
-}
-
-/* 16 x 8 K accumulators into slabs, rows from `row` on */
-template <int K>
-__device__ __forceinline__ void put_rows(half_t *slab, int row, const float (*sum)[4], float f0, float f1) {
-    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4;
-#pragma unroll
-    for (int k = 0; k < K; k++) {
-        *(uint32_t *)(slab + k * SLAB + (row + g) * 8 + 2 * t) = pack2(sum[k][0] * f0, sum[k][1] * f0);
-        *(uint32_t *)(slab + k * SLAB + (row + g + 8) * 8 + 2 * t) = pack2(sum[k][2] * f1, sum[k][3] * f1);
-    }
-}
-
-__device__ __forceinline__ float quad_max(float v) {
-    v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
-    return fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 2));
-}
-__device__ __forceinline__ float quad_sum(float v) {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
 __device__ __forceinline__ int tile_of(int warp, int head) { return head & 1 ? ROWS / 16 - 1 - warp : warp; }
 
 __device__ __forceinline__ const float *load_visible(float *to, const small_heads &a, int b, int first) {
@@ -180,12 +66,6 @@ __device__ __forceinline__ const float *load_visible(float *to, const small_head
     for (int i = threadIdx.x; i < ROWS; i += blockDim.x)
         to[i] = first + i < a.t_n ? a.visible[(int64_t)b * a.t_n + first + i] : 0.0f;
     return to;
-}
-
-__device__ __forceinline__ float power2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 /* --- forward --- */
@@ -372,13 +252,6 @@ __device__ __forceinline__ void load_queries(const small_heads &a, const half_t 
                                          : 0.0f;
         }
     }
-}
-
-/* An 8 x 8 matrix of bf16 across the warp, transposed. */
-__device__ __forceinline__ uint32_t transposed(uint32_t x) {
-    uint32_t y;
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-    return y;
 }
 
 /* Sequences of at most ROWS positions, heads of 8 or 16: a warp per head. With p and ds of 16 keys x 16 queries in
@@ -646,7 +519,9 @@ const char *gpu_small_attention(const gpu_call *call) {
     int64_t d_n = call->in[0].shape.dims[3];
 #define SHORT_FORWARD(D) short_forward<D><<<grid, THREADS, 0, call->stream>>>(a, o, lse)
 #define FORWARD(D) small_forward<D><<<grid, THREADS, 0, call->stream>>>(a, o, lse)
-    if (a.t_n <= ROWS) {
+    if (gpu_short_attention_takes(a, d_n, false)) {
+        gpu_short_attention(a, d_n, grid, o, lse, call->stream);
+    } else if (a.t_n <= ROWS) {
         PER_SIZE(d_n, SHORT_FORWARD)
     } else {
         PER_SIZE(d_n, FORWARD)
@@ -662,7 +537,9 @@ const char *gpu_small_attention_backward(const gpu_call *call) {
     dim3 grid = grid_of(call);
     int64_t d_n = call->in[0].shape.dims[3];
 #define BACKWARD(D) small_backward<D><<<grid, THREADS, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv)
-    if (a.t_n <= ROWS && d_n == 8) {
+    if (gpu_short_attention_takes(a, d_n, true)) {
+        gpu_short_attention_backward(a, d_n, grid, o, g_o, lse, dq, dk, dv, call->stream);
+    } else if (a.t_n <= ROWS && d_n == 8) {
         short_backward<8><<<grid, 128, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);
     } else if (a.t_n <= ROWS && d_n == 16) {
         short_backward<16><<<grid, 64, 0, call->stream>>>(a, o, g_o, lse, dq, dk, dv);

@@ -1,0 +1,20 @@
+/* short_attention.h - attention with small heads where nothing but causality hides keys: for small_attention.cu. */
+#ifndef AIRA_GPU_SHORT_ATTENTION_H
+#define AIRA_GPU_SHORT_ATTENTION_H
+
+#include <cuda_bf16.h>
+
+#include "gpu.h"
+
+struct small_heads;
+
+/* Causal, at most 128 positions, heads of 8 or 16, no window, no mask; forward: q and k come turned. */
+bool gpu_short_attention_takes(const small_heads &a, int64_t d_n, bool backward);
+/* o, lse as small_attention.cu; grid: blocks of 32 columns, sequences. */
+void gpu_short_attention(const small_heads &a, int64_t d_n, dim3 grid, __nv_bfloat16 *o, float *lse,
+                         cudaStream_t stream);
+void gpu_short_attention_backward(const small_heads &a, int64_t d_n, dim3 grid, const __nv_bfloat16 *o,
+                                  const __nv_bfloat16 *g_o, const float *lse, __nv_bfloat16 *dq, __nv_bfloat16 *dk,
+                                  __nv_bfloat16 *dv, cudaStream_t stream);
+
+#endif
