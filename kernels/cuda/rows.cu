@@ -1,10 +1,12 @@
 /* rows.cu - norms, softmax and cross-entropy over the rows of [.., C], forward and backward.
  *
- * A warp owns a row where rows are short, a block where they are long. Gradients of norm weights are sums over rows:
- * every block adds a fixed chunk of rows into its partial sums, and a second kernel adds the chunks in order.
+ * A warp owns a row where rows are short, a block where they are long, a thread where classes are few. Gradients of
+ * norm weights are sums over rows: every block adds a fixed chunk of rows into its partial sums, and a second kernel
+ * adds the chunks in order.
  */
 #include "element.cuh"
 #include "fast.h"
+#include "vector.cuh"
 
 #define WARP_ROWS 4     /* rows, thus warps, of a block */
 #define WARP_WIDTH 1024 /* longest row of one warp */
@@ -257,10 +259,94 @@ __global__ void cross_entropy_kernel(elements loss, elements x, const int32_t *t
     if (all.first() == 0) store<R>(loss, row, value);
 }
 
+/* Few classes, bf16: a thread has the row of 8 N classes in registers. x: two classes a word. */
+template <int N> struct few_classes {
+    uint32_t x[4 * N];
+    __device__ __forceinline__ void load(const __nv_bfloat16 *rows, int64_t row) {
+#pragma unroll
+        for (int k = 0; k < N; k++) *(uint4 *)(x + 4 * k) = *(const uint4 *)(rows + (row * N + k) * 8);
+    }
+    __device__ __forceinline__ float at(int c) const {
+        return __uint_as_float(c % 2 ? x[c / 2] & 0xffff0000u : x[c / 2] << 16);
+    }
+    __device__ __forceinline__ void peak_and_sum(float *peak, float *sum) const {
+        float best = at(0), total = 0;
+#pragma unroll
+        for (int c = 1; c < 8 * N; c++) best = fmaxf(best, at(c));
+#pragma unroll
+        for (int c = 0; c < 8 * N; c++) total += __expf(at(c) - best);
+        *peak = best;
+        *sum = total;
+    }
+};
+
+template <int N>
+__global__ void few_loss_kernel(float *loss, const __nv_bfloat16 *x, const int32_t *targets, int64_t rows) {
+    int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows) return;
+    few_classes<N> all;
+    int target = targets[row];
+    float peak, sum, hit = 0;
+    all.load(x, row);
+    all.peak_and_sum(&peak, &sum);
+#pragma unroll
+    for (int c = 0; c < 8 * N; c++)
+        if (c == target) hit = all.at(c);
+    loss[row] = target >= 0 && target < 8 * N ? peak - hit + logf(sum) : 0.0f;
+}
+
+template <int N>
+__global__ void few_slopes_kernel(__nv_bfloat16 *dx, const __nv_bfloat16 *x, const int32_t *targets, const float *g,
+                                  int64_t rows) {
+    int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows) return;
+    few_classes<N> all;
+    int target = targets[row];
+    float peak, sum, slope = target >= 0 && target < 8 * N ? g[row] : 0.0f;
+    all.load(x, row);
+    all.peak_and_sum(&peak, &sum);
+#pragma unroll
+    for (int c = 0; c < 8 * N; c += 2) {
+        float low = __expf(all.at(c) - peak) / sum - (c == target ? 1.0f : 0.0f);
+        float high = __expf(all.at(c + 1) - peak) / sum - (c + 1 == target ? 1.0f : 0.0f);
+        all.x[c / 2] = slope == 0 ? 0u : pack2(slope * low, slope * high);
+    }
+#pragma unroll
+    for (int k = 0; k < N; k++) *(uint4 *)(dx + (row * N + k) * 8) = *(const uint4 *)(all.x + 4 * k);
+}
+
+/* Eighths of classes that a thread takes, 0: another kernel's. */
+static int few_eighths(const gpu_call *call, const gpu_view *floats, const gpu_view *halves) {
+    int64_t width = gpu_last(&call->in[0].shape);
+    if (call->in[0].dtype != AIRA_BF16 || halves->dtype != AIRA_BF16 || floats->dtype != AIRA_F32) return 0;
+    if (width % 8 || width > 32 || ((uintptr_t)call->in[0].data | (uintptr_t)halves->data) % 16) return 0;
+    return (int)(width / 8);
+}
+
+#define FEW(n, kernel, ...)                                                      \
+    switch (n) {                                                                 \
+    case 1:                                                                      \
+        kernel<1><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
+        return gpu_launched();                                                   \
+    case 2:                                                                      \
+        kernel<2><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
+        return gpu_launched();                                                   \
+    case 3:                                                                      \
+        kernel<3><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
+        return gpu_launched();                                                   \
+    case 4:                                                                      \
+        kernel<4><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
+        return gpu_launched();                                                   \
+    default:                                                                     \
+        break;                                                                   \
+    }
+
 static const char *cross_entropy(const gpu_call *call) {
     int64_t width = gpu_last(&call->in[0].shape), rows = rows_of(call->in[0], width);
     bool wide = gpu_is_wide(call);
     if (rows == 0) return NULL;
+    FEW(few_eighths(call, &call->out[0], &call->in[0]), few_loss_kernel, (float *)call->out[0].data,
+        (const __nv_bfloat16 *)call->in[0].data, (const int32_t *)call->in[1].data, rows)
     LAUNCH_ROWS(cross_entropy_kernel, wide, rows, width, of(call->out[0]), of(call->in[0]),
                 (const int32_t *)call->in[1].data, rows, width);
     return gpu_launched();
@@ -287,6 +373,9 @@ static const char *cross_entropy_backward(const gpu_call *call) {
     int64_t width = gpu_last(&call->in[0].shape), rows = rows_of(call->in[0], width);
     bool wide = gpu_is_wide(call);
     if (rows == 0) return NULL;
+    FEW(few_eighths(call, &call->in[2], &call->out[0]), few_slopes_kernel, (__nv_bfloat16 *)call->out[0].data,
+        (const __nv_bfloat16 *)call->in[0].data, (const int32_t *)call->in[1].data, (const float *)call->in[2].data,
+        rows)
     LAUNCH_ROWS(cross_entropy_backward_kernel, wide, rows, width, of(call->out[0]), of(call->in[0]),
                 (const int32_t *)call->in[1].data, of(call->in[2]), rows, width);
     return gpu_launched();

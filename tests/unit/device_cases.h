@@ -238,6 +238,11 @@ static inline double check_backward(test_device *device, const device_case *c, u
         .name = name_, .op = AIRA_OP_MATMUL, .n_in = 2, .n_out = 1, .in = {a_, b_}, .index = -1, .i = {ta_, tb_}, \
         .n_i = 2, .low = -1, .high = 1                                                                            \
     }
+#define CROSS_ENTROPY(name_, classes)                                                                                  \
+    {                                                                                                                  \
+        .name = name_, .op = AIRA_OP_CROSS_ENTROPY, .backward = AIRA_OP_CROSS_ENTROPY_BACKWARD, .n_in = 2, .n_out = 1, \
+        .in = {S3(3, 7, classes), S2(3, 7)}, .index = 1, .low = -4, .high = 4, .gradients = 1                          \
+    }
 #define ATTENTION(name_, b_, t_, s_, h_, g_, d_, e_, causal_, window_, n_)                                        \
     {                                                                                                             \
         .name = name_, .op = AIRA_OP_ATTENTION, .backward = AIRA_OP_ATTENTION_BACKWARD, .n_in = n_, .n_out = 2,   \
@@ -364,16 +369,11 @@ static const device_case device_cases[] = {
      .high = 4,
      .gradients = 1,
      .extra = 1},
-    {.name = "CROSS_ENTROPY",
-     .op = AIRA_OP_CROSS_ENTROPY,
-     .backward = AIRA_OP_CROSS_ENTROPY_BACKWARD,
-     .n_in = 2,
-     .n_out = 1,
-     .in = {S3(3, 7, 5), S2(3, 7)},
-     .index = 1,
-     .low = -4,
-     .high = 4,
-     .gradients = 1},
+    CROSS_ENTROPY("CROSS_ENTROPY", 5),
+    CROSS_ENTROPY("CROSS_ENTROPY of 8", 8),
+    CROSS_ENTROPY("CROSS_ENTROPY of 16", 16),
+    CROSS_ENTROPY("CROSS_ENTROPY of 24", 24),
+    CROSS_ENTROPY("CROSS_ENTROPY of 32", 32),
     ATTENTION("attention", 2, 6, 6, 4, 4, 5, 5, 0, 0, 3),
     ATTENTION("attention causal gqa", 2, 7, 7, 6, 2, 8, 8, 1, 0, 3),
     ATTENTION("attention window", 1, 9, 9, 2, 1, 16, 16, 1, 3, 3),
