@@ -62,11 +62,16 @@ def run_ours(o, name, path, environment):
     for at_once in o.at_once.split(","):
         command = [os.path.join(o.build, "bench", "bench_gpu_step"), path, "--device", o.device, "--at-once", at_once,
                    "--steps", str(o.steps), "--repeats", str(o.repeats), "--seconds", str(o.seconds / 2)]
+        if at_once != "1":
+            command += ["--alone", "2"]
         if best is None and not o.no_first:
             command.append("--first")
         for line in lines_of(command, o.seconds, environment):
             print(f"  {name} ours, {at_once} at once: {line['ms']:.3f} ms ({line['ms_min']:.3f} to "
                   f"{line['ms_max']:.3f}), {line['per_hour']:.0f}/h, {line['tflops']:.1f} TFLOP/s", flush=True)
+            if "alone" in line:
+                a = line["alone"]
+                print(f"    {a['compared']} of them again alone, {a['steps']} steps: weights of {a['differ']} differ", flush=True)
             if "first_ms" in line:
                 f = line["first_ms"]
                 print(f"  {name} architecture to first step: cold {f['cold']:.0f} ms, kernels on disk {f['disk']:.0f}, "

@@ -1,7 +1,7 @@
 /* gpu_step.c - what a training step costs when several candidates train at once on one device.
  *
  *     bench_gpu_step MODEL.yaml [--device JSON] [--at-once 8] [--steps 60] [--warmup 10] [--repeats 3] [--first]
- *                    [--seconds 60] [key=value...]
+ *                    [--seconds 60] [--alone 0] [key=value...]
  *
  * Every candidate is a training of core/train (the same path as `aira evaluate`) with a thread and a queue of the
  * device of its own, as in a worker (a device of its own, where the device has no queues). All warm up, then all train
@@ -9,7 +9,8 @@
  * from an architecture to its first finished step, with an empty cache of kernels (cold), with the cache on disk
  * (disk), and within a process that trained another architecture before (memory); each with its parts, which
  * tests/support/watched_device.h explains. AIRA_LOG=debug: the device tells of parts of its own.
- * --seconds: no repeat starts after this much time. Prints one JSON object.
+ * --seconds: no repeat starts after this much time. --alone N: the first N candidates are trained again, each alone and
+ * as many steps, and every bit of their weights compared. Prints one JSON object.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ enum { MAX_LANES = 64, MAX_REPEATS = 99 };
 typedef struct bench {
     const char *path, *keys; /* keys: of the device, JSON */
     const char *overrides[64];
-    int n_overrides, at_once, steps, warmup, repeats;
+    int n_overrides, at_once, steps, warmup, repeats, alone;
     bool first;
     double seconds;
     aira__registry *registry;
@@ -141,9 +142,37 @@ static void open_lane(const bench *b, int k, lane *l) {
     l->self = l->own->self;
 }
 
+static char *weights_of(const lane *l, const char *folder, size_t *size) {
+    aira_error error = {0};
+    char path[64], *bytes = NULL;
+    snprintf(path, sizeof path, "%s/weights", folder);
+    if (aira__training_save_weights(l->training, path, NULL, NULL, 0, &error) != AIRA_OK ||
+        aira__file_read(path, (size_t)1 << 40, &bytes, size, &error) != AIRA_OK)
+        stop(error.text);
+    return bytes;
+}
+
+/* Trains the candidates again, one after another on the device's own queue. Returns how many end with other weights. */
+static int trained_alone(const bench *b, char *const *beside, const size_t *sizes, int steps, const char *folder) {
+    int differ = 0;
+    for (int k = 0; k < b->alone; k++) {
+        lane l = {.b = b, .self = b->device->self, .seed = (uint64_t)k + 1};
+        size_t size = 0;
+        phase(&l, 1, steps);
+        char *bytes = weights_of(&l, folder, &size);
+        differ += size != sizes[k] || memcmp(bytes, beside[k], size) != 0;
+        free(bytes);
+        aira__training_destroy(l.training);
+    }
+    return differ;
+}
+
 static json_t *steady(bench *b) {
     lane lanes[MAX_LANES] = {{0}};
     double ms[MAX_REPEATS], start = aira__now();
+    char folder[] = "/tmp/aira-weights-XXXXXX", *weights[MAX_LANES];
+    size_t sizes[MAX_LANES];
+    aira_error error = {0};
     int n = 0;
     b->device = open_device(b);
     for (int k = 0; k < b->at_once; k++) open_lane(b, k, &lanes[k]);
@@ -160,11 +189,20 @@ static json_t *steady(bench *b) {
                                1000 * tokens / median, "flops_per_step", flops, "tflops", flops / median / 1e9,
                                "start_seconds", created, "parameters",
                                (json_int_t)aira__training_parameters(lanes[0].training), "loss", lanes[0].loss);
+    if (b->alone > 0 && mkdtemp(folder) == NULL) stop("no folder for weights");
+    for (int k = 0; k < b->alone; k++) weights[k] = weights_of(&lanes[k], folder, &sizes[k]);
     for (int k = 0; k < b->at_once; k++) {
         aira__training_destroy(lanes[k].training);
         if (k > 0 && lanes[k].own == NULL) queue_of(b->device)->close(lanes[k].self);
         aira__instance_destroy(lanes[k].own);
     }
+    if (b->alone > 0) {
+        int steps = b->warmup + n * b->steps, differ = trained_alone(b, weights, sizes, steps, folder);
+        json_object_set_new(result, "alone",
+                            json_pack("{s:i, s:i, s:i}", "compared", b->alone, "steps", steps, "differ", differ));
+        if (aira__remove_tree(folder, &error) != AIRA_OK) fprintf(stderr, "bench_gpu_step: %s\n", error.text);
+    }
+    for (int k = 0; k < b->alone; k++) free(weights[k]);
     aira__instance_destroy(b->device);
     return result;
 }
@@ -224,8 +262,11 @@ static void read_arguments(bench *b, int argc, char **argv) {
     const struct {
         const char *name;
         int *value;
-    } numbers[] = {
-        {"--at-once", &b->at_once}, {"--steps", &b->steps}, {"--warmup", &b->warmup}, {"--repeats", &b->repeats}};
+    } numbers[] = {{"--at-once", &b->at_once},
+                   {"--steps", &b->steps},
+                   {"--warmup", &b->warmup},
+                   {"--repeats", &b->repeats},
+                   {"--alone", &b->alone}};
     for (int k = 1; k < argc; k++) {
         bool known = false;
         for (size_t n = 0; n < sizeof numbers / sizeof *numbers && !known; n++)
@@ -244,12 +285,12 @@ static void read_arguments(bench *b, int argc, char **argv) {
             b->overrides[b->n_overrides++] = argv[k];
         else
             stop("usage: bench_gpu_step MODEL.yaml [--device JSON] [--at-once N] [--steps N] [--warmup N] "
-                 "[--repeats N] [--seconds S] [--first] [key=value...]");
+                 "[--repeats N] [--seconds S] [--alone N] [--first] [key=value...]");
     }
     if (b->path == NULL) stop("name a model file");
     if (b->at_once < 1 || b->at_once > MAX_LANES || b->steps < 1 || b->warmup < 1 || b->repeats < 1 ||
-        b->repeats > MAX_REPEATS)
-        stop("--at-once is 1..64, --repeats 1..99, --steps and --warmup at least 1");
+        b->repeats > MAX_REPEATS || b->alone < 0 || b->alone > b->at_once)
+        stop("--at-once is 1..64, --repeats 1..99, --steps and --warmup at least 1, --alone at most --at-once");
 }
 
 int main(int argc, char **argv) {
