@@ -61,27 +61,32 @@ __device__ __forceinline__ uint32_t *word_at(half16 *panels, int row, int n) {
     return (uint32_t *)part_at(panels, row, n) + threadIdx.x % 4;
 }
 
+/* How many rows there are from a group's first one on: 64 at most, none or less than none beyond the last. */
+__device__ __forceinline__ int rows_from(int64_t first, int64_t rows) {
+    return (int)(rows - first < GROUP_ROWS ? rows - first : GROUP_ROWS);
+}
+
 /* Starts the copies of the warp's 16 rows into its group's panels; first: the group's first row. Zeros beyond the last.
  */
 template <int D>
 __device__ __forceinline__ void fetch_rows(half16 *panels, const half16 *from, int64_t first, int64_t rows) {
-    int own = threadIdx.x % 128 / 32 * 16, lane = threadIdx.x % 32;
+    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
+    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
+    int there = rows_from(first, rows);
+    const half16 *at = from + (first + row) * D + part * 8;
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-        int row = own + (k * 32 + lane) / (D / 8), part = (k * 32 + lane) % (D / 8);
-        bool there = first + row < rows;
-        copy_16(part_at(panels, row, part), from + (there ? (first + row) * D : 0) + part * 8, there);
-    }
+    for (int k = 0; k < 16; k += STEP)
+        copy_16(part_at(panels, row + k, part), row + k < there ? at + k * D : from, row + k < there);
 }
 /* The warp's 16 rows from its group's panels to memory. */
 template <int D> __device__ __forceinline__ void save_rows(half16 *to, half16 *panels, int64_t first, int64_t rows) {
-    int own = threadIdx.x % 128 / 32 * 16, lane = threadIdx.x % 32;
+    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
+    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
+    int there = rows_from(first, rows);
+    to += (first + row) * D + part * 8;
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-        int row = own + (k * 32 + lane) / (D / 8), part = (k * 32 + lane) % (D / 8);
-        if (first + row < rows)
-            *(uint4 *)(to + (first + row) * D + part * 8) = *(const uint4 *)part_at(panels, row, part);
-    }
+    for (int k = 0; k < 16; k += STEP)
+        if (row + k < there) *(uint4 *)(to + k * D) = *(const uint4 *)part_at(panels, row + k, part);
 }
 
 /* --- products -------------------------------------------------------------------------------------------------------

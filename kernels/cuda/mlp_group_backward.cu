@@ -149,7 +149,6 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
                                     copy_wait<1>();
                                     group_sees_copies();
                                     __syncthreads();
-                                    begin(chunk + 2);
     };
     auto open = [&] { /* all sums may be added to */
                       settle<CHUNK / 2>(p);
@@ -157,8 +156,7 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
                       settle<D / 2>(dn);
                       group_fence();
     };
-    auto close = [&] {
-        group_close();
+    auto finish = [&] {
         group_wait();
         settle<CHUNK / 2>(p);
         settle<CHUNK / 2>(c);
@@ -170,20 +168,27 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
     begin(1);
     load_normed<D>(n, a, first + row);
     turn_to(0);
+    begin(2);
     open();
     up_product<D>(p, n, up_tile(0));
     slope_product<D>(c, dy, down_tile(0));
-    close();
+    group_close();
+    finish();
     if (group == 0) slopes(a, dp, p, c, first + row, 0);
     for (int chunk = 1; chunk < chunks; chunk++) {
         turn_to(chunk);
-        if (group == 1) slopes(a, dp, p, c, first + row, chunk - 1);
+        if (group == 1) {
+            begin(chunk + 2);
+            slopes(a, dp, p, c, first + row, chunk - 1);
+        }
         settle<CHUNK / 16>(dp);
         open();
         back_product<D>(dn, dp, up_tile(chunk - 1));
         up_product<D>(p, n, up_tile(chunk));
         slope_product<D>(c, dy, down_tile(chunk));
-        close();
+        group_close();
+        if (group == 0) begin(chunk + 2);
+        finish();
         if (group == 0) slopes(a, dp, p, c, first + row, chunk);
     }
     turn_to(chunks);
@@ -195,7 +200,8 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
     settle<CHUNK / 16>(dp);
     open();
     back_product<D>(dn, dp, up_tile(chunks - 1));
-    close();
+    group_close();
+    finish();
     copy_wait_all();
     __syncwarp();
     norm_slopes<D>(a, dn, x, residual, sums, row);

@@ -3,11 +3,11 @@
  * Normed rows lie in shared memory as left operand of s = n up'; gelu(s), packed, is the left operand of
  * y += gelu(s) down' where it is, in registers. Between two barriers a group multiplies gelu of the chunk before with
  * `down` and the rows with the next chunk of `up` at once, and computes gelu: one group after that, the other before.
- * Tiles of up and down take turns in a ring of five.
+ * Tiles of up and down take turns in a ring.
  */
 #include "mlp_group.cuh"
 
-#define RING 5
+#define RING 7
 
 template <int D> static constexpr int shared_bytes = (ROWS + RING * CHUNK) * D * 2;
 
@@ -71,62 +71,70 @@ __device__ __forceinline__ void finish(const mlp_forward_call &a, const float *y
 template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_forward_kernel(mlp_forward_call a) {
     extern __shared__ __align__(1024) half16 group_memory[];
     constexpr int TILE = CHUNK * D;
-    int group = group_of_thread(), chunks = a.f_n / CHUNK, last = -1; /* last: place of the chunk's tile of up */
+    int group = group_of_thread(), chunks = a.f_n / CHUNK, last = RING - 2; /* place of the chunk's tile of up */
     int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
     int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
     half16 *rows = group_memory + group * GROUP_ROWS * D, *ring = group_memory + ROWS * D;
     float y[D / 2] = {}, s[CHUNK / 2] = {};
     uint32_t hidden[CHUNK / 16][4];
 
-    /* The next chunk of up and, before or after it, its tile of down have places; nobody reads the chunk before. */
-    auto turn = [&](int chunk) {
-        copy_wait<1>();
-        group_sees_copies();
-        __syncthreads();
-        last = last < 0 ? 0 : last < 3 ? last + 2 : last - 3;
-        if (chunk + 1 < chunks) fetch_up<D>(ring + (last < 3 ? last + 2 : last - 3) * TILE, a.up, chunk + 1);
-        copy_close();
-        if (chunk + 1 < chunks) fetch_down<D>(ring + (last < 2 ? last + 3 : last - 2) * TILE, a.down, a.f_n, chunk + 1);
-        copy_close();
+    auto place = [&](int tile) { /* of a tile so much after the chunk's of up */
+                                 int at = last + tile;
+                                 return ring + (at < RING ? at : at - RING) * TILE;
     };
-    auto up_tile = [&] { return ring + last * TILE; };
-    auto down_tile = [&] { return ring + (last ? last - 1 : RING - 1) * TILE; }; /* of the chunk before */
+    auto turn = [&] { /* the next chunk of up is there, and down of this one; of down before, up of this nobody reads */
+                      copy_wait<3>();
+                      group_sees_copies();
+                      __syncthreads();
+                      last = last < RING - 2 ? last + 2 : last - (RING - 2);
+    };
+    auto begin = [&](int chunk, int tile) { /* copying of a chunk, up to that place and down to the next */
+                                            if (chunk < chunks) fetch_up<D>(place(tile), a.up, chunk);
+                                            copy_close();
+                                            if (chunk < chunks) fetch_down<D>(place(tile + 1), a.down, a.f_n, chunk);
+                                            copy_close();
+    };
+    auto multiply_up = [&] { up_product<D>(s, rows, place(0)); };
+    auto multiply_down = [&] { down_product<D>(y, hidden, place(RING - 1)); }; /* of the chunk before */
 
-    fetch_up<D>(ring, a.up, 0);
-    copy_close();
-    fetch_down<D>(ring + TILE, a.down, a.f_n, 0);
-    copy_close();
+    begin(0, 2);
+    begin(1, 4);
     fill_rows<D>(a, rows, first, row);
-    turn(0);
+    turn();
+    begin(2, 4);
     settle<CHUNK / 2>(s);
     group_fence();
-    up_product<D>(s, rows, up_tile());
+    multiply_up();
     group_close();
     group_wait();
     settle<CHUNK / 2>(s);
     if (group == 0) soften(hidden, s);
     for (int chunk = 1; chunk < chunks; chunk++) {
-        turn(chunk);
-        if (group == 1) soften(hidden, s);
+        turn();
+        if (group == 1) {
+            begin(chunk + 2, 4);
+            soften(hidden, s);
+        }
         settle<CHUNK / 16>(hidden);
         settle<CHUNK / 2>(s);
         settle<D / 2>(y);
         group_fence();
-        down_product<D>(y, hidden, down_tile());
-        up_product<D>(s, rows, up_tile());
+        multiply_down();
+        multiply_up();
         group_close();
+        if (group == 0) begin(chunk + 2, 4);
         group_wait();
         settle<CHUNK / 2>(s);
         settle<D / 2>(y);
         if (group == 0) soften(hidden, s);
     }
-    turn(chunks);
+    turn();
     if (a.residual) fetch_rows<D>(rows, a.residual, first, a.rows);
     if (group == 1) soften(hidden, s);
     settle<CHUNK / 16>(hidden);
     settle<D / 2>(y);
     group_fence();
-    down_product<D>(y, hidden, down_tile());
+    multiply_down();
     group_close();
     group_wait();
     settle<D / 2>(y);
