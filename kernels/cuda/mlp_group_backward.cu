@@ -110,10 +110,10 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, const fl
         for (int n = 0; n < D / 8; n++) {
             float2 w = *(const float2 *)(a.w + 8 * n + 2 * t);
             uint32_t *at = word_at(x, row + 8 * r, n), more = a.residual ? *word_at(residual, row + 8 * r, n) : 0;
-            float x0 = low(*at), x1 = high(*at), g0 = dn[4 * n + 2 * r], g1 = dn[4 * n + 2 * r + 1];
-            dw[2 * n] += g0 * x0 * s;
-            dw[2 * n + 1] += g1 * x1 * s;
-            *at = pack2(s * (w.x * g0 - x0 * pull) + low(more), s * (w.y * g1 - x1 * pull) + high(more));
+            float x0 = s * low(*at), x1 = s * high(*at), g0 = dn[4 * n + 2 * r], g1 = dn[4 * n + 2 * r + 1];
+            dw[2 * n] = fmaf(g0, x0, dw[2 * n]);
+            dw[2 * n + 1] = fmaf(g1, x1, dw[2 * n + 1]);
+            *at = pack2(fmaf(s * w.x, g0, fmaf(-x0, pull, low(more))), fmaf(s * w.y, g1, fmaf(-x1, pull, high(more))));
         }
     }
     fold<D / 8>(dw, 16); /* lane / 4 says which values are left */

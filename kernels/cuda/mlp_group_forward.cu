@@ -3,13 +3,13 @@
  * Normed rows lie in shared memory as left operand of s = n up'; gelu(s), packed, is the left operand of
  * y += gelu(s) down' where it is, in registers. Between two barriers a group multiplies gelu of the chunk before with
  * `down` and the rows with the next chunk of `up` at once, and computes gelu: one group after that, the other before.
- * Tiles of up and down take turns in a ring.
+ * So a stage is a chunk of up and the chunk of down before it; of three, one is in use and two are on their way.
  */
 #include "mlp_group.cuh"
 
-#define RING 7
+#define STAGES 3
 
-template <int D> static constexpr int shared_bytes = (ROWS + RING * CHUNK) * D * 2;
+template <int D> static constexpr int shared_bytes = (ROWS + STAGES * 2 * CHUNK) * D * 2;
 
 /* s = the group's rows times the chunk of up */
 template <int D> __device__ __forceinline__ void up_product(float *s, const half16 *rows, const half16 *up) {
@@ -71,40 +71,34 @@ __device__ __forceinline__ void finish(const mlp_forward_call &a, const float *y
 template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_forward_kernel(mlp_forward_call a) {
     extern __shared__ __align__(1024) half16 group_memory[];
     constexpr int TILE = CHUNK * D;
-    int group = group_of_thread(), chunks = a.f_n / CHUNK, last = RING - 2; /* place of the chunk's tile of up */
+    int group = group_of_thread(), chunks = a.f_n / CHUNK;
     int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
     int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
     half16 *rows = group_memory + group * GROUP_ROWS * D, *ring = group_memory + ROWS * D;
     float y[D / 2] = {}, s[CHUNK / 2] = {};
     uint32_t hidden[CHUNK / 16][4];
 
-    auto place = [&](int tile) { /* of a tile so much after the chunk's of up */
-                                 int at = last + tile;
-                                 return ring + (at < RING ? at : at - RING) * TILE;
+    auto stage = [&](int chunk) { return ring + chunk % STAGES * 2 * TILE; };
+    auto begin = [&](int chunk) { /* copying of a chunk of up, and of `down` of the one before */
+                                  if (chunk < chunks) fetch_up<D>(stage(chunk) + TILE, a.up, chunk);
+                                  if (chunk > 0 && chunk <= chunks)
+                                      fetch_down<D>(stage(chunk), a.down, a.f_n, chunk - 1);
+                                  copy_close();
     };
-    auto turn = [&] { /* the next chunk of up is there, and down of this one; of down before, up of this nobody reads */
-                      copy_wait<3>();
+    auto turn = [&] { /* the next stage is there; nobody reads the last one */
+                      copy_wait<1>();
                       group_sees_copies();
                       __syncthreads();
-                      last = last < RING - 2 ? last + 2 : last - (RING - 2);
     };
-    auto begin = [&](int chunk, int tile) { /* copying of a chunk, up to that place and down to the next */
-                                            if (chunk < chunks) fetch_up<D>(place(tile), a.up, chunk);
-                                            copy_close();
-                                            if (chunk < chunks) fetch_down<D>(place(tile + 1), a.down, a.f_n, chunk);
-                                            copy_close();
-    };
-    auto multiply_up = [&] { up_product<D>(s, rows, place(0)); };
-    auto multiply_down = [&] { down_product<D>(y, hidden, place(RING - 1)); }; /* of the chunk before */
 
-    begin(0, 2);
-    begin(1, 4);
+    begin(0);
+    begin(1);
     fill_rows<D>(a, rows, first, row);
     turn();
-    begin(2, 4);
+    begin(2);
     settle<CHUNK / 2>(s);
     group_fence();
-    multiply_up();
+    up_product<D>(s, rows, stage(0) + TILE);
     group_close();
     group_wait();
     settle<CHUNK / 2>(s);
@@ -112,17 +106,17 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_forw
     for (int chunk = 1; chunk < chunks; chunk++) {
         turn();
         if (group == 1) {
-            begin(chunk + 2, 4);
+            begin(chunk + 2);
             soften(hidden, s);
         }
         settle<CHUNK / 16>(hidden);
         settle<CHUNK / 2>(s);
         settle<D / 2>(y);
         group_fence();
-        multiply_down();
-        multiply_up();
+        down_product<D>(y, hidden, stage(chunk));
+        up_product<D>(s, rows, stage(chunk) + TILE);
         group_close();
-        if (group == 0) begin(chunk + 2, 4);
+        if (group == 0) begin(chunk + 2);
         group_wait();
         settle<CHUNK / 2>(s);
         settle<D / 2>(y);
@@ -134,7 +128,7 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_forw
     settle<CHUNK / 16>(hidden);
     settle<D / 2>(y);
     group_fence();
-    multiply_down();
+    down_product<D>(y, hidden, stage(chunks));
     group_close();
     group_wait();
     settle<D / 2>(y);
