@@ -1,4 +1,5 @@
-/* mlp.cuh - what the two kernels of an MLP layer share: see mlp_forward.cu and mlp_backward.cu.
+/* mlp.cuh - what the kernels of an MLP layer share: see mlp_forward.cu and mlp_backward.cu, and mlp_group.cuh for those
+ * of sm_90a.
  *
  * A warp owns 32 whole rows, a block 128; the hidden columns pass by in chunks that stay in registers. Weights come
  * chunk by chunk through two stages of shared memory, and each of their operands serves both tiles of 16 rows of a
@@ -27,6 +28,26 @@
 /* 2 sqrt(2 / pi) log2 e, and 0.044715 of it: gelu(x) = x / (1 + 2^-(LINEAR x + CUBIC x^3)) */
 #define LINEAR 2.3022081985f
 #define CUBIC 0.1029432396f
+
+/* What the kernels of both ways compute, here and in mlp_group.cuh. */
+struct mlp_forward_call {
+    const half16 *x, *up, *down, *residual; /* residual: NULL, or added */
+    const float *w;
+    half16 *y, *normed; /* normed: NULL, or gets n */
+    int64_t rows;
+    int f_n;
+    float eps;
+};
+struct mlp_backward_call {
+    const half16 *dy, *up, *down, *x, *residual; /* residual: NULL, or added */
+    const float *w;
+    half16 *dx, *dp, *g;
+    float *dw, *partial; /* partial: [blocks][D] */
+    uint32_t *counter;   /* 0 before and after */
+    int64_t rows;
+    int f_n;
+    float eps;
+};
 
 __device__ __forceinline__ float low(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
@@ -153,11 +174,11 @@ template <int D> __device__ __forceinline__ void load_row(uint4 *v, const half16
     for (int q = 0; q < D / 32; q++) v[q] = *(const uint4 *)(x + 32 * q);
 }
 
-/* A thread's rows from `first` on. */
-template <int D>
+/* K rows of a thread, from `first` on. */
+template <int D, int K = OWN>
 __device__ __forceinline__ void store_rows(half16 *to, const uint4 (*v)[D / 32], int64_t first, int64_t rows, int t) {
 #pragma unroll
-    for (int k = 0; k < OWN; k++)
+    for (int k = 0; k < K; k++)
 #pragma unroll
         for (int q = 0; q < D / 32; q++)
             if (first + 8 * k < rows) *(uint4 *)(to + (first + 8 * k) * D + 32 * q + 8 * t) = v[k][q];
@@ -174,14 +195,14 @@ template <int D> __device__ __forceinline__ void fill_slots(uint4 *slots, const 
     }
 }
 
-/* v = RMS norm of the thread's rows of x, from row `first` on. */
-template <int D>
+/* v = RMS norm of K rows of the thread of x, from row `first` on. */
+template <int D, int K = OWN>
 __device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const half16 *x, const float *w, int64_t first,
                                           int64_t rows, float eps, int t) {
 #pragma unroll
-    for (int k = 0; k < OWN; k++) load_row<D>(v[k], x, first + 8 * k, rows, t);
+    for (int k = 0; k < K; k++) load_row<D>(v[k], x, first + 8 * k, rows, t);
 #pragma unroll
-    for (int k = 0; k < OWN; k++) {
+    for (int k = 0; k < K; k++) {
         float squares = 0;
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
@@ -202,11 +223,83 @@ __device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const half16 *x, c
     }
 }
 
+/* Words of a row, in the order of tiles, to memory. */
+__device__ __forceinline__ void store_words(half16 *to, uint32_t *words, bool inside) {
+    quad_transpose(words);
+    if (inside) *(uint4 *)to = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+/* --- sums of the norm's weights over rows --------------------------------------------------------------------------
+ */
+
+/* Adds lanes that differ in bit `mask`, each value in one order; of 2 N values a lane keeps the N of its half. */
+template <int N> __device__ __forceinline__ void fold(float *v, int mask) {
+    bool upper = threadIdx.x & mask;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        float give = upper ? v[k] : v[k + N], keep = upper ? v[k + N] : v[k];
+        v[k] = keep + __shfl_xor_sync(0xffffffffu, give, mask);
+    }
+}
+
+/* A block of N threads: its part of dw from its warps' sums; the last block adds all parts: each group of D / 4 threads
+   every GROUPS-th part, then the groups. */
+template <int D, int N> __device__ __forceinline__ void add_parts(const mlp_backward_call &a, float *sums) {
+    constexpr int GROUPS = N / (D / 4);
+    __shared__ bool last;
+    for (int c = threadIdx.x; c < D; c += N) {
+        float sum = sums[c];
+        for (int w = 1; w < N / 32; w++) sum += sums[w * D + c];
+        a.partial[(int64_t)blockIdx.x * D + c] = sum;
+    }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) last = atomicAdd(a.counter, 1u) == gridDim.x - 1;
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    int c = threadIdx.x % (D / 4) * 4, group = threadIdx.x / (D / 4);
+    float4_of sum = {};
+#pragma unroll 8
+    for (unsigned b = group; b < gridDim.x; b += GROUPS) {
+        float4_of v = load4(a.partial + (int64_t)b * D + c);
+#pragma unroll
+        for (int k = 0; k < 4; k++) sum.v[k] += v.v[k];
+    }
+    store4(sums + group * D + c, sum);
+    __syncthreads();
+    for (int k = threadIdx.x; k < D; k += N) {
+        float all = sums[k];
+        for (int j = 1; j < GROUPS; j++) all += sums[j * D + k];
+        a.dw[k] = all;
+    }
+    if (threadIdx.x == 0) *a.counter = 0;
+}
+
+/* --- calls ----------------------------------------------------------------------------------------------------------
+ */
+
+/* The kernels of sm_90a. */
+const char *mlp_group_forward(int d_n, const mlp_forward_call &a, cudaStream_t stream);
+const char *mlp_group_backward(int d_n, const mlp_backward_call &a, cudaStream_t stream);
+
+/* Is there code for groups of warps, and a GPU that runs it? */
+static inline bool has_groups() {
+#ifdef AIRA_CUDA_90A
+    int gpu = 0, major = 0;
+    return cudaGetDevice(&gpu) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
+#else
+    return false;
+#endif
+}
+
 /* A block for every ROWS rows. */
-template <class A> static const char *launch(void (*kernel)(A), int bytes, const A &arguments, cudaStream_t stream) {
+template <class A>
+static const char *launch(void (*kernel)(A), int threads, int bytes, const A &arguments, cudaStream_t stream) {
     cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    kernel<<<(unsigned)((arguments.rows + ROWS - 1) / ROWS), THREADS, (size_t)bytes, stream>>>(arguments);
+    kernel<<<(unsigned)((arguments.rows + ROWS - 1) / ROWS), threads, (size_t)bytes, stream>>>(arguments);
     return gpu_launched();
 }
 

@@ -13,17 +13,6 @@
 #define HIDDEN 32           /* columns of a chunk */
 #define SLOPE 1.5957691216f /* 2 sqrt(2 / pi) */
 
-struct mlp_backward_call {
-    const half16 *dy, *up, *down, *x, *residual; /* residual: NULL, or added */
-    const float *w;
-    half16 *dx, *dp, *g;
-    float *dw, *partial; /* partial: [blocks][D] */
-    uint32_t *counter;   /* 0 before and after */
-    int64_t rows;
-    int f_n;
-    float eps;
-};
-
 /* Slots of D columns of n and of dy, two stages of a chunk of both weights. */
 template <int D> static constexpr int shared_bytes = 2 * ROWS *D * 2 + 2 * 2 * HIDDEN *D * 2;
 
@@ -100,16 +89,6 @@ __device__ __forceinline__ void slopes(uint32_t *dp, uint32_t *g, const float (*
     }
 }
 
-/* Adds lanes that differ in bit `mask`, each value in one order; of 2 N values a lane keeps the N of its half. */
-template <int N> __device__ __forceinline__ void fold(float *v, int mask) {
-    bool upper = threadIdx.x & mask;
-#pragma unroll
-    for (int k = 0; k < N; k++) {
-        float give = upper ? v[k] : v[k + N], keep = upper ? v[k + N] : v[k];
-        v[k] = keep + __shfl_xor_sync(0xffffffffu, give, mask);
-    }
-}
-
 /* A thread's part of a row in the order of tiles: word n is columns 8 n + 2 t and the next. */
 template <int D>
 __device__ __forceinline__ void load_row_turned(uint32_t *x, const half16 *from, int64_t row, int64_t rows, int t) {
@@ -173,12 +152,6 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*
     }
 }
 
-/* Words of a row, in the order of tiles, to memory. */
-__device__ __forceinline__ void store_words(half16 *to, uint32_t *words, bool inside) {
-    quad_transpose(words);
-    if (inside) *(uint4 *)to = make_uint4(words[0], words[1], words[2], words[3]);
-}
-
 /* The thread's rows of n in the order of tiles, and of dy, zeros beyond the last, into slots. */
 template <int D>
 __device__ __forceinline__ void fill_both(const mlp_backward_call &a, uint4 *n, uint4 *dy, int64_t first, int t) {
@@ -197,40 +170,6 @@ __device__ __forceinline__ void fill_both(const mlp_backward_call &a, uint4 *n, 
         for (int q = 0; q < D / 32; q++)
             if (first + 8 * k >= a.rows) v[k][q] = make_uint4(0, 0, 0, 0);
     fill_slots<D>(dy, v);
-}
-
-/* The block's part of dw from its warps' sums; the last block adds all parts: each group of D / 4 threads every
-   GROUPS-th part, then the groups. */
-template <int D> __device__ __forceinline__ void add_parts(const mlp_backward_call &a, float *sums) {
-    constexpr int GROUPS = THREADS / (D / 4);
-    __shared__ bool last;
-    for (int c = threadIdx.x; c < D; c += THREADS) {
-        float sum = sums[c];
-        for (int w = 1; w < WARPS; w++) sum += sums[w * D + c];
-        a.partial[(int64_t)blockIdx.x * D + c] = sum;
-    }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(a.counter, 1u) == gridDim.x - 1;
-    __syncthreads();
-    if (!last) return;
-    __threadfence();
-    int c = threadIdx.x % (D / 4) * 4, group = threadIdx.x / (D / 4);
-    float4_of sum = {};
-#pragma unroll 8
-    for (unsigned b = group; b < gridDim.x; b += GROUPS) {
-        float4_of v = load4(a.partial + (int64_t)b * D + c);
-#pragma unroll
-        for (int k = 0; k < 4; k++) sum.v[k] += v.v[k];
-    }
-    store4(sums + group * D + c, sum);
-    __syncthreads();
-    for (int k = threadIdx.x; k < D; k += THREADS) {
-        float all = sums[k];
-        for (int j = 1; j < GROUPS; j++) all += sums[j * D + k];
-        a.dw[k] = all;
-    }
-    if (threadIdx.x == 0) *a.counter = 0;
 }
 
 template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_backward_call a) {
@@ -268,7 +207,7 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_backward(mlp_
     __syncthreads(); /* the weights' place takes the sums of warps */
     norm_slopes<D>(a, dn, (float *)weights, first, t);
     __syncthreads();
-    add_parts<D>(a, (float *)weights);
+    add_parts<D, THREADS>(a, (float *)weights);
 }
 
 /* --- calls ----------------------------------------------------------------------------------------------------------
@@ -300,6 +239,7 @@ const char *gpu_mlp_backward(const gpu_call *call) {
     a.f_n = (int)in[2].shape.dims[0];
     a.eps = (float)call->also->f[0];
     if (!a.counter) return "no memory for a counter";
-    return d_n == 64 ? launch(mlp_backward<64>, shared_bytes<64>, a, call->stream)
-                     : launch(mlp_backward<128>, shared_bytes<128>, a, call->stream);
+    if (has_groups()) return mlp_group_backward((int)d_n, a, call->stream);
+    return d_n == 64 ? launch(mlp_backward<64>, THREADS, shared_bytes<64>, a, call->stream)
+                     : launch(mlp_backward<128>, THREADS, shared_bytes<128>, a, call->stream);
 }

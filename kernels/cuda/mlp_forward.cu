@@ -6,15 +6,6 @@
 
 #define HIDDEN 64 /* columns of a chunk */
 
-struct mlp_forward_call {
-    const half16 *x, *up, *down, *residual; /* residual: NULL, or added */
-    const float *w;
-    half16 *y, *normed; /* normed: NULL, or gets n */
-    int64_t rows;
-    int f_n;
-    float eps;
-};
-
 /* Slots of D columns, two stages of a chunk of both weights. */
 template <int D> static constexpr int shared_bytes = ROWS *D * 2 + 2 * 2 * HIDDEN *D * 2;
 
@@ -131,6 +122,7 @@ const char *gpu_mlp_forward(const gpu_call *call) {
     a.rows = in[0].n / d_n;
     a.f_n = (int)in[2].shape.dims[0];
     a.eps = (float)call->also->f[0];
-    return d_n == 64 ? launch(mlp_forward<64>, shared_bytes<64>, a, call->stream)
-                     : launch(mlp_forward<128>, shared_bytes<128>, a, call->stream);
+    if (has_groups()) return mlp_group_forward((int)d_n, a, call->stream);
+    return d_n == 64 ? launch(mlp_forward<64>, THREADS, shared_bytes<64>, a, call->stream)
+                     : launch(mlp_forward<128>, THREADS, shared_bytes<128>, a, call->stream);
 }

@@ -1,0 +1,123 @@
+/* mlp_group.cuh - what the kernels of an MLP layer for sm_90a share: see mlp_group_forward.cu, mlp_group_backward.cu.
+ *
+ * A block is two groups of four warps and owns 128 rows, a group 64, a warp 16. Products are wgmma.cuh's: what is read
+ * from shared memory lies in panels of 64 columns, rows of 128 bytes whose 16-byte parts are swapped by row % 8, and a
+ * panel begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread holds of every 8 columns of a
+ * sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2], sum[4 n + 3]) of its warp's.
+ *
+ * Weights pass by the block in chunks of 64 hidden columns, both groups use a chunk between the same two barriers, one
+ * of them its tensor cores first and the other arithmetic: so the two alternate.
+ */
+#ifndef AIRA_GPU_MLP_GROUP_CUH
+#define AIRA_GPU_MLP_GROUP_CUH
+
+#include "mlp.cuh"
+#include "wgmma.cuh"
+
+#define GROUP_THREADS 256 /* of a block */
+#define GROUP_ROWS 64
+#define CHUNK 64 /* hidden columns; also the rows of a panel */
+
+static_assert(GROUP_THREADS / 128 * GROUP_ROWS == ROWS, "blocks own as many rows as those of other cards");
+
+/* The group of this thread, known to be the same for all of its warp. */
+__device__ __forceinline__ int group_of_thread() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0); }
+
+/* --- memory ---------------------------------------------------------------------------------------------------------
+ */
+
+/* threadIdx.x, read again: what follows from it is computed where it is needed and holds no registers in between. */
+__device__ __forceinline__ int thread_again() {
+    int thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+}
+
+/* Starts the copies of a chunk of 64 rows of up[F][D]: D / 64 panels. */
+template <int D> __device__ __forceinline__ void fetch_up(half16 *to, const half16 *up, int chunk) {
+    constexpr int PARTS = D / 8, STEP = GROUP_THREADS / PARTS; /* STEP: rows at a time, a multiple of 8 */
+    int thread = thread_again(), row = thread / PARTS, part = thread % PARTS;
+    to += (part / 8 * CHUNK + row) * 64 + (part % 8 ^ row % 8) * 8;
+    up += chunk * (CHUNK * D) + thread * 8;
+#pragma unroll
+    for (int k = 0; k < CHUNK / STEP; k++) copy_16(to + k * STEP * 64, up + k * STEP * D, true);
+}
+/* The same of 64 columns of down[D][F]: one panel of D rows. */
+template <int D> __device__ __forceinline__ void fetch_down(half16 *to, const half16 *down, int f_n, int chunk) {
+    constexpr int STEP = GROUP_THREADS / 8;
+    int thread = thread_again(), row = thread / 8, part = thread % 8;
+    to += row * 64 + (part ^ row % 8) * 8;
+    down += row * f_n + chunk * CHUNK + part * 8;
+#pragma unroll
+    for (int k = 0; k < D / STEP; k++) copy_16(to + k * STEP * 64, down + k * STEP * f_n, true);
+}
+
+/* Where 8 neighbours, the n-th of a row of a group's panels, lie. */
+__device__ __forceinline__ half16 *part_at(half16 *panels, int row, int n) {
+    return panels + (n / 8 * GROUP_ROWS + row) * 64 + (n % 8 ^ row % 8) * 8;
+}
+/* The word of them that this thread holds in sums. */
+__device__ __forceinline__ uint32_t *word_at(half16 *panels, int row, int n) {
+    return (uint32_t *)part_at(panels, row, n) + threadIdx.x % 4;
+}
+
+/* How many rows there are from a group's first one on: 64 at most, none or less than none beyond the last. */
+__device__ __forceinline__ int rows_from(int64_t first, int64_t rows) {
+    return (int)(rows - first < GROUP_ROWS ? rows - first : GROUP_ROWS);
+}
+
+/* Starts the copies of the warp's 16 rows into its group's panels; first: the group's first row. Zeros beyond the last.
+ */
+template <int D>
+__device__ __forceinline__ void fetch_rows(half16 *panels, const half16 *from, int64_t first, int64_t rows) {
+    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
+    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
+    int there = rows_from(first, rows);
+    const half16 *at = from + (first + row) * D + part * 8;
+#pragma unroll
+    for (int k = 0; k < 16; k += STEP)
+        copy_16(part_at(panels, row + k, part), row + k < there ? at + k * D : from, row + k < there);
+}
+/* The warp's 16 rows from its group's panels to memory. */
+template <int D> __device__ __forceinline__ void save_rows(half16 *to, half16 *panels, int64_t first, int64_t rows) {
+    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
+    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
+    int there = rows_from(first, rows);
+    to += (first + row) * D + part * 8;
+#pragma unroll
+    for (int k = 0; k < 16; k += STEP)
+        if (row + k < there) *(uint4 *)(to + k * D) = *(const uint4 *)part_at(panels, row + k, part);
+}
+
+/* --- products -------------------------------------------------------------------------------------------------------
+ */
+
+/* A descriptor some elements further on: a multiple of 8 within a row of a panel, or of whole eights of rows. */
+__device__ __forceinline__ uint64_t further(uint64_t tile, int elements) { return tile + elements / 8; }
+
+template <int N> __device__ __forceinline__ void settle(float *c) {
+#pragma unroll
+    for (int k = 0; k < N; k++) group_settle(c[k]);
+}
+
+/* Words that products take as operands are computed before the fence. */
+template <int N> __device__ __forceinline__ void settle(uint32_t (*words)[4]) {
+#pragma unroll
+    for (int k = 0; k < 4 * N; k++) asm volatile("" : "+r"(words[k / 4][k % 4])::"memory");
+}
+
+/* --- arithmetic -----------------------------------------------------------------------------------------------------
+ */
+
+/* sqrt(2 / pi), and 0.044715 of it */
+#define BEND 0.7978845608f
+#define BEND_CUBIC 0.0356774081f
+
+/* Half of 2^-11 of 1 at most beside tanh(sqrt(2 / pi) (x + 0.044715 x^3)) */
+__device__ __forceinline__ float bend(float x, float square) {
+    float t;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(x * fmaf(BEND_CUBIC, square, BEND)));
+    return t;
+}
+
+#endif
