@@ -305,8 +305,17 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
     return false;
 }
 
-/* One product alone is faster by cuBLASLt, which cuts it for the whole GPU. */
-enum { FEWEST = 2 };
+/* Do gradients of weights take less time as a list? One alone is cuBLASLt's, which cuts it for the whole GPU, and so is
+   each of two where one is large: their tiles of 128 x 128 read operands more often. */
+static bool pays(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
+    const int64_t most = 4 * GPU_WEIGHT_TILE * GPU_WEIGHT_TILE;
+    if (n != 2) return n > 2;
+    for (uint32_t k = 0; k < n; k++)
+        if (steps[k].step->op == AIRA_OP_MATMUL &&
+            gpu_elements(&gpu_tensor_of(plan, gpu_step_out(&steps[k])[0])->shape) > most)
+            return false;
+    return true;
+}
 
 /* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
    at once. */
@@ -317,7 +326,7 @@ static bool delay_weights(const aira_plan *plan, const meetings *m, gpu_step *st
     for (uint32_t s = 0; s <= *n && good; s++) {
         bool flush = s == *n;
         for (uint32_t k = 0; k < waits && !flush; k++) flush = meet(m, &waiting[k], &steps[s]);
-        if (flush && waits >= FEWEST) {
+        if (flush && pays(plan, waiting, waits)) {
             gpu_step step = waiting[0];
             step.batch = make_weights(plan, waiting, waits);
             good = step.batch != NULL;

@@ -55,14 +55,21 @@ typedef struct gpu_weights {
 } gpu_weights;
 
 /* Sets slice, tiles and slices from rows, n and k: blocks for a quarter of a large GPU or, where there are four tiles,
-   for a half, since a layer has several products; but slices of 128 rows at least. */
+   for a half, since a layer has several products; but slices of 128 rows at least. Where a tile is narrow, it is rows
+   that take time, so there are more slices. */
 static inline void gpu_weight_cut(gpu_weight *w) {
     w->tiles_n = (w->n + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE;
     w->tiles_k = w->k ? (w->k + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE : 1;
-    uint32_t tiles = w->tiles_n * w->tiles_k;
-    w->slices = (tiles == 1 ? (uint32_t)GPU_WEIGHT_GROUPS : tiles <= 8 ? 2u : 1u) * GPU_WEIGHT_CLUSTER;
+    uint32_t tiles = w->tiles_n * w->tiles_k, narrow = w->n <= GPU_WEIGHT_TILE / 2 || w->k <= GPU_WEIGHT_TILE / 2;
+    uint32_t groups = tiles <= 1 + narrow ? GPU_WEIGHT_GROUPS : tiles <= 8 ? 2 : 1;
+    w->slices = groups * GPU_WEIGHT_CLUSTER;
     while (w->slices > GPU_WEIGHT_CLUSTER && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
     w->slice = ((w->rows + w->slices - 1) / w->slices + 15) / 16 * 16;
+}
+/* What a block reads: bytes. */
+static inline int64_t gpu_weight_reads(const gpu_weight *w) {
+    uint32_t n = w->n < GPU_WEIGHT_TILE ? w->n : GPU_WEIGHT_TILE, k = w->k < GPU_WEIGHT_TILE ? w->k : GPU_WEIGHT_TILE;
+    return w->slice * (n + k) * 2;
 }
 static inline uint32_t gpu_weight_counts(const gpu_weight *w) { return w->tiles_n * w->tiles_k * GPU_WEIGHT_CLUSTER; }
 static inline uint32_t gpu_weight_blocks(const gpu_weight *w) { return w->tiles_n * w->tiles_k * w->slices; }

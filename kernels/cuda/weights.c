@@ -80,6 +80,16 @@ static uint32_t product_of(const aira_plan *plan, const gpu_step *members, uint3
     return made;
 }
 
+/* Blocks that read most begin first: those that must wait for a place are then short. */
+static void longest_first(gpu_weight *list, uint32_t n) {
+    for (uint32_t k = 1; k < n; k++) {
+        gpu_weight w = list[k];
+        uint32_t at = k;
+        for (; at > 0 && gpu_weight_reads(&list[at - 1]) < gpu_weight_reads(&w); at--) list[at] = list[at - 1];
+        list[at] = w;
+    }
+}
+
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
                           gpu_weight *list, size_t *workspace) {
     uint32_t made = 0, count = 0;
@@ -95,8 +105,9 @@ uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32
         else
             list[made++] = entry_of(plan, &members[k], buffers);
     }
+    for (uint32_t k = 0; k < made; k++) gpu_weight_cut(&list[k]);
+    longest_first(list, made);
     for (uint32_t k = 0; k < made; k++) {
-        gpu_weight_cut(&list[k]);
         list[k].partial = partial;
         list[k].count = count;
         count += gpu_weight_counts(&list[k]);
