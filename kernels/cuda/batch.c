@@ -279,7 +279,8 @@ static gpu_batch *make_weights(const aira_plan *plan, const gpu_step *steps, uin
         counts += gpu_weight_counts(&list[k]);
     }
     batch->table_bytes = batch->n_weights * sizeof *list;
-    batch->block_bytes = (batch->n_blocks + batch->n_joins) * sizeof(gpu_block) + counts * sizeof counts;
+    batch->block_bytes = batch->n_blocks * sizeof(gpu_weight_part) + batch->n_joins * sizeof(gpu_block) +
+                         counts * sizeof counts;
     free(list);
     return batch;
 }
@@ -304,9 +305,17 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
     return false;
 }
 
-/* Fewer are faster one by one: two products of 128 x 512 over 16,384 rows take 29 us as a list and 18 apart, on an
- * H200. */
-enum { FEWEST = 3 };
+/* Do gradients of weights take less time as a list? One alone is cuBLASLt's, which cuts it for the whole GPU, and so is
+   each of two where one is large: their tiles of 128 x 128 read operands more often. */
+static bool pays(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
+    const int64_t most = 4 * GPU_WEIGHT_TILE * GPU_WEIGHT_TILE;
+    if (n != 2) return n > 2;
+    for (uint32_t k = 0; k < n; k++)
+        if (steps[k].step->op == AIRA_OP_MATMUL &&
+            gpu_elements(&gpu_tensor_of(plan, gpu_step_out(&steps[k])[0])->shape) > most)
+            return false;
+    return true;
+}
 
 /* Every such step of steps[0..*n) waits until another needs its result or writes what it reads; then all that wait run
    at once. */
@@ -317,7 +326,7 @@ static bool delay_weights(const aira_plan *plan, const meetings *m, gpu_step *st
     for (uint32_t s = 0; s <= *n && good; s++) {
         bool flush = s == *n;
         for (uint32_t k = 0; k < waits && !flush; k++) flush = meet(m, &waiting[k], &steps[s]);
-        if (flush && waits >= FEWEST) {
+        if (flush && pays(plan, waiting, waits)) {
             gpu_step step = waiting[0];
             step.batch = make_weights(plan, waiting, waits);
             good = step.batch != NULL;
@@ -431,15 +440,18 @@ static gpu_chain_pointers pointers_of(const aira_plan *plan, void *const *buffer
     return pointers;
 }
 
+/* What lies behind the list: blocks' parts, joins, counters. */
 static void fill_weights(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, gpu_weight *list,
-                         gpu_block *blocks) {
-    uint32_t at = 0;
+                         gpu_weight_part *parts) {
+    gpu_block *joins = (gpu_block *)(void *)(parts + batch->n_blocks);
+    int clusters = gpu_weights_in_clusters();
     size_t workspace;
     (void)gpu_weights_list(plan, batch->members, batch->n, buffers, list, &workspace); /* as it was, with addresses */
     for (uint32_t k = 0; k < batch->n_weights; k++)
-        for (uint32_t part = 0; part < gpu_weight_blocks(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
+        for (uint32_t part = 0; part < gpu_weight_blocks(&list[k]); part++)
+            *parts++ = gpu_weight_part_of(&list[k], part, clusters);
     for (uint32_t k = 0; k < batch->n_weights; k++)
-        for (uint32_t part = 0; part < gpu_weight_joins(&list[k]); part++) blocks[at++] = (gpu_block){k, part};
+        for (uint32_t part = 0; part < gpu_weight_joins(&list[k]); part++) *joins++ = (gpu_block){k, part};
 }
 
 static gpu_join join_of(const aira_plan *plan, void *const *buffers, const gpu_step *step) {
@@ -459,10 +471,11 @@ static gpu_join join_of(const aira_plan *plan, void *const *buffers, const gpu_s
     return join;
 }
 
-static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, char *table, gpu_block *blocks) {
+static void fill(const gpu_batch *batch, const aira_plan *plan, void *const *buffers, char *table, char *behind) {
+    gpu_block *blocks = (gpu_block *)(void *)behind;
     uint32_t at = 0;
     if (batch->n_weights) {
-        fill_weights(batch, plan, buffers, (gpu_weight *)(void *)table, blocks);
+        fill_weights(batch, plan, buffers, (gpu_weight *)(void *)table, (gpu_weight_part *)(void *)behind);
         return;
     }
     for (uint32_t k = 0; k < batch->n; k++) {
@@ -494,7 +507,7 @@ const char *gpu_batch_place(gpu_batch *batch, const aira_plan *plan, void *const
     char *host = calloc(1, bytes);
     if (!host) return "out of memory";
     batch->memory = memory;
-    fill(batch, plan, buffers, host, (gpu_block *)(void *)(host + rounded(batch->table_bytes)));
+    fill(batch, plan, buffers, host, host + rounded(batch->table_bytes));
     cudaError_t error = cudaMemcpyAsync(memory, host, bytes, cudaMemcpyHostToDevice, stream);
     if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
     if (error == cudaSuccess && batch->vector > 1) { /* an alias may begin anywhere */
@@ -524,10 +537,10 @@ const char *gpu_batch_run(const gpu_batch *batch, const aira_plan *plan, void *c
     char *memory = batch->memory;
     const gpu_chain *chain = batch->members[0].chain;
     if (batch->n_weights) {
-        gpu_block *first = (gpu_block *)(void *)(memory + rounded(batch->table_bytes));
-        gpu_weights run = {.list = (const gpu_weight *)(const void *)memory, .blocks = first};
-        run.joins = first + batch->n_blocks;
-        run.counts = (uint32_t *)(void *)(first + batch->n_blocks + batch->n_joins); /* zeros came with the table */
+        gpu_weight_part *parts = (gpu_weight_part *)(void *)(memory + rounded(batch->table_bytes));
+        gpu_block *joins = (gpu_block *)(void *)(parts + batch->n_blocks);
+        gpu_weights run = {.list = (const gpu_weight *)(const void *)memory, .parts = parts, .joins = joins};
+        run.counts = (uint32_t *)(void *)(joins + batch->n_joins); /* zeros came with the table */
         run.partial = workspace;
         run.n_blocks = batch->n_blocks;
         run.n_joins = batch->n_joins;

@@ -87,31 +87,68 @@ const char *gpu_join_partials(const gpu_view *to, const float *partial, int64_t 
 /* --- rows by index -------------------------------------------------------------------------------------------------
  */
 
-#define ROWS 128 /* of a block */
-#define AHEAD 8
-#define MOST_ROWS 64 /* of the result */
+#define ROWS 128              /* of a block */
+#define AHEAD 16              /* rows that a warp has on their way */
+#define MOST_ROWS 64          /* of the result */
+#define MOST_BYTES (64 << 10) /* of a block's sums: three blocks on a multiprocessor */
 
-/* partial[chunk][v, c] = sum over the chunk's rows k with index[k] == v, in order of k. A block owns 128 columns. */
-__global__ void __launch_bounds__(128)
-    scatter_chunks(float *partial, const int32_t *index, elements rows, int64_t n, int v_n, int width) {
-    extern __shared__ float sums[]; /* [v_n][128] */
-    int c = blockIdx.y * 128 + threadIdx.x;
-    int64_t first = (int64_t)blockIdx.x * ROWS, end = min(n, first + ROWS);
-    for (int v = 0; v < v_n; v++) sums[v * 128 + threadIdx.x] = 0;
-    for (int64_t k = first; k < end; k += AHEAD) {
-        float x[AHEAD];
-        int32_t v[AHEAD];
+/* `columns` of four neighbours; FOURS: all or none of them exist, and they are one access. */
+template <class T, bool FOURS> __device__ __forceinline__ float4_of columns_at(const T *from, int columns) {
+    float4_of x = {};
+    if constexpr (FOURS) {
+        if (columns > 0) x = load4(from);
+    } else {
 #pragma unroll
-        for (int j = 0; j < AHEAD; j++) {
-            v[j] = k + j < end ? index[k + j] : -1;
-            x[j] = k + j < end && c < width ? load<float>(rows, (k + j) * width + c) : 0.0f;
-        }
+        for (int k = 0; k < 4; k++)
+            if (k < columns) x.v[k] = (float)from[k];
+    }
+    return x;
+}
+
+/* partial[chunk][v, c] = sum over the chunk's rows k with index[k] == v. A block owns 128 columns; a warp adds its
+   share of the rows in order into sums of its own, and those are added in order. */
+template <class T, int WARPS, bool FOURS>
+__global__ void __launch_bounds__(WARPS * 32)
+    scatter_chunks(float *partial, const int32_t *index, const T *rows, int64_t n, int v_n, int width) {
+    extern __shared__ float4 sums[]; /* [WARPS][v_n][32] */
+    constexpr int EACH = ROWS / WARPS;
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, c = (blockIdx.y * 32 + lane) * 4;
+    float4 *mine = sums + warp * v_n * 32 + lane;
+    int64_t first = (int64_t)blockIdx.x * ROWS + warp * EACH;
+    for (int done = 0; done < EACH; done += AHEAD, first += AHEAD) {
+        int left = (int)max((int64_t)0, min((int64_t)AHEAD, n - first));
+        int32_t to = lane < left ? index[first + lane] : -1;
+        const T *from = rows + first * width + c;
+        float4_of x[AHEAD];
 #pragma unroll
         for (int j = 0; j < AHEAD; j++)
-            if (v[j] >= 0 && v[j] < v_n) sums[v[j] * 128 + threadIdx.x] += x[j];
+            x[j] = columns_at<T, FOURS>(from + (int64_t)j * width, j < left ? width - c : 0);
+        for (int v = 0; v < v_n && done == 0; v++) mine[v * 32] = make_float4(0, 0, 0, 0); /* while rows arrive */
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            int v = __shfl_sync(0xffffffffu, to, j);
+            if (v < 0 || v >= v_n) continue;
+            float4 sum = mine[v * 32];
+            mine[v * 32] = make_float4(sum.x + x[j].v[0], sum.y + x[j].v[1], sum.z + x[j].v[2], sum.w + x[j].v[3]);
+        }
     }
-    if (c >= width) return;
-    for (int v = 0; v < v_n; v++) partial[((int64_t)blockIdx.x * v_n + v) * width + c] = sums[v * 128 + threadIdx.x];
+    __syncthreads();
+    for (int v = warp; v < v_n; v += WARPS) {
+        float4_of sum = {};
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) {
+            float4 x = sums[(w * v_n + v) * 32 + lane];
+            sum.v[0] += x.x, sum.v[1] += x.y, sum.v[2] += x.z, sum.v[3] += x.w;
+        }
+        float *at = partial + ((int64_t)blockIdx.x * v_n + v) * width + c;
+        if constexpr (FOURS) {
+            if (c < width) store4(at, sum);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                if (c + k < width) at[k] = sum.v[k];
+        }
+    }
 }
 
 bool gpu_scatter_takes(const gpu_call *call) {
@@ -126,12 +163,35 @@ size_t gpu_scatter_workspace(const gpu_call *call) {
     return (size_t)((call->in[0].n + ROWS - 1) / ROWS * call->out[0].n) * sizeof(float);
 }
 
-const char *gpu_scatter(const gpu_call *call) {
-    int64_t n = call->in[0].n, chunks = (n + ROWS - 1) / ROWS, width = call->out[0].n / call->out[0].shape.dims[0];
+template <class T, int WARPS, bool FOURS> static const char *run_scatter(const gpu_call *call) {
+    int64_t n = call->in[0].n, width = call->out[0].n / call->out[0].shape.dims[0];
+    int v_n = (int)call->out[0].shape.dims[0], bytes = WARPS * v_n * 32 * (int)sizeof(float4);
+    dim3 grid((unsigned)((n + ROWS - 1) / ROWS), (unsigned)((width + 127) / 128));
+    cudaError_t error = cudaFuncSetAttribute(scatter_chunks<T, WARPS, FOURS>,
+                                             cudaFuncAttributeMaxDynamicSharedMemorySize, MOST_BYTES);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    scatter_chunks<T, WARPS, FOURS><<<grid, WARPS * 32, bytes, call->stream>>>(
+        (float *)call->workspace, (const int32_t *)call->in[0].data, (const T *)call->in[1].data, n, v_n, (int)width);
+    return gpu_launched();
+}
+
+/* As many warps as their sums have room for. */
+template <class T, bool FOURS> static const char *run_scatter(const gpu_call *call) {
     int v_n = (int)call->out[0].shape.dims[0];
-    dim3 grid((unsigned)chunks, (unsigned)((width + 127) / 128));
-    scatter_chunks<<<grid, 128, (size_t)v_n * 128 * sizeof(float), call->stream>>>(
-        (float *)call->workspace, (const int32_t *)call->in[0].data, of(call->in[1]), n, v_n, (int)width);
+    static_assert(2 * MOST_ROWS * 32 * sizeof(float4) == MOST_BYTES, "");
+    return v_n <= MOST_ROWS / 4   ? run_scatter<T, 8, FOURS>(call)
+           : v_n <= MOST_ROWS / 2 ? run_scatter<T, 4, FOURS>(call)
+                                  : run_scatter<T, 2, FOURS>(call);
+}
+template <class T> static const char *run_scatter(const gpu_call *call) {
+    bool fours = call->out[0].n / call->out[0].shape.dims[0] % 4 == 0 && aligned4(call->in[1].data, sizeof(T));
+    return fours ? run_scatter<T, true>(call) : run_scatter<T, false>(call);
+}
+
+const char *gpu_scatter(const gpu_call *call) {
+    int64_t chunks = (call->in[0].n + ROWS - 1) / ROWS;
+    const char *why = call->in[1].dtype == AIRA_BF16 ? run_scatter<__nv_bfloat16>(call) : run_scatter<float>(call);
+    if (why) return why;
     return gpu_join_partials(&call->out[0], (const float *)call->workspace, chunks, call->out[0].n, call->stream);
 }
 

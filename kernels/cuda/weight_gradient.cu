@@ -3,12 +3,14 @@
  * A block owns a tile of 128 x 128 of dW and one slice of rows. Both operands have the reduced axis outside, and lie in
  * shared memory as they lie in memory: panels [row][64 columns] whose 16-byte parts are swapped by row % 8, a layout
  * that both ways of multiplying read turned: ldmatrix and mma.sync by warps (sm_80 on), wgmma by groups of four warps
- * (sm_90a). Six stages of 32 rows form a ring, four of them on their way while one or two are multiplied. Sums over
- * rows of dY are a product with ones.
+ * (sm_90a). Six stages of 32 rows form a ring, five of them on their way while one is multiplied. A stage must cost few
+ * instructions, since two warps a scheduler hide little: a thread copies the same places of every stage, so that what
+ * it needs to know moves on by constants. Sums over rows of dY are a product with ones.
  *
  * On sm_90a eight slices of a tile are a cluster: each block adds an eighth of the tile over the eight, reading the
  * others' shared memory in order; where there are several clusters, the last to arrive adds what they left, also in
- * order. Elsewhere every slice is written to memory and a second kernel adds them.
+ * order. All of that is elementwise, so sums stay in the order in which registers hold them until they are results.
+ * Elsewhere every slice is written to memory and a second kernel adds them.
  */
 #include "copy.cuh"
 #include "mma.cuh"
@@ -20,7 +22,7 @@
 #define CLUSTER GPU_WEIGHT_CLUSTER
 #define DEEP 32 /* rows of a stage */
 #define STAGES 6
-#define AHEAD 4 /* stages on their way */
+#define AHEAD 5 /* stages on their way */
 #define THREADS 256
 #define PITCH (TILE + 8) /* of sums in shared memory: the 8 rows of a warp lie in different banks */
 #define ONES 0x3f803f80u /* two of bf16 */
@@ -30,50 +32,63 @@ struct stage {
     uint4 dy[2][DEEP][8], x[2][DEEP][8];
 };
 
-/* What a block has added up. */
+/* What a block has added up, by rows and columns. */
 struct tile_sums {
     float dw[TILE][PITCH], db[TILE];
+};
+/* The same as groups of warps hold it: four sums of a thread, columns 8 s.. of the tile are [s]. */
+struct group_sums {
+    float4 dw[TILE / 8][THREADS];
+    float db[TILE];
 };
 
 struct shared {
     union {
         stage stages[STAGES];
         tile_sums sums;
+        group_sums groups;
     };
     uint32_t ones[256]; /* of bf16, eight rows of 128 bytes */
 };
 
-/* 8 bytes of a copy that runs beside the arithmetic; zeros where it is not `there`. */
-__device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
-                 "l"(from), "r"(there ? 8 : 0)
-                 : "memory");
+/* --- copies ----------------------------------------------------------------------------------------------------------
+ */
+
+/* 16 or 8 bytes of a copy that runs beside the arithmetic; zeros where it is not `there`. */
+template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool there) {
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(there ? 8 : 0)
+                     : "memory");
 }
 
-/* Rows first.. of a slice that ends at `end`; columns from `column` on of `width`. What lies beyond the last column is
-   left as it is: it reaches only results that nobody stores. Rows beyond the end are zeros. */
-__device__ __forceinline__ void fetch(uint4 (*to)[DEEP][8], const half16 *from, int64_t first, int64_t end, int column,
-                                      int width) {
-    if (width % 8) { /* rows that begin at multiples of 8 bytes */
-        int part = threadIdx.x % (TILE / 4);
-        if (column + part * 4 >= width) return;
-#pragma unroll
-        for (int r = threadIdx.x / (TILE / 4); r < DEEP; r += THREADS / (TILE / 4)) {
-            bool there = first + r < end;
-            uint2 *at = (uint2 *)&to[part / 16][r][part / 2 % 8 ^ (r & 7)] + part % 2;
-            copy_8(at, from + (there ? (first + r) * width : 0) + column + part * 4, there);
-        }
-        return;
+/* What this thread copies of every stage of an operand: parts of 16 bytes, or of 8 where rows begin at multiples of 8.
+   Zeros lie where the operand has no such column or the slice no such row. */
+template <int BYTES> struct copier {
+    static constexpr int PARTS = TILE * 2 / BYTES, ROWS = THREADS / PARTS; /* of a row; at once, a multiple of 8 */
+
+    const char *from;   /* the first part of the next stage */
+    uint32_t to, pitch; /* its place in a stage; bytes of a row in memory */
+    int row;            /* of a stage */
+
+    /* first: of the slice's first row, the tile's first column; width: of a row; columns: of the tile that exist */
+    __device__ __forceinline__ copier(const void *first, uint32_t width, uint32_t columns, uint32_t in_stage) {
+        uint32_t byte = threadIdx.x % PARTS * BYTES, r = threadIdx.x / PARTS;
+        bool exists = byte < columns * 2;
+        pitch = width * 2;
+        from = (const char *)first + (exists ? r * pitch + byte : 0);
+        to = in_stage + byte / 128 * (DEEP * 128) + r * 128 + ((byte / 16 ^ r) & 7) * 16 + byte % 16;
+        row = exists ? (int)r : INT32_MAX / 2;
     }
-    int part = threadIdx.x % (TILE / 8);
-    if (column + part * 8 >= width) return;
+    /* to the stage at `at`; left: rows of the slice from the stage's first on */
+    __device__ __forceinline__ void copy(uint32_t at, int left) {
 #pragma unroll
-    for (int r = threadIdx.x / (TILE / 8); r < DEEP; r += THREADS / (TILE / 8)) {
-        bool there = first + r < end;
-        copy_16(&to[part / 8][r][part % 8 ^ (r & 7)], from + (there ? (first + r) * width : 0) + column + part * 8,
-                there);
+        for (int r = 0; r < DEEP; r += ROWS) copy_part<BYTES>(at + to + r * 128, from + r * pitch, row + r < left);
+        from += DEEP * pitch;
     }
-}
+};
 
 /* --- products by warps: 64 x 32 each ---------------------------------------------------------------------------------
  */
@@ -83,6 +98,7 @@ struct warp_product {
 
     static __device__ __forceinline__ int row() { return threadIdx.x / 128 * 64; }
     static __device__ __forceinline__ int column() { return threadIdx.x / 32 % 4 * 32; }
+    __device__ __forceinline__ void begin(const shared *) {}
     __device__ __forceinline__ void arrived() {}
     __device__ __forceinline__ void finish() {}
 
@@ -109,17 +125,17 @@ struct warp_product {
             }
         }
     }
-    /* rows, columns: of the tile that exist */
-    template <bool BIAS>
-    __device__ __forceinline__ void multiply(const stage &s, const uint32_t *, int rows, int columns) {
+    /* at: the stage; rows, columns: of the tile that exist */
+    template <bool BIAS> __device__ __forceinline__ void multiply(const shared *s, int at, int rows, int columns) {
         if (row() >= rows) return;
         if (BIAS && column() == 0)
-            products<true>(s);
+            products<true>(s->stages[at]);
         else if (column() < columns)
-            products<false>(s);
+            products<false>(s->stages[at]);
     }
 
-    __device__ __forceinline__ void store(tile_sums *to) const {
+    __device__ __forceinline__ void store(shared *s) const {
+        tile_sums *to = &s->sums;
         int lane = threadIdx.x & 31;
 #pragma unroll
         for (int m = 0; m < 4; m++)
@@ -137,10 +153,14 @@ struct warp_product {
 /* --- products by groups of four warps: 64 x 128 each -----------------------------------------------------------------
  */
 
-/* Rows of 64 elements in the 128-byte swizzle, read turned: as wgmma.cuh says, and the step to the next 64 columns. */
-__device__ __forceinline__ uint64_t turned_tile(const uint4 *at, uint64_t panel) {
-    uint64_t address = (uint64_t)__cvta_generic_to_shared(at), step = 1024 >> 4, swizzle = 1;
-    return (address & 0x3ffff) >> 4 | panel >> 4 << 16 | step << 32 | swizzle << 62;
+/* Descriptor of rows of 64 elements in the 128-byte swizzle, read turned: as wgmma.cuh says, and the step to the next
+   64 columns. Its low half alone depends on the place, in units of 16 bytes. */
+__device__ __forceinline__ uint32_t turned_place(const void *at, uint32_t panel) {
+    return (shared_address(at) & 0x3ffff) >> 4 | panel >> 4 << 16;
+}
+__device__ __forceinline__ uint64_t turned_tile(uint32_t place) {
+    uint64_t step = 1024 >> 4, swizzle = 1;
+    return place | step << 32 | swizzle << 62;
 }
 
 #define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
@@ -164,18 +184,20 @@ __device__ __forceinline__ void add_turned(float *c, uint64_t a, uint64_t b) {
               : C4(c, 0)
               : "l"(a), "l"(b));
 }
-/* Waits until at most one closed group of products is under way. */
-__device__ __forceinline__ void group_wait_but_one() { GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory"); }
 
 struct group_product {
     float sums[64], bias[4];
+    uint32_t left, right, ones; /* places in the first stage */
 
-    static __device__ __forceinline__ int group() { return threadIdx.x / 128; }
-    /* Before the barrier after which products read what arrived, and copies take the place of all but the last stage.
-     */
+    __device__ __forceinline__ void begin(const shared *s) {
+        left = turned_place(s->stages[0].dy[threadIdx.x / 128], sizeof s->stages[0].dy[0]);
+        right = turned_place(s->stages[0].x, sizeof s->stages[0].x[0]);
+        ones = turned_place(s->ones, 1024);
+    }
+    /* Before the barrier after which products read what arrived, and copies take the place of what was multiplied. */
     __device__ __forceinline__ void arrived() {
         group_sees_copies();
-        group_wait_but_one();
+        group_wait();
     }
     __device__ __forceinline__ void finish() {
         group_wait();
@@ -186,28 +208,28 @@ struct group_product {
     }
 
     /* All of the tile, whatever exists of it: nothing here may branch. */
-    template <bool BIAS> __device__ __forceinline__ void multiply(const stage &s, const uint32_t *ones, int, int) {
+    template <bool BIAS> __device__ __forceinline__ void multiply(const shared *, int at, int, int) {
+        uint32_t a = left + at * (uint32_t)(sizeof(stage) / 16), b = right + at * (uint32_t)(sizeof(stage) / 16);
         group_fence();
 #pragma unroll
         for (int r = 0; r < DEEP; r += 16) {
-            uint64_t a = turned_tile(s.dy[group()][r], sizeof s.dy[0]);
-            multiply_turned(sums, a, turned_tile(s.x[0][r], sizeof s.x[0]));
-            if (BIAS) add_turned(bias, a, turned_tile((const uint4 *)ones, 1024));
+            multiply_turned(sums, turned_tile(a + r * 8), turned_tile(b + r * 8));
+            if (BIAS) add_turned(bias, turned_tile(a + r * 8), turned_tile(ones));
         }
         group_close();
     }
 
-    __device__ __forceinline__ void store(tile_sums *to) const {
-        int lane = threadIdx.x & 31;
+    /* The first of the two rows that this thread has sums of, of four in a part: the other is 8 below. */
+    static __device__ __forceinline__ uint32_t row() { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4; }
+    static __device__ __forceinline__ uint32_t column() { return threadIdx.x % 4 * 2; } /* of 8 */
+
+    __device__ __forceinline__ void store(shared *s) const {
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int i = threadIdx.x / 32 * 16 + half * 8 + lane / 4;
-#pragma unroll
-            for (int n = 0; n < 16; n++)
-                *(float2 *)&to->dw[i][n * 8 + lane % 4 * 2] = make_float2(sums[n * 4 + half * 2],
-                                                                          sums[n * 4 + half * 2 + 1]);
-            if (lane % 4 == 0) to->db[i] = bias[half * 2];
-        }
+        for (int n = 0; n < TILE / 8; n++)
+            s->groups.dw[n][threadIdx.x] = make_float4(sums[n * 4], sums[n * 4 + 1], sums[n * 4 + 2], sums[n * 4 + 3]);
+        if (column()) return;
+        s->groups.db[row()] = bias[0]; /* all columns are the same */
+        s->groups.db[row() + 8] = bias[2];
     }
 };
 
@@ -220,97 +242,257 @@ struct group_product {
 #define CLUSTER_ASM(...) (void)0
 #endif
 
-/* What every block wrote to its shared memory before it, all may read after it. */
-__device__ __forceinline__ void cluster_barrier() {
-    CLUSTER_ASM("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+/* What every block wrote to its shared memory before it arrived, all may read after they waited. */
+__device__ __forceinline__ void cluster_arrive() { CLUSTER_ASM("barrier.cluster.arrive.release;" ::: "memory"); }
+/* The same for those who wrote nothing there. */
+__device__ __forceinline__ void cluster_done() { CLUSTER_ASM("barrier.cluster.arrive.relaxed;" ::: "memory"); }
+__device__ __forceinline__ void cluster_wait() { CLUSTER_ASM("barrier.cluster.wait.acquire;" ::: "memory"); }
+
+/* An address of shared memory: the same place of another block of the cluster. */
+__device__ __forceinline__ uint32_t place_in(uint32_t at, uint32_t rank) {
+    CLUSTER_ASM("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(at) : "r"(rank));
+    return at;
 }
-/* The same place in the shared memory of another block of the cluster. */
-__device__ __forceinline__ float4_of load_from(const float *at, uint32_t rank) {
-    uint32_t there = (uint32_t)__cvta_generic_to_shared(at);
+__device__ __forceinline__ float4_of load_4_from(uint32_t there) {
     float4_of x = {};
-    CLUSTER_ASM("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(there) : "r"(rank));
     CLUSTER_ASM("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
                 : "=f"(x.v[0]), "=f"(x.v[1]), "=f"(x.v[2]), "=f"(x.v[3])
                 : "r"(there)
                 : "memory");
     return x;
 }
+__device__ __forceinline__ float load_1_from(uint32_t there) {
+    float x = 0;
+    CLUSTER_ASM("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(there) : "memory");
+    return x;
+}
 
 /* --- the tile of a block ---------------------------------------------------------------------------------------------
  */
 
-struct work {
-    gpu_weight w;
-    int n0, k0, rows, columns; /* of the tile that exist */
-    uint32_t tile, group, rank;
-    bool adds; /* sums over rows of dY are this tile's */
-};
-
-__device__ __forceinline__ work work_of(const gpu_weight *list, gpu_block block) {
-    work t;
-    t.w = list[block.member];
-    uint32_t tiles = t.w.tiles_n * t.w.tiles_k;
-    t.rank = block.part % CLUSTER;
-    t.tile = block.part / CLUSTER % tiles;
-    t.group = block.part / CLUSTER / tiles;
-    t.n0 = (int)(t.tile / t.w.tiles_k) * TILE;
-    t.k0 = (int)(t.tile % t.w.tiles_k) * TILE;
-    t.rows = min(TILE, (int)t.w.n - t.n0);
-    t.columns = min(TILE, (int)t.w.k - t.k0);
-    t.adds = t.w.sums && t.k0 == 0;
-    return t;
-}
-
 /* Adds up the slice and leaves the sums in shared memory. */
-template <class P, bool BIAS> __device__ __forceinline__ void add_slice(const work &t, shared *s) {
-    int64_t first = (t.group * CLUSTER + t.rank) * t.w.slice, end = min(t.w.rows, first + t.w.slice);
-    int steps = first < end ? (int)((end - first + DEEP - 1) / DEEP) : 0;
-    const half16 *dy = (const half16 *)t.w.dy, *x = (const half16 *)t.w.x;
+template <class P, bool BIAS, int BYTES>
+__device__ __forceinline__ void add_slice(const gpu_weight_part &t, shared *s) {
+    uint32_t ring = shared_address(s->stages), to = ring;
+    int left = (int)t.rows, steps = (left + DEEP - 1) / DEEP, at = 0;
+    copier<BYTES> dy(t.dy, t.n, t.height, 0), x(t.x, t.k, t.width, sizeof s->stages[0].dy);
     P p = {};
+    p.begin(s);
     s->ones[threadIdx.x] = ONES;
+#pragma unroll 1
     for (int k = 0; k < AHEAD; k++) {
-        if (k < steps) fetch(s->stages[k].dy, dy, first + k * DEEP, end, t.n0, (int)t.w.n);
-        if (k < steps) fetch(s->stages[k].x, x, first + k * DEEP, end, t.k0, (int)t.w.k);
+        if (left > 0) {
+            dy.copy(to, left);
+            x.copy(to, left);
+        }
         copy_close();
+        to += (uint32_t)sizeof(stage);
+        left -= DEEP;
     }
+#pragma unroll 1
     for (int k = 0; k < steps; k++) {
         copy_wait<AHEAD - 1>();
         p.arrived();
         __syncthreads(); /* the stage is there, and everybody is done with the one that is fetched into */
-        int next = k + AHEAD;
-        if (next < steps) {
-            fetch(s->stages[next % STAGES].dy, dy, first + (int64_t)next * DEEP, end, t.n0, (int)t.w.n);
-            fetch(s->stages[next % STAGES].x, x, first + (int64_t)next * DEEP, end, t.k0, (int)t.w.k);
+        if (left > 0) {
+            dy.copy(to, left);
+            x.copy(to, left);
         }
         copy_close();
-        p.template multiply<BIAS>(s->stages[k % STAGES], s->ones, t.rows, t.columns);
+        p.template multiply<BIAS>(s, at, (int)t.height, (int)t.width);
+        left -= DEEP;
+        to = to == ring + (STAGES - 1) * (uint32_t)sizeof(stage) ? ring : to + (uint32_t)sizeof(stage);
+        at = at == STAGES - 1 ? 0 : at + 1;
     }
     p.finish();
     __syncthreads(); /* the ring becomes the tile */
-    p.store(&s->sums);
+    p.store(s);
 }
 
-/* Four neighbours of the tile, or of the sums over rows that follow them: where they are in shared memory, and where in
-   dW and then db. */
-__device__ __forceinline__ const float *place_of(const work &t, const tile_sums *sums, int unit, uint64_t *at) {
-    int parts = t.columns / 4, row = t.columns > 0 ? unit / parts : 0, part = unit - row * parts;
-    if (unit < t.rows * parts) {
-        *at = (uint64_t)(t.n0 + row) * t.w.k + t.k0 + part * 4;
-        return &sums->dw[row][part * 4];
-    }
-    part = unit - t.rows * parts;
-    *at = (uint64_t)t.w.n * t.w.k + t.n0 + part * 4;
-    return &sums->db[part * 4];
+/* The same with what the block's product asks for. */
+template <class P> __device__ __forceinline__ void add_slice(const gpu_weight_part &t, shared *s) {
+    bool halves = (t.n | t.k) % 8;
+    if (t.db && halves)
+        add_slice<P, true, 8>(t, s);
+    else if (t.db)
+        add_slice<P, true, 16>(t, s);
+    else if (halves)
+        add_slice<P, false, 8>(t, s);
+    else
+        add_slice<P, false, 16>(t, s);
 }
-__device__ __forceinline__ int units_of(const work &t) { return t.rows * t.columns / 4 + (t.adds ? t.rows / 4 : 0); }
 
 __device__ __forceinline__ void add_to(float4_of *sum, float4_of v) {
 #pragma unroll
     for (int k = 0; k < 4; k++) sum->v[k] += v.v[k];
 }
 
-/* at: as place_of says */
-__device__ __forceinline__ void store_result(const gpu_weight &w, uint64_t at, float4_of x) {
+/* --- in one launch ---------------------------------------------------------------------------------------------------
+ */
+
+#define SHARE (TILE / 8 / CLUSTER)  /* parts of a thread that a block adds up over its cluster, */
+#define SHARE_ROWS (TILE / CLUSTER) /* and its sums over rows of dY */
+static_assert(GPU_WEIGHT_SHARE == SHARE * THREADS * 4 + SHARE_ROWS, "");
+
+__device__ __forceinline__ void store_2(void *to, uint32_t dtype, uint32_t at, float a, float b) {
+    if (dtype == AIRA_BF16)
+        *(uint32_t *)((half16 *)to + at) = pack2(a, b);
+    else
+        *(float2 *)((float *)to + at) = make_float2(a, b);
+}
+/* Part n of this thread's sums; rows and columns that exist. */
+__device__ __forceinline__ void store_result(const gpu_weight_part &t, uint32_t n, float4_of x) {
+    uint32_t i = group_product::row(), j = n * 8 + group_product::column(), at = (t.n0 + i) * t.k + t.k0 + j;
+    if (j >= t.width) return;
+    store_2(t.dw, t.dw_dtype, at, x.v[0], x.v[1]);
+    if (i + 8 < t.height) store_2(t.dw, t.dw_dtype, at + 8 * t.k, x.v[2], x.v[3]);
+}
+__device__ __forceinline__ void store_bias(const gpu_weight_part &t, uint32_t row, float x) {
+    if (t.db_dtype == AIRA_BF16)
+        ((half16 *)t.db)[t.n0 + row] = __float2bfloat16(x);
+    else
+        ((float *)t.db)[t.n0 + row] = x;
+}
+
+/* Counts one; what this thread knows of before it, whoever counts later reads after it. */
+__device__ __forceinline__ uint32_t count_one(uint32_t *count) {
+    uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(count) : "memory");
+    return before;
+}
+/* Has every cluster of this tile written this block's share? Then it is this block's to add them up. */
+__device__ __forceinline__ bool is_last(const gpu_weight_part &t, uint32_t *counts) {
+    __shared__ uint32_t before;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        before = count_one(&counts[t.count]);
+        if (before == t.groups - 1) counts[t.count] = 0; /* for the next launch */
+    }
+    __syncthreads();
+    return before == t.groups - 1;
+}
+
+/* A thread's part in its block's share. */
+struct share {
+    bool has, has_row; /* parts of dW; a sum over rows of dY */
+    float4_of dw[SHARE];
+    float db;
+};
+
+__device__ __forceinline__ void add_to(share *sum, const share &v) {
+#pragma unroll
+    for (int n = 0; n < SHARE; n++) add_to(&sum->dw[n], v.dw[n]);
+    sum->db += v.db;
+}
+
+/* Adds up over the cluster, in order. */
+__device__ __forceinline__ void add_cluster(share *sum, const shared *s, uint32_t rank) {
+    uint32_t dw = shared_address(&s->groups.dw[rank * SHARE][threadIdx.x]),
+             db = shared_address(&s->groups.db[rank * SHARE_ROWS + threadIdx.x % SHARE_ROWS]);
+    share from[CLUSTER] = {};
+#pragma unroll
+    for (int k = 0; k < CLUSTER; k++) {
+#pragma unroll
+        for (int n = 0; n < SHARE; n++)
+            if (sum->has) from[k].dw[n] = load_4_from(place_in(dw, k) + n * (uint32_t)sizeof s->groups.dw[0]);
+        if (sum->has_row) from[k].db = load_1_from(place_in(db, k));
+    }
+#pragma unroll
+    for (int k = 0; k < CLUSTER; k++) add_to(sum, from[k]);
+}
+
+/* A share in the workspace: SHARE parts of all threads, then the sums over rows. */
+__device__ __forceinline__ void leave_share(float *at, const share &v) {
+#pragma unroll
+    for (int n = 0; n < SHARE; n++)
+        if (v.has) store4(at + (n * THREADS + threadIdx.x) * 4, v.dw[n]);
+    if (v.has_row) at[SHARE * THREADS * 4 + threadIdx.x] = v.db;
+}
+__device__ __forceinline__ void add_groups(share *sum, const float *at, uint32_t groups, uint64_t step) {
+    share from[GPU_WEIGHT_GROUPS] = {};
+#pragma unroll
+    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) {
+        if (g >= groups) break;
+#pragma unroll
+        for (int n = 0; n < SHARE; n++) {
+            float4 v = {};
+            if (sum->has) v = __ldcg((const float4 *)(at + g * step + (n * THREADS + threadIdx.x) * 4));
+            from[g].dw[n] = {{v.x, v.y, v.z, v.w}};
+        }
+        if (sum->has_row) from[g].db = __ldcg(at + g * step + SHARE * THREADS * 4 + threadIdx.x);
+    }
+#pragma unroll
+    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) /* what is not there is 0 */
+        add_to(sum, from[g]);
+}
+
+__device__ __forceinline__ void store_share(const gpu_weight_part &t, const share &v) {
+#pragma unroll
+    for (int n = 0; n < SHARE; n++)
+        if (v.has) store_result(t, t.rank * SHARE + n, v.dw[n]);
+    if (v.has_row) store_bias(t, t.rank * SHARE_ROWS + threadIdx.x, v.db);
+}
+
+__global__ void __launch_bounds__(THREADS, 2)
+    weight_clusters(float *partial, const gpu_weight_part *parts, uint32_t *counts) {
+    extern __shared__ __align__(1024) char memory[];
+    shared *s = (shared *)memory;
+    const gpu_weight_part t = parts[blockIdx.x];
+    add_slice<group_product>(t, s);
+    share sum = {};
+    sum.has = t.rank * SHARE * 8 < t.width && group_product::row() < t.height;
+    sum.has_row = t.db && threadIdx.x < SHARE_ROWS && t.rank * SHARE_ROWS + threadIdx.x < t.height;
+    cluster_arrive();
+    cluster_wait();
+    add_cluster(&sum, s, t.rank);
+    float *left = partial + t.partial;
+    if (t.groups == 1)
+        store_share(t, sum);
+    else
+        leave_share(left + t.group * t.step, sum);
+    cluster_done(); /* what was read has arrived: it is on its way to memory */
+    if (t.groups > 1 && is_last(t, counts)) {
+        share all = {};
+        all.has = sum.has;
+        all.has_row = sum.has_row;
+        add_groups(&all, left, t.groups, t.step);
+        store_share(t, all);
+    }
+    cluster_wait(); /* nobody leaves while others read its shared memory */
+}
+
+/* --- in two ----------------------------------------------------------------------------------------------------------
+ */
+
+/* Partial sums lie as [slices][n k + n]; four neighbours at a time. */
+__global__ void __launch_bounds__(THREADS, 2) weight_slices(float *partial, const gpu_weight_part *parts) {
+    extern __shared__ __align__(1024) char memory[];
+    shared *s = (shared *)memory;
+    const gpu_weight_part t = parts[blockIdx.x];
+    add_slice<warp_product>(t, s);
+    __syncthreads();
+    float *to = partial + t.partial;
+    for (uint32_t unit = threadIdx.x; unit < TILE * TILE / 4; unit += THREADS) {
+        uint32_t i = unit / (TILE / 4), j = unit % (TILE / 4) * 4;
+        if (i < t.height && j < t.width) store4(to + (t.n0 + i) * t.k + t.k0 + j, load4(&s->sums.dw[i][j]));
+    }
+    if (t.db && threadIdx.x * 4 < t.height)
+        store4(to + t.n * t.k + t.n0 + threadIdx.x * 4, load4(&s->sums.db[threadIdx.x * 4]));
+}
+
+/* Four neighbours of `parts` partial results that lie `step` floats apart. */
+__device__ __forceinline__ float4_of add_parts(const float *from, uint32_t parts, uint64_t step) {
+    float4_of sum = {};
+#pragma unroll 8
+    for (uint32_t k = 0; k < parts; k++) {
+        float4 v = *(const float4 *)(from + k * step);
+        add_to(&sum, {{v.x, v.y, v.z, v.w}});
+    }
+    return sum;
+}
+
+/* at: in dW and then db */
+__device__ __forceinline__ void store_joined(const gpu_weight &w, uint64_t at, float4_of x) {
     uint64_t cells = (uint64_t)w.n * w.k;
     bool bias = at >= cells;
     void *to = bias ? w.db : w.dw;
@@ -321,97 +503,12 @@ __device__ __forceinline__ void store_result(const gpu_weight &w, uint64_t at, f
         store4((float *)to + at, x);
 }
 
-/* Partial sums lie as [slices or clusters][n k + n]. */
-__device__ __forceinline__ float4_of add_parts(const float *from, uint32_t parts, uint64_t step) {
-    float4_of sum = {};
-#pragma unroll 8
-    for (uint32_t k = 0; k < parts; k++) {
-        float4 v = __ldcg((const float4 *)(from + k * step));
-        add_to(&sum, {{v.x, v.y, v.z, v.w}});
-    }
-    return sum;
-}
-
-/* --- in one launch ---------------------------------------------------------------------------------------------------
- */
-
-/* Has every cluster of this tile written this block's eighth? Then it is this block's to add them up. */
-__device__ __forceinline__ bool is_last(const work &t, uint32_t *counts, uint32_t groups) {
-    __shared__ uint32_t before;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        uint32_t *count = &counts[t.w.count + t.tile * CLUSTER + t.rank];
-        before = atomicAdd(count, 1);
-        if (before == groups - 1) *count = 0; /* for the next launch */
-        __threadfence();
-    }
-    __syncthreads();
-    return before == groups - 1;
-}
-
-__global__ void __launch_bounds__(THREADS, 2)
-    weight_clusters(float *partial, const gpu_weight *list, const gpu_block *blocks, uint32_t *counts) {
-    extern __shared__ __align__(1024) char memory[];
-    shared *s = (shared *)memory;
-    work t = work_of(list, blocks[blockIdx.x]);
-    uint32_t groups = t.w.slices / CLUSTER;
-    uint64_t step = (uint64_t)t.w.n * t.w.k + t.w.n, at;
-    float *to = partial + t.w.partial;
-    if (t.adds)
-        add_slice<group_product, true>(t, s);
-    else
-        add_slice<group_product, false>(t, s);
-    cluster_barrier();
-    int units = units_of(t), first = (int)t.rank * THREADS + (int)threadIdx.x;
-    for (int unit = first; unit < units; unit += CLUSTER * THREADS) {
-        const float *from = place_of(t, &s->sums, unit, &at);
-        float4_of parts[CLUSTER], sum = {};
-#pragma unroll
-        for (int k = 0; k < CLUSTER; k++) parts[k] = load_from(from, k);
-#pragma unroll
-        for (int k = 0; k < CLUSTER; k++) add_to(&sum, parts[k]);
-        if (groups == 1)
-            store_result(t.w, at, sum);
-        else
-            store4(to + t.group * step + at, sum);
-    }
-    cluster_barrier(); /* nobody leaves while others read its shared memory */
-    if (groups == 1 || !is_last(t, counts, groups)) return;
-    for (int unit = first; unit < units; unit += CLUSTER * THREADS) {
-        (void)place_of(t, &s->sums, unit, &at);
-        store_result(t.w, at, add_parts(to + at, groups, step));
-    }
-}
-
-/* --- in two ----------------------------------------------------------------------------------------------------------
- */
-
-__global__ void __launch_bounds__(THREADS, 2)
-    weight_slices(float *partial, const gpu_weight *list, const gpu_block *blocks) {
-    extern __shared__ __align__(1024) char memory[];
-    shared *s = (shared *)memory;
-    work t = work_of(list, blocks[blockIdx.x]);
-    uint64_t step = (uint64_t)t.w.n * t.w.k + t.w.n, at;
-    float *to = partial + t.w.partial + (t.group * CLUSTER + t.rank) * step;
-    if (t.adds)
-        add_slice<warp_product, true>(t, s);
-    else
-        add_slice<warp_product, false>(t, s);
-    __syncthreads();
-    int units = units_of(t);
-    for (int unit = threadIdx.x; unit < units; unit += THREADS) {
-        const float *from = place_of(t, &s->sums, unit, &at);
-        store4(to + at, load4(from));
-    }
-}
-
 __global__ void __launch_bounds__(256)
     weight_joins(const float *partial, const gpu_weight *list, const gpu_block *blocks) {
     gpu_block block = blocks[blockIdx.x];
     const gpu_weight w = list[block.member];
     uint64_t step = (uint64_t)w.n * w.k + w.n, i = (uint64_t)block.part * GPU_WEIGHT_JOIN + threadIdx.x * 4;
-    if (i < step && (w.sums || i < step - w.n)) store_result(w, i, add_parts(partial + w.partial + i, w.slices, step));
+    if (i < step && (w.sums || i < step - w.n)) store_joined(w, i, add_parts(partial + w.partial + i, w.slices, step));
 }
 
 int gpu_weights_in_clusters(void) {
@@ -439,7 +536,7 @@ static const char *run_clusters(const gpu_weights *run, cudaStream_t stream) {
     how.stream = stream;
     how.attrs = &cluster;
     how.numAttrs = 1;
-    error = cudaLaunchKernelEx(&how, weight_clusters, run->partial, run->list, run->blocks, run->counts);
+    error = cudaLaunchKernelEx(&how, weight_clusters, run->partial, run->parts, run->counts);
     return error == cudaSuccess ? NULL : cudaGetErrorString(error);
 }
 
@@ -448,7 +545,7 @@ const char *gpu_weights_run(const gpu_weights *run, cudaStream_t stream) {
     cudaError_t error = cudaFuncSetAttribute(weight_slices, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                              (int)sizeof(shared));
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    weight_slices<<<run->n_blocks, THREADS, sizeof(shared), stream>>>(run->partial, run->list, run->blocks);
+    weight_slices<<<run->n_blocks, THREADS, sizeof(shared), stream>>>(run->partial, run->parts);
     weight_joins<<<run->n_joins, 256, 0, stream>>>(run->partial, run->list, run->joins);
     return gpu_launched();
 }

@@ -9,8 +9,11 @@
 
 #include "sums.h"
 
-#define GPU_WEIGHT_TILE 128   /* rows and columns of dW that a block owns */
-#define GPU_WEIGHT_CLUSTER 8  /* slices that are added within a cluster of blocks */
+#define GPU_WEIGHT_TILE 128  /* rows and columns of dW that a block owns */
+#define GPU_WEIGHT_GROUPS 4  /* clusters that share a tile at most */
+#define GPU_WEIGHT_CLUSTER 8 /* slices that are added within a cluster of blocks */
+#define GPU_WEIGHT_SHARE \
+    2064 /* sums that a block of a cluster adds up: an eighth of dW's tile and of 128 sums over rows */
 #define GPU_WEIGHT_JOIN 1024  /* results that a block of the second kernel adds up, where there is one */
 #define GPU_WEIGHT_LEAST 2048 /* rows below which cuBLASLt is left to it */
 
@@ -25,37 +28,58 @@ typedef struct gpu_weight {
     uint32_t slices;          /* a multiple of the cluster */
     uint32_t sums;            /* 1: db is wanted */
     uint32_t count, reserved; /* its first counter */
-    uint64_t partial;         /* floats of the workspace before its own: [clusters, else slices][n k + n] */
+    uint64_t partial;         /* floats of the workspace before its own, as gpu_weight_partials says */
 } gpu_weight;
 
-/* What a launch needs, all in device memory: blocks' parts are (cluster * tiles + tile) * GPU_WEIGHT_CLUSTER + rank;
-   counts are 0 before the first launch and after each. */
+/* What a block needs to know of its tile and slice, in one place; lies in device memory. */
+typedef struct gpu_weight_part {
+    const void *dy, *x;     /* the slice's first row, the tile's first column */
+    void *dw, *db;          /* of the product; db: NULL where sums over rows are not this tile's */
+    uint64_t partial, step; /* floats of the workspace before its share and, in clusters, from one group to the next */
+    uint32_t n, k, n0, k0;  /* of the product; where the tile begins */
+    uint32_t height, width; /* rows and columns of the tile that exist */
+    uint32_t rows;          /* of the slice, perhaps none */
+    uint32_t dw_dtype, db_dtype;
+    uint32_t group, groups, rank; /* of clusters; of the block in its cluster */
+    uint32_t count, reserved;     /* its counter */
+} gpu_weight_part;
+
+/* What a launch needs, all in device memory: counts are 0 before the first launch and after each. */
 typedef struct gpu_weights {
     const gpu_weight *list;
-    const gpu_block *blocks, *joins;
+    const gpu_weight_part *parts;
+    const gpu_block *joins;
     uint32_t *counts;
     float *partial;
     uint32_t n_blocks, n_joins;
 } gpu_weights;
 
 /* Sets slice, tiles and slices from rows, n and k: blocks for a quarter of a large GPU or, where there are four tiles,
-   for a half, since a layer has several products; but slices of 128 rows at least. */
+   for a half, since a layer has several products; but slices of 128 rows at least. Where a tile is narrow, it is rows
+   that take time, so there are more slices. */
 static inline void gpu_weight_cut(gpu_weight *w) {
     w->tiles_n = (w->n + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE;
     w->tiles_k = w->k ? (w->k + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE : 1;
-    uint32_t tiles = w->tiles_n * w->tiles_k;
-    w->slices = (tiles == 1 ? 4u : tiles <= 8 ? 2u : 1u) * GPU_WEIGHT_CLUSTER;
+    uint32_t tiles = w->tiles_n * w->tiles_k, narrow = w->n <= GPU_WEIGHT_TILE / 2 || w->k <= GPU_WEIGHT_TILE / 2;
+    uint32_t groups = tiles <= 1 + narrow ? GPU_WEIGHT_GROUPS : tiles <= 8 ? 2 : 1;
+    w->slices = groups * GPU_WEIGHT_CLUSTER;
     while (w->slices > GPU_WEIGHT_CLUSTER && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
     w->slice = ((w->rows + w->slices - 1) / w->slices + 15) / 16 * 16;
+}
+/* What a block reads: bytes. */
+static inline int64_t gpu_weight_reads(const gpu_weight *w) {
+    uint32_t n = w->n < GPU_WEIGHT_TILE ? w->n : GPU_WEIGHT_TILE, k = w->k < GPU_WEIGHT_TILE ? w->k : GPU_WEIGHT_TILE;
+    return w->slice * (n + k) * 2;
 }
 static inline uint32_t gpu_weight_counts(const gpu_weight *w) { return w->tiles_n * w->tiles_k * GPU_WEIGHT_CLUSTER; }
 static inline uint32_t gpu_weight_blocks(const gpu_weight *w) { return w->tiles_n * w->tiles_k * w->slices; }
 static inline uint32_t gpu_weight_joins(const gpu_weight *w) {
     return (w->n * w->k + w->n + GPU_WEIGHT_JOIN - 1) / GPU_WEIGHT_JOIN;
 }
-/* Floats of workspace. */
+/* Floats of workspace: [groups][tiles][cluster][share] in clusters, else [slices][n k + n]. */
 static inline uint64_t gpu_weight_partials(const gpu_weight *w, int clusters) {
-    return (uint64_t)(clusters ? w->slices / GPU_WEIGHT_CLUSTER : w->slices) * (w->n * w->k + w->n);
+    if (clusters) return (uint64_t)w->slices * w->tiles_n * w->tiles_k * GPU_WEIGHT_SHARE;
+    return (uint64_t)w->slices * (w->n * w->k + w->n);
 }
 
 #ifdef __cplusplus

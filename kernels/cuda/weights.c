@@ -80,6 +80,16 @@ static uint32_t product_of(const aira_plan *plan, const gpu_step *members, uint3
     return made;
 }
 
+/* Blocks that read most begin first: those that must wait for a place are then short. */
+static void longest_first(gpu_weight *list, uint32_t n) {
+    for (uint32_t k = 1; k < n; k++) {
+        gpu_weight w = list[k];
+        uint32_t at = k;
+        for (; at > 0 && gpu_weight_reads(&list[at - 1]) < gpu_weight_reads(&w); at--) list[at] = list[at - 1];
+        list[at] = w;
+    }
+}
+
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
                           gpu_weight *list, size_t *workspace) {
     uint32_t made = 0, count = 0;
@@ -95,8 +105,9 @@ uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32
         else
             list[made++] = entry_of(plan, &members[k], buffers);
     }
+    for (uint32_t k = 0; k < made; k++) gpu_weight_cut(&list[k]);
+    longest_first(list, made);
     for (uint32_t k = 0; k < made; k++) {
-        gpu_weight_cut(&list[k]);
         list[k].partial = partial;
         list[k].count = count;
         count += gpu_weight_counts(&list[k]);
@@ -104,4 +115,38 @@ uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32
     }
     *workspace = partial * sizeof(float);
     return made;
+}
+
+static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+gpu_weight_part gpu_weight_part_of(const gpu_weight *w, uint32_t part, int clusters) {
+    uint32_t tiles = w->tiles_n * w->tiles_k, tile = part / GPU_WEIGHT_CLUSTER % tiles;
+    gpu_weight_part p;
+    memset(&p, 0, sizeof p);
+    p.rank = part % GPU_WEIGHT_CLUSTER;
+    p.group = part / GPU_WEIGHT_CLUSTER / tiles;
+    p.groups = w->slices / GPU_WEIGHT_CLUSTER;
+    p.n = w->n;
+    p.k = w->k;
+    p.n0 = tile / w->tiles_k * GPU_WEIGHT_TILE;
+    p.k0 = tile % w->tiles_k * GPU_WEIGHT_TILE;
+    p.height = at_most(GPU_WEIGHT_TILE, w->n - p.n0);
+    p.width = at_most(GPU_WEIGHT_TILE, w->k - p.k0);
+    int64_t slice = p.group * GPU_WEIGHT_CLUSTER + p.rank, first = slice * w->slice;
+    if (first > w->rows) first = w->rows; /* nothing is left for it */
+    p.rows = (uint32_t)(w->rows - first < w->slice ? w->rows - first : w->slice);
+    p.dy = w->dy ? (const char *)w->dy + 2 * (first * w->n + p.n0) : NULL;
+    p.x = w->x ? (const char *)w->x + 2 * (first * w->k + p.k0) : NULL;
+    p.dw = w->dw;
+    p.db = w->sums && p.k0 == 0 ? w->db : NULL;
+    p.dw_dtype = w->dw_dtype;
+    p.db_dtype = w->db_dtype;
+    p.count = w->count + tile * GPU_WEIGHT_CLUSTER + p.rank;
+    if (clusters) {
+        p.partial = w->partial + (uint64_t)(tile * GPU_WEIGHT_CLUSTER + p.rank) * GPU_WEIGHT_SHARE;
+        p.step = (uint64_t)tiles * GPU_WEIGHT_CLUSTER * GPU_WEIGHT_SHARE;
+    } else {
+        p.partial = w->partial + (uint64_t)slice * ((uint64_t)w->n * w->k + w->n);
+    }
+    return p;
 }

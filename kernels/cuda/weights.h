@@ -13,5 +13,8 @@ bool gpu_is_weight_sum(const aira_plan *plan, const gpu_step *sum, const gpu_ste
    set where buffers are given. Returns the number of entries; *workspace: bytes. */
 uint32_t gpu_weights_list(const aira_plan *plan, const gpu_step *members, uint32_t n, void *const *buffers,
                           gpu_weight *list, size_t *workspace);
+/* Block `part` of the entry's gpu_weight_blocks: (group * tiles + tile) * GPU_WEIGHT_CLUSTER + rank. clusters: as
+   gpu_weights_in_clusters says. */
+gpu_weight_part gpu_weight_part_of(const gpu_weight *w, uint32_t part, int clusters);
 
 #endif
