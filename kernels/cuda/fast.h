@@ -81,7 +81,7 @@ bool gpu_conv_takes(const gpu_call *call);
 bool gpu_project_takes(const gpu_call *call);
 extern const gpu_kernel gpu_project_kernel;
 
-/* ssd_short.cu: SSD_BACKWARD with GPU_STEPS: bf16 heads of 64, 16, 64 or 128 states, up to 128 times. */
+/* ssd_short_backward.cu: SSD_BACKWARD with GPU_STEPS: bf16 heads of 64, 16, 64 or 128 states, up to 128 times. */
 bool gpu_ssd_steps_takes(const gpu_call *call);
 
 /* scan_chunks.cu: SELECTIVE_SCAN and its gradient in bf16 with up to 4 states and 2,048 times, channels a multiple of

@@ -15,31 +15,28 @@
 
 typedef __nv_bfloat16 half16;
 
-/* What of a row does not depend on its norm. N vectors of four per lane; columns (k * 32 + lane) * 4. */
-template <int N> struct gated_row {
-    float4_of y[N], silu[N], slope[N]; /* slope: of silu at z */
-    float scale;                       /* s */
-};
+/* 1 / (1 + e^-x); without the care for denormals that __expf and __fdividef take */
+static __device__ __forceinline__ float sigmoid(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * -1.4426950408889634f));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + y));
+    return y;
+}
 
-template <int N, bool SLOPE>
-__device__ __forceinline__ void open_row(gated_row<N> &r, const half16 *y, const half16 *z, int width, float eps) {
-    int lane = threadIdx.x & 31;
-    float squares = 0;
+/* A row as it lies in memory: N vectors of four per lane, columns (k * 32 + lane) * 4; zeros beyond the last. */
+template <int N> static __device__ __forceinline__ void fetch_row(uint2 *to, const half16 *from, int width) {
 #pragma unroll
     for (int k = 0; k < N; k++) {
-        int c = (k * 32 + lane) * 4;
-        float4_of gate = c < width ? load4(z + c) : float4_of{};
-        r.y[k] = c < width ? load4(y + c) : float4_of{};
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            float open = __fdividef(1.0f, 1.0f + __expf(-gate.v[j]));
-            r.silu[k].v[j] = gate.v[j] * open;
-            if (SLOPE) r.slope[k].v[j] = open + r.silu[k].v[j] * (1.0f - open);
-            float p = r.y[k].v[j] * r.silu[k].v[j];
-            squares += p * p;
-        }
+        int c = (k * 32 + (int)(threadIdx.x & 31)) * 4;
+        to[k] = c < width ? fetch4(from + c) : make_uint2(0, 0);
     }
-    r.scale = rsqrtf(warp_sum(squares) / (float)width + eps);
+}
+template <int N> static __device__ __forceinline__ void fetch_weights(float4_of *to, const float *from, int width) {
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        int c = (k * 32 + (int)(threadIdx.x & 31)) * 4;
+        to[k] = c < width ? load4(from + c) : float4_of{};
+    }
 }
 
 template <int N>
@@ -47,62 +44,107 @@ __global__ void __launch_bounds__(WARPS * 32) gated_norm_kernel(half16 *out, con
                                                                 const float *w, int64_t rows, int width, float eps) {
     int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
     if (row >= rows) return;
-    gated_row<N> r;
-    open_row<N, false>(r, y + row * width, z + row * width, width, eps);
+    uint2 packed_y[N], packed_z[N];
+    float4_of weight[N], p[N];
+    float squares = 0;
+    fetch_row<N>(packed_y, y + row * width, width);
+    fetch_row<N>(packed_z, z + row * width, width);
+    fetch_weights<N>(weight, w, width);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        float4_of value = open4(packed_y[k]), gate = open4(packed_z[k]);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            p[k].v[j] = value.v[j] * gate.v[j] * sigmoid(gate.v[j]);
+            squares += p[k].v[j] * p[k].v[j];
+        }
+    }
+    float scale = rsqrtf(warp_sum(squares) / (float)width + eps);
 #pragma unroll
     for (int k = 0; k < N; k++) {
         int c = (k * 32 + (int)(threadIdx.x & 31)) * 4;
         if (c >= width) continue;
-        float4_of weight = load4(w + c);
 #pragma unroll
-        for (int j = 0; j < 4; j++) weight.v[j] *= r.y[k].v[j] * r.silu[k].v[j] * r.scale;
-        store4(out + row * width + c, weight);
+        for (int j = 0; j < 4; j++) weight[k].v[j] *= p[k].v[j] * scale;
+        store4(out + row * width + c, weight[k]);
     }
 }
 
+/* What a warp reads of a row before it computes. */
+template <int N> struct gated_row { uint2 y[N], z[N], g[N]; };
+template <int N>
+static __device__ __forceinline__ void fetch_rows(gated_row<N> &r, const half16 *y, const half16 *z, const half16 *g,
+                                                  int64_t at, int width) {
+    fetch_row<N>(r.y, y + at, width);
+    fetch_row<N>(r.z, z + at, width);
+    fetch_row<N>(r.g, g + at, width);
+}
+
+/* dy and dz of a row, and its part of dw. Both sums over the row are taken at once: that of h p needs no norm. */
+template <int N>
+static __device__ __forceinline__ void row_back(half16 *dy, half16 *dz, float4_of *dw, gated_row<N> r, const float *w,
+                                                int width, float eps) {
+    int lane = threadIdx.x & 31;
+    float4_of silu[N], q[N]; /* q: y times the slope of silu at z */
+    float squares = 0, dot = 0;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        float4_of y = open4(r.y[k]), z = open4(r.z[k]), g = open4(r.g[k]), weight = load4(w + (k * 32 + lane) * 4);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            float open = sigmoid(z.v[j]), s = z.v[j] * open;
+            float p = y.v[j] * s;
+            silu[k].v[j] = s;
+            q[k].v[j] = y.v[j] * (open + s * (1.0f - open));
+            squares += p * p;
+            dot += weight.v[j] * g.v[j] * p;
+        }
+    }
+    for (int step = 16; step > 0; step /= 2) {
+        squares += __shfl_xor_sync(0xffffffffu, squares, step);
+        dot += __shfl_xor_sync(0xffffffffu, dot, step);
+    }
+    float scale = rsqrtf(squares / (float)width + eps), pull = dot * scale * scale / (float)width;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        int c = (k * 32 + lane) * 4;
+        if (c >= width) continue;
+        asm volatile("" : "+r"(r.y[k].x), "+r"(r.y[k].y)); /* p is computed again: it would take registers */
+        float4_of y = open4(r.y[k]), g = open4(r.g[k]), weight = load4(w + c), to_y, to_z;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            float p = y.v[j] * silu[k].v[j], dp = scale * (weight.v[j] * g.v[j] - p * pull);
+            dw[k].v[j] += g.v[j] * p * scale;
+            to_y.v[j] = dp * silu[k].v[j];
+            to_z.v[j] = dp * q[k].v[j];
+        }
+        store4(dy + c, to_y);
+        store4(dz + c, to_z);
+    }
+}
+
+/* Blocks on a multiprocessor: up to 256 columns 16,384 rows are one wave of four. */
+static constexpr int blocks_of(int vectors) { return vectors <= 2 ? 4 : vectors == 4 ? 2 : 1; }
+
 /* partial[block][width] */
 template <int N>
-__global__ void __launch_bounds__(WARPS * 32)
+__global__ void __launch_bounds__(WARPS * 32, blocks_of(N))
     gated_norm_backward_kernel(half16 *dy, half16 *dz, float *partial, const half16 *y, const half16 *z, const float *w,
                                const half16 *g, int64_t rows, int width, float eps) {
-    __shared__ float sums[WARPS][MOST_WIDTH];
+    __shared__ __align__(16) float sums[WARPS][N * 128], weights[N * 128];
     int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
     int64_t first = (int64_t)blockIdx.x * ROWS, end = min(rows, first + ROWS);
     float4_of dw[N] = {};
-    for (int64_t row = first + warp; row < end; row += WARPS) {
-        gated_row<N> r;
-        float4_of slope[N];
-        float dot = 0;
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            int c = (k * 32 + lane) * 4;
-            slope[k] = c < width ? load4(g + row * width + c) : float4_of{};
-        }
-        open_row<N, true>(r, y + row * width, z + row * width, width, eps);
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            int c = (k * 32 + lane) * 4;
-            float4_of weight = c < width ? load4(w + c) : float4_of{};
-#pragma unroll
-            for (int j = 0; j < 4; j++) dot += weight.v[j] * slope[k].v[j] * r.y[k].v[j] * r.silu[k].v[j];
-        }
-        float pull = warp_sum(dot) * r.scale * r.scale / (float)width;
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            int c = (k * 32 + lane) * 4;
-            if (c >= width) continue;
-            float4_of weight = load4(w + c), to_y, to_z;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float p = r.y[k].v[j] * r.silu[k].v[j];
-                float dp = r.scale * (weight.v[j] * slope[k].v[j] - p * pull);
-                dw[k].v[j] += slope[k].v[j] * p * r.scale;
-                to_y.v[j] = dp * r.silu[k].v[j];
-                to_z.v[j] = dp * r.y[k].v[j] * r.slope[k].v[j];
-            }
-            store4(dy + row * width + c, to_y);
-            store4(dz + row * width + c, to_z);
-        }
+    gated_row<N> next;
+    if (first + warp < end) fetch_rows<N>(next, y, z, g, (first + warp) * width, width);
+    for (int c = threadIdx.x; c < N * 128; c += WARPS * 32) weights[c] = c < width ? w[c] : 0.0f;
+    __syncthreads();
+    int step = WARPS * width;
+    int64_t at = (first + warp) * width;
+    for (int left = (int)(end - first) - warp; left > 0; left -= WARPS, at += step) {
+        gated_row<N> r = next;
+        if (left > WARPS) fetch_rows<N>(next, y, z, g, at + step, width);
+        row_back<N>(dy + at, dz + at, dw, r, weights, width, eps);
     }
 #pragma unroll
     for (int k = 0; k < N; k++) {

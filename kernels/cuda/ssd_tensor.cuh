@@ -131,14 +131,21 @@ __device__ __forceinline__ int64_t piece_of(const ssd &s, const chunk &c, int h)
 /* One warp: dt, and the running sum of dt A as a power of two, of a chunk of head h. */
 __device__ static void running_sums(float *log, float *dt, const ssd &s, const chunk &c, int h) {
     int lane = threadIdx.x & 31;
-    float a = load<float>(s.A, h >> s.cut) * LOG2E, upto[4], sum = 0;
+    float a = load<float>(s.A, h >> s.cut) * LOG2E, upto[4], d[4], sum = 0;
     int heads = s.h_n >> s.cut;
+    int64_t at = ((int64_t)c.b * s.t_n + c.t0 + 4 * lane) * heads + (h >> s.cut);
+    if (s.dt.dtype == AIRA_BF16) { /* outside of the loop, so that loads do not wait for each other */
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            d[i] = 4 * lane + i < c.rows ? __bfloat162float(((const half16 *)s.dt.data)[at + i * heads]) : 0.0f;
+    } else {
+#pragma unroll
+        for (int i = 0; i < 4; i++) d[i] = 4 * lane + i < c.rows ? load<float>(s.dt, at + i * heads) : 0.0f;
+    }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        int t = 4 * lane + i;
-        float d = t < c.rows ? load<float>(s.dt, ((int64_t)c.b * s.t_n + c.t0 + t) * heads + (h >> s.cut)) : 0.0f;
-        dt[t] = d;
-        sum += d * a;
+        dt[4 * lane + i] = d[i];
+        sum += d[i] * a;
         upto[i] = sum;
     }
     for (int step = 1; step < 32; step *= 2) {
@@ -173,6 +180,8 @@ static inline bool ssd_short_takes(const ssd &s) {
     return s.t_n >= 16 && s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535;
 }
 const char *ssd_short_forward(const gpu_call *call);
+/* ssd_short_backward.cu: the same, on GPUs that multiply by groups of warps. */
+bool ssd_short_backward_takes(const ssd &s);
 const char *ssd_short_backward(const gpu_call *call);
 size_t ssd_short_backward_bytes(const gpu_call *call);
 

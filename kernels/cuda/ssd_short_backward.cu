@@ -1,0 +1,582 @@
+/* ssd_short_backward.cu - gradients of Mamba-2 where one chunk holds the sequence, by groups of four warps (sm_90a;
+ * ssd_tensor.cuh has the formulas).
+ *
+ * A cluster of two blocks owns a group of one sequence; each takes every other head, so that two blocks fit on a
+ * multiprocessor and all of a block's loads are under way before the first product. With u the pairs j <= i, cut into
+ * units of 64 x 64 (rows j, columns i; the one above the diagonal does not exist):
+ *
+ *     G = x g'       M = K exp(a_i - a_j)       dx = dt M g + D g       dK += G exp(a_i - a_j) dt
+ *
+ * K = B C' is computed once and lies in shared memory in the order of accumulators: a thread reads what it wrote. Four
+ * warps own 64 times j: the first four two units, the others one. G arrives 32 columns at a time, so that dx, and dK in
+ * bf16, stay in registers. At the end the blocks add each other's dK (dB and dC are sums over heads); then the first
+ * computes dB = dK C, the second dC = dK' B.
+ */
+#include "shared.cuh"
+#include "ssd_tensor.cuh"
+#include "wgmma.cuh"
+
+#define P 64      /* a head */
+#define UNIT 64   /* rows and columns of a unit */
+#define WARPS 8   /* each owns a strip of 16 times */
+#define GROUP 128 /* threads of four warps */
+
+/* Rows of 64 columns; their 16-byte parts are swapped by row % 8 (the 128-byte swizzle of wgmma). */
+typedef half16 panel[Q][64];
+
+struct head_tiles {
+    panel x, g;
+};
+struct state_tiles {
+    panel part[2];
+};
+
+struct short_back_tiles {
+    union {
+        state_tiles B;
+        uint4 K[3][4][GROUP]; /* units (0, 0), (0, 1), (1, 1), 16 columns each; at last dK */
+    };
+    /* of heads in turn. First the second holds C; at last one holds B or C, the other dK. */
+    union {
+        head_tiles head;
+        state_tiles state;
+    } turn[2];
+    float log[2][Q], dt[2][Q], skip[2]; /* skip: D */
+    /* by strip: sums over its j of u[j,i] dt_j; sums over i of u[j,i]; sums of x_j . g_j */
+    float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
+};
+
+struct short_to {
+    const half16 *g;
+    half16 *dx, *dB, *dC;
+    elements ddt;
+    bool steps;             /* GPU_STEPS */
+    float *dA, *dD, *dstep; /* [B][H] */
+};
+
+/* --- pieces ----------------------------------------------------------------------------------------------------------
+ */
+
+#define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
+
+/* c[64 x 32] = [c +] a[64 x 16] b[32 x 16]', as group_multiply */
+static __device__ __forceinline__ void multiply_32(float *c, uint64_t a, uint64_t b, int add) {
+    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %18, 0;\n"
+              "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
+              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, 0; }"
+              : C4(c, 0), C4(c, 4), C4(c, 8), C4(c, 12)
+              : "l"(a), "l"(b), "r"(add));
+}
+
+template <int N> static __device__ __forceinline__ void settle(float *c) {
+#pragma unroll
+    for (int k = 0; k < N; k++) group_settle(c[k]);
+}
+
+/* Where a column lies in a row of a panel. */
+static __device__ __forceinline__ int swapped(int row, int column) { return (column / 8 ^ (row & 7)) * 8 + column % 8; }
+
+/* Rows of 64, or fewer, columns; zeros beyond the last row and column. */
+template <int COLUMNS>
+static __device__ __forceinline__ void fetch_panel(panel &to, const half16 *from, int64_t step, int rows, int n_rows) {
+    int r = threadIdx.x / 8, part = threadIdx.x % 8;
+    half16 *at = &to[r][swapped(r, part * 8)];
+    const half16 *next = from + r * step + part * 8;
+#pragma unroll 1 /* more at once take registers */
+    for (; r < n_rows; r += WARPS * 4, at += WARPS * 4 * 64, next += WARPS * 4 * step) {
+        bool there = r < rows && part * 8 < COLUMNS;
+        copy_16(at, there ? next : from, there);
+    }
+}
+template <int N>
+static __device__ __forceinline__ void fetch_state(state_tiles &to, const elements &from, const ssd &s, const chunk &c,
+                                                   int n_rows) {
+    const half16 *at = (const half16 *)from.data + state_at(s, c, c.group);
+#pragma unroll
+    for (int k = 0; k < N; k += 64)
+        fetch_panel<(N < 64 ? N : 64)>(to.part[k / 64], at + k, (int64_t)s.g_n * N, c.rows, n_rows);
+}
+
+/* Lane t of four has words t of tiles v[0..3]; then it has the four words of tile t. */
+static __device__ __forceinline__ void quad_turn(uint32_t *v) {
+    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+#pragma unroll
+    for (int k = 0; k < 4; k += 2) {
+        uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? v[k] : v[k + 1], 1);
+        if (odd)
+            v[k] = other;
+        else
+            v[k + 1] = other;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        uint32_t other = __shfl_xor_sync(0xffffffffu, upper ? v[k] : v[k + 2], 2);
+        if (upper)
+            v[k] = other;
+        else
+            v[k + 2] = other;
+    }
+}
+
+/* A row of 8 tiles of 8 columns, a word of each, to memory; columns from WIDTH on do not exist. */
+template <int WIDTH> static __device__ __forceinline__ void put_row(half16 *to, uint32_t *v, bool there) {
+#pragma unroll
+    for (int k = 0; k < WIDTH / 8; k += 4) {
+        quad_turn(v + k);
+        int column = (k + threadIdx.x % 4) * 8;
+        if (there && column < WIDTH) *(uint4 *)(to + column) = make_uint4(v[k], v[k + 1], v[k + 2], v[k + 3]);
+    }
+}
+
+static __device__ __forceinline__ float row_sum(float v) {
+    v += __shfl_xor_sync(0xffffffffu, v, 1);
+    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+/* Sums over the lanes that share lane % 4 of the values of columns lane % 4 * 2, the next, and eight on; to[16]. */
+static __device__ __forceinline__ void put_column_sums(float *to, const float *v) {
+    int lane = threadIdx.x & 31, upper = lane & 16, odd = lane & 8;
+    float first = (upper ? v[2] : v[0]) + __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 16);
+    float second = (upper ? v[3] : v[1]) + __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 16);
+    float sum = (odd ? second : first) + __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
+    sum += __shfl_xor_sync(0xffffffffu, sum, 4);
+    if ((lane & 4) == 0) to[(upper ? 8 : 0) + lane % 4 * 2 + (odd ? 1 : 0)] = sum;
+}
+
+static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
+    __nv_bfloat162 a, b;
+    memcpy(&a, &sum, sizeof a);
+    memcpy(&b, &v, sizeof b);
+    a = __hadd2(a, b);
+    memcpy(&sum, &a, sizeof a);
+}
+
+/* --- products of C and B ---------------------------------------------------------------------------------------------
+ */
+
+/* K of a unit, packed: 16 columns are four words, a left operand. */
+template <int N>
+static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &B, const state_tiles &C, int row,
+                                                 int column) {
+    float c[32];
+    group_fence();
+#pragma unroll
+    for (int k = 0; k < (N < 64 ? 16 : N); k += 16)
+        group_multiply(c, group_tile(&B.part[k / 64][row][k % 64]), group_tile(&C.part[k / 64][column][k % 64]), k > 0);
+    group_close();
+    group_wait();
+    settle<32>(c);
+#pragma unroll
+    for (int k = 0; k < 16; k++) K[k] = pack(c[2 * k], c[2 * k + 1]);
+}
+
+static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32_t *v) {
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        to[k][threadIdx.x % GROUP] = make_uint4(v[4 * k], v[4 * k + 1], v[4 * k + 2], v[4 * k + 3]);
+}
+
+/* --- a head ----------------------------------------------------------------------------------------------------------
+ */
+
+/* A thread's two rows, j and eight below: what they take, and their sums over i. */
+struct row_pair {
+    float log[2], dt[2], whole[2], diagonal;
+};
+
+/* 16 rows x 16 columns: M, dK and sums. apart: i - j of this thread's first column and row; on the unit of the diagonal
+   pairs with i < j do not count. */
+template <bool DIAGONAL>
+static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float *log_i,
+                                             row_pair &j, int apart, float *passed) {
+    const uint32_t words[4] = {K.x, K.y, K.z, K.w};
+    float columns[4] = {};
+#pragma unroll
+    for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
+        int half = k / 2, low = k % 2, here = apart + half * 8 - low * 8;
+        float2 at = *(const float2 *)&log_i[half * 8 + threadIdx.x % 4 * 2], key = unpacked(words[k]);
+        float decay = power_of_two(at.x - j.log[low]), next = power_of_two(at.y - j.log[low]);
+        if (DIAGONAL && here < 0) decay = 0;
+        if (DIAGONAL && here + 1 < 0) next = 0;
+        float pull = G[2 * k] * decay, pull_next = G[2 * k + 1] * next;
+        float slope = pull * j.dt[low], slope_next = pull_next * j.dt[low];
+        M[k] = pack(key.x * decay, key.y * next);
+        add_two(dK[k], pack(slope, slope_next));
+        j.whole[low] += pull * key.x;
+        j.whole[low] += pull_next * key.y;
+        columns[half * 2] += slope * key.x;
+        columns[half * 2 + 1] += slope_next * key.y;
+        if (DIAGONAL && here == 0) j.diagonal += pull;
+        if (DIAGONAL && here == -1) j.diagonal += pull_next;
+    }
+    put_column_sums(passed, columns);
+}
+
+/* dx += M g and what else a unit gives; its last product is under way. */
+template <bool DIAGONAL>
+static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const head_tiles &head,
+                                                 const uint4 (*K)[GROUP], const float *log, row_pair &j, int row,
+                                                 int column, float *passed) {
+    int lane = threadIdx.x & 31, strip = threadIdx.x / 32 % 4;
+#pragma unroll
+    for (int n = 0; n < UNIT; n += 32) {
+        float G[16];
+        uint32_t M[2][4];
+        group_fence();
+#pragma unroll
+        for (int p = 0; p < P; p += 16)
+            multiply_32(G, group_tile(&head.x[row][p]), group_tile(&head.g[column + n][p]), p > 0);
+        group_close();
+        group_wait();
+        settle<16>(G);
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            int at = n / 16 + k;
+            if (DIAGONAL && at < strip) {
+                M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
+                continue;
+            }
+            pairs<DIAGONAL>(M[k], dK + 4 * at, G + 8 * k, K[at][threadIdx.x % GROUP], log + column + 16 * at, j,
+                            16 * (at - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * at);
+        }
+        group_fence();
+#pragma unroll
+        for (int k = 0; k < 2; k++) group_multiply(dx, M[k], group_tile(&head.g[column + n + 16 * k][0]));
+        group_close();
+    }
+}
+
+/* One warp: what head n of the block, h of all, takes besides its tiles. */
+static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd &s, const chunk &c, int n, int h) {
+    running_sums(m.log[n & 1], m.dt[n & 1], s, c, h);
+    if ((threadIdx.x & 31) == 0) m.skip[n & 1] = load<float>(s.D, h);
+}
+
+/* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. */
+static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
+                                                 int n, int h, half16 *to) {
+    const head_tiles &head = m.turn[n & 1].head;
+    const float *log = m.log[n & 1], *dt = m.dt[n & 1];
+    int warp = threadIdx.x / 32, lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
+    float dx[32], *passed = m.passed[n & 1][warp];
+    row_pair j = {{log[upper], log[upper + 8]}, {dt[upper], dt[upper + 8]}, {0, 0}, 0};
+#pragma unroll
+    for (int k = 0; k < 32; k++) dx[k] = 0;
+    unit_back<true>(dx, dK[0], head, m.K[row ? 2 : 0], log, j, row, row, passed);
+    if (row == 0 && c.rows > UNIT) unit_back<false>(dx, dK[1], head, m.K[1], log, j, 0, UNIT, passed);
+    float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
+    if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
+    if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
+    if (lane == 0) m.diagonal[n & 1][warp] = diagonal;
+    group_wait();
+    settle<32>(dx);
+    float skip = m.skip[n & 1];
+    int64_t step = (int64_t)s.h_n * P;
+#pragma unroll
+    for (int low = 0; low < 2; low++) {
+        int at = upper + 8 * low;
+        uint32_t v[8];
+#pragma unroll
+        for (int p = 0; p < 8; p++) {
+            float2 g = two_at(&head.g[at][swapped(at, p * 8 + lane % 4 * 2)]);
+            v[p] = pack(j.dt[low] * dx[4 * p + 2 * low] + skip * g.x, j.dt[low] * dx[4 * p + 2 * low + 1] + skip * g.y);
+        }
+        put_row<P>(to + x_at(s, c, h) + at * step, v, at < c.rows);
+    }
+}
+
+/* One warp, after all have done head n, h of all: ddt, and this sequence's parts of dA and dD. A lane owns four times.
+   Pairs of j = i are in both sums whose difference counts. */
+static __device__ __forceinline__ void short_finish(const short_back_tiles &m, const ssd &s, const chunk &c, int n,
+                                                    int h, const short_to &to) {
+    const float *dt = m.dt[n & 1], *whole = m.whole[n & 1];
+    int lane = threadIdx.x & 31;
+    float r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
+#pragma unroll
+    for (int k = 3; k >= 0; k--) {
+        int i = 4 * lane + k;
+        if (i < c.rows) {
+            for (int strip = 0; strip <= i / 16; strip++) suffix += m.passed[n & 1][strip][i];
+            suffix -= dt[i] * whole[i];
+        }
+        r[k] = suffix;
+    }
+    float all = suffix;
+    for (int step = 1; step < 32; step *= 2) {
+        float other = __shfl_down_sync(0xffffffffu, all, step);
+        if (lane + step < 32) all += other;
+    }
+    float after = __shfl_down_sync(0xffffffffu, all, 1);
+    if (lane == 31) after = 0;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        int i = 4 * lane + k;
+        if (i >= c.rows) continue;
+        float over = r[k] + after;
+        dA += dt[i] * over;
+        float step = whole[i] + a * over;
+        if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[i]);
+        dstep += step;
+        store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, step);
+    }
+    dA = warp_sum(dA);
+    dstep = warp_sum(dstep);
+    for (int strip = 0; strip * 16 < c.rows; strip++) dD += m.diagonal[n & 1][strip];
+    if (lane != 0) return;
+    to.dA[(int64_t)c.b * s.h_n + h] = dA;
+    to.dD[(int64_t)c.b * s.h_n + h] = dD;
+    to.dstep[(int64_t)c.b * s.h_n + h] = dstep;
+}
+
+/* --- dB and dC -------------------------------------------------------------------------------------------------------
+ */
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
+#else
+#define CLUSTER_ASM(...) (void)0
+#endif
+
+/* What both blocks wrote to their shared memory before arriving, both may read after waiting. */
+static __device__ __forceinline__ void cluster_arrive() { CLUSTER_ASM("barrier.cluster.arrive.release;" ::: "memory"); }
+static __device__ __forceinline__ void cluster_wait() { CLUSTER_ASM("barrier.cluster.wait.acquire;" ::: "memory"); }
+
+/* The same place in the shared memory of another block of the cluster. */
+static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank) {
+    uint32_t there = (uint32_t)__cvta_generic_to_shared(at);
+    uint4 x = {};
+    CLUSTER_ASM("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(there) : "r"(rank));
+    CLUSTER_ASM("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                : "r"(there)
+                : "memory");
+    return x;
+}
+
+static __device__ __forceinline__ uint32_t sum_of_two(uint32_t a, uint32_t b) {
+    float2 v = unpacked(a), w = unpacked(b);
+    return pack(v.x + w.x, v.y + w.y);
+}
+/* dK of a unit, which both blocks put into shared memory: the sum of both. */
+static __device__ __forceinline__ void add_other(uint32_t *dK, const uint4 (*unit)[GROUP], uint32_t rank) {
+    uint4 other[4];
+#pragma unroll
+    for (int k = 0; k < 4; k++) other[k] = load_from(&unit[k][threadIdx.x % GROUP], rank ^ 1);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        dK[4 * k] = sum_of_two(dK[4 * k], other[k].x);
+        dK[4 * k + 1] = sum_of_two(dK[4 * k + 1], other[k].y);
+        dK[4 * k + 2] = sum_of_two(dK[4 * k + 2], other[k].z);
+        dK[4 * k + 3] = sum_of_two(dK[4 * k + 3], other[k].w);
+    }
+}
+
+/* A unit of dK, rows j, to a panel of its columns. */
+static __device__ __forceinline__ void put_rows(panel &to, const uint32_t *dK) {
+    int lane = threadIdx.x & 31, upper = threadIdx.x / 32 * 16 + lane / 4;
+#pragma unroll
+    for (int k = 0; k < 16; k++) {
+        int row = upper + k % 2 * 8;
+        memcpy(&to[row][swapped(row, k / 2 * 8 + lane % 4 * 2)], &dK[k], sizeof dK[k]);
+    }
+}
+/* 64 x 64 of a panel from `row` on, turned: a left operand of this warp's 16 columns. */
+static __device__ __forceinline__ void turned(uint32_t *a, const panel &from, int row) {
+    int lane = threadIdx.x & 31, column = threadIdx.x / 32 % 4 * 16 + (lane >> 3 & 1) * 8;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        int at = row + k * 16 + (lane & 7) + (lane >> 4) * 8;
+        load_transposed(a + 4 * k, &from[at][swapped(at, column)]);
+    }
+}
+
+/* sum (64 x 64) += a (64 x 64) times rows of B or C. */
+static __device__ __forceinline__ void add_states(float *sum, const uint32_t *a, const half16 (*states)[64]) {
+    group_fence();
+#pragma unroll
+    for (int k = 0; k < 4; k++) group_multiply(sum, a + 4 * k, group_tile(states[16 * k]));
+    group_close();
+}
+
+/* 64 columns, or fewer, of this warp's 16 rows. */
+template <int COLUMNS>
+static __device__ __forceinline__ void put_states(half16 *to, int64_t step, const float *sum, int rows) {
+    int upper = threadIdx.x / 32 * 16 + (threadIdx.x & 31) / 4;
+#pragma unroll
+    for (int low = 0; low < 2; low++) {
+        int at = upper + 8 * low;
+        uint32_t v[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] = pack(sum[4 * k + 2 * low], sum[4 * k + 2 * low + 1]);
+        put_row<COLUMNS>(to + at * step, v, at < rows);
+    }
+}
+
+/* The first block of a cluster: dB; the second: dC. */
+template <int N>
+static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s,
+                                                    const chunk &c, uint32_t rank, int mine, const short_to &to) {
+    const state_tiles &states = m.turn[mine & 1].state;
+    panel *slopes = m.turn[(mine & 1) ^ 1].state.part;
+    int own = threadIdx.x / GROUP;
+    bool two = c.rows > UNIT;
+    half16 *result = (rank ? to.dC : to.dB) + state_at(s, c, c.group);
+    put_unit(m.K[own ? 2 : 0], dK[0]);
+    if (own == 0) put_unit(m.K[1], dK[1]);
+    cluster_arrive();
+    cluster_wait();
+    add_other(dK[0], m.K[own ? 2 : 0], rank);
+    if (own == 0) add_other(dK[1], m.K[1], rank);
+    cluster_arrive();
+    copy_wait_all();
+    group_sees_copies();
+    if (rank == 1) {
+        put_rows(slopes[own], dK[0]);
+        if (own == 0) put_rows(slopes[1], dK[1]);
+    }
+    __syncthreads();
+    if (own == 0 || two) {
+        if (rank == 1) turned(dK[0], slopes[own], own * UNIT);
+        if (rank == 1 && own == 1) turned(dK[1], slopes[1], 0);
+#pragma unroll
+        for (int n = 0; n < N; n += 64) {
+            const panel &part = states.part[n / 64];
+            float sum[32] = {};
+            settle<32>(sum);
+            add_states(sum, dK[0], part + own * UNIT);
+            if (two && own == (int)rank) add_states(sum, dK[1], part + (own ? 0 : UNIT));
+            group_wait();
+            settle<32>(sum);
+            put_states<(N < 64 ? N : 64)>(result + n, (int64_t)s.g_n * N, sum, c.rows);
+        }
+    }
+    cluster_wait(); /* nobody leaves while the other reads its shared memory */
+}
+
+/* --- the kernel ------------------------------------------------------------------------------------------------------
+ */
+
+/* What stands in turn n: head n of the block, or after the last B or C for the end. */
+template <int N>
+static __device__ __forceinline__ void fetch_turn(short_back_tiles &m, const ssd &s, const chunk &c, const half16 *g,
+                                                  int n, int mine, uint32_t rank, int n_rows) {
+    int64_t at = x_at(s, c, c.first + 2 * n + (int)rank), step = (int64_t)s.h_n * P;
+    if (n < mine) {
+        fetch_panel<P>(m.turn[n & 1].head.x, (const half16 *)s.x.data + at, step, c.rows, n_rows);
+        fetch_panel<P>(m.turn[n & 1].head.g, g + at, step, c.rows, n_rows);
+    } else if (n == mine) {
+        fetch_state<N>(m.turn[n & 1].state, rank ? s.B : s.C, s, c, n_rows);
+    }
+    copy_close();
+}
+
+/* blockIdx.x: group and rank in the cluster, y: sequence */
+template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_backward_kernel(ssd s, short_to to) {
+    extern __shared__ __align__(1024) unsigned char memory[];
+    short_back_tiles &m = *(short_back_tiles *)memory;
+    chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
+    uint32_t rank = blockIdx.x % 2, dK[2][16] = {};
+    int warp = threadIdx.x / 32, mine = (c.per + 1 - (int)rank) / 2, n_rows = c.rows > UNIT ? Q : UNIT;
+    int first = c.first + (int)rank; /* heads first, first + 2 .. */
+    fetch_state<N>(m.B, s.B, s, c, n_rows);
+    fetch_state<N>(m.turn[1].state, s.C, s, c, n_rows);
+    copy_close();
+    fetch_turn<N>(m, s, c, to.g, 0, mine, rank, n_rows);
+    if (warp < 2 && warp < mine) open_head(m, s, c, warp, first + 2 * warp);
+    copy_wait<1>();
+    group_sees_copies();
+    __syncthreads();
+    {
+        uint32_t K[2][16] = {};
+        int row = warp / 4 * UNIT;
+        bool two = row == 0 && c.rows > UNIT;
+        if (row < c.rows) unit_of_K<N>(K[0], m.B, m.turn[1].state, row, row);
+        if (two) unit_of_K<N>(K[1], m.B, m.turn[1].state, 0, UNIT);
+        __syncthreads(); /* B and C have been read */
+        put_unit(m.K[row ? 2 : 0], K[0]);
+        if (two) put_unit(m.K[1], K[1]);
+    }
+    fetch_turn<N>(m, s, c, to.g, 1, mine, rank, n_rows);
+    for (int n = 0; n < mine; n++) {
+        copy_wait<1>();
+        group_sees_copies();
+        __syncthreads();
+        if (warp == 4) { /* of those that have one unit */
+            if (n > 0) short_finish(m, s, c, n - 1, first + 2 * n - 2, to);
+            if (n > 0 && n + 1 < mine) open_head(m, s, c, n + 1, first + 2 * n + 2);
+        }
+        if (warp < 4 || c.rows > UNIT) head_back(m, dK, s, c, n, first + 2 * n, to.dx);
+        __syncthreads(); /* its tiles have been read, and its sums are there */
+        fetch_turn<N>(m, s, c, to.g, n + 2, mine, rank, n_rows);
+    }
+    if (warp == 4 && mine > 0) short_finish(m, s, c, mine - 1, first + 2 * mine - 2, to);
+    finish_group<N>(m, dK, s, c, rank, mine, to);
+}
+
+/* A block a head and kind of sum: over sequences. */
+struct short_ends {
+    elements to[3];
+};
+__global__ void __launch_bounds__(128) short_end_kernel(short_ends ends, const float *sums, int batch, int h_n) {
+    __shared__ float spare[32];
+    const float *from = sums + (int64_t)blockIdx.y * batch * h_n;
+    float sum = 0;
+    for (int b = threadIdx.x; b < batch; b += 128) sum += from[(int64_t)b * h_n + blockIdx.x];
+    sum = block_reduce<float, false>(sum, spare);
+    if (threadIdx.x == 0) store<float>(ends.to[blockIdx.y], blockIdx.x, sum);
+}
+
+/* --- calls -----------------------------------------------------------------------------------------------------------
+ */
+
+bool ssd_short_backward_takes(const ssd &s) {
+#ifdef AIRA_CUDA_90A /* there is code for groups of warps */
+    int gpu = 0, major = 0;
+    return ssd_short_takes(s) && cudaGetDevice(&gpu) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
+#else
+    (void)s;
+    return false;
+#endif
+}
+
+size_t ssd_short_backward_bytes(const gpu_call *call) {
+    return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 3 * sizeof(float);
+}
+
+template <int N> static const char *launch(const ssd &s, const short_to &to, cudaStream_t stream) {
+    cudaError_t error = allow_shared(short_backward_kernel<N>);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    cudaLaunchAttribute cluster = {};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = 2;
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+    cudaLaunchConfig_t how = {};
+    how.gridDim = dim3(2 * (unsigned)s.g_n, (unsigned)s.batch);
+    how.blockDim = dim3(WARPS * 32);
+    how.dynamicSmemBytes = sizeof(short_back_tiles);
+    how.stream = stream;
+    how.attrs = &cluster;
+    how.numAttrs = 1;
+    error = cudaLaunchKernelEx(&how, short_backward_kernel<N>, s, to);
+    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+
+const char *ssd_short_backward(const gpu_call *call) {
+    ssd s = ssd_of(call);
+    short_to to = {(const half16 *)call->in[6].data, (half16 *)call->out[0].data, (half16 *)call->out[3].data,
+                   (half16 *)call->out[4].data, of(call->out[1])};
+    size_t heads = (size_t)s.batch * s.h_n;
+    to.dA = (float *)call->workspace;
+    to.dD = to.dA + heads;
+    to.dstep = to.dD + heads;
+    to.steps = (call->merged & GPU_STEPS) != 0;
+    const char *why = s.n_n == 16   ? launch<16>(s, to, call->stream)
+                      : s.n_n == 64 ? launch<64>(s, to, call->stream)
+                                    : launch<128>(s, to, call->stream);
+    if (why) return why;
+    short_ends ends = {{of(call->out[2]), of(call->out[5]), {NULL, 0}}};
+    if (to.steps) ends.to[2] = of(call->out[6]);
+    short_end_kernel<<<dim3((unsigned)s.h_n, to.steps ? 3 : 2), 128, 0, call->stream>>>(ends, to.dA, s.batch, s.h_n);
+    return gpu_launched();
+}
