@@ -72,7 +72,7 @@ const char *gpu_gated_norm_backward(const gpu_call *call);
 size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
 
 /* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
-   bf16, then dx may lie where c or a gradient lies, if one block holds a sequence; GPU_SIDES: up to four, and no result
+   bf16, then dx may lie where a gradient lies, if one block holds a sequence; GPU_SIDES: up to four, and no result
    lies on another's operand. */
 bool gpu_conv_takes(const gpu_call *call);
 

@@ -493,19 +493,34 @@ static void merge_silu(const fuser *f, uint32_t s) {
     if (!fits || !become(f, s, &m, gpu_conv_takes)) f->gone[c] = false;
 }
 
-/* gradient of a convolution given that of its silu: (x, w, what silu was applied to, gradients to be added). */
+/* The biases of the convolution whose result before step `at` is c, if gradient b can compute it again from them; or
+   NONE. */
+static uint32_t biases_of(const fuser *f, uint32_t b, uint32_t at, uint32_t c) {
+    uint32_t s = writer_before(f, at, c);
+    if (s == NONE || f->steps[s].step->op != AIRA_OP_CONV1D_CAUSAL || f->steps[s].merged) return NONE;
+    const uint32_t *in = gpu_step_in(&f->steps[s]), *back = gpu_step_in(&f->steps[b]);
+    if (!same(f, gpu_step_out(&f->steps[s])[0], c) || in[0] != back[0] || in[1] != back[1]) return NONE;
+    for (uint32_t k = 0; k < 3; k++)
+        if (!is_kept(f, s, b, in[k])) return NONE;
+    return in[2];
+}
+
+/* gradient of a convolution given that of its silu: (x, w, biases, gradients to be added). */
 static void merge_silu_slope(const fuser *f, uint32_t b) {
     merged m = plain_of(f, b);
     uint32_t in[3], out, c = writer_before(f, b, m.in[2]), n = silu_slope(f, c, AIRA_OP_ADD, in, &out);
     if (n == 0 || !same(f, out, m.in[2])) return;
+    uint32_t biases = biases_of(f, b, c, in[0]);
+    if (biases == NONE) return;
     f->gone[c] = true;
     bool fits = is_read_by(f, c, m.in[2], b, NONE);
     m.flags = GPU_SILU;
     m.n_in = 2 + n;
     memcpy(m.in + 2, in, n * sizeof *in);
-    for (uint32_t k = 0; k < n; k++) fits = fits && is_kept(f, c, b, in[k]);
+    m.in[2] = biases;
+    for (uint32_t k = 1; k < n; k++) fits = fits && is_kept(f, c, b, in[k]);
     for (uint32_t k = 0; k < 3 && fits; k++) /* taps and biases are written after all operands were read */
-        fits = k == 0 ? may_replace(f, &m, 0, 0x1cu) : apart(f, m.out[k], m.out[0]);
+        fits = k == 0 ? may_replace(f, &m, 0, 0x18u) : apart(f, m.out[k], m.out[0]);
     if (!fits || !become(f, b, &m, gpu_conv_takes)) f->gone[c] = false;
 }
 
@@ -648,13 +663,13 @@ void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_scan_back(&f, s);
         if (steps[s].step->op == AIRA_OP_SSD_BACKWARD) merge_ssd(&f, s);
         if (steps[s].step->op == AIRA_OP_RMS_NORM_BACKWARD) merge_norm_back(&f, s);
-        if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
         if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD) merge_silu_slope(&f, s);
     }
     for (uint32_t s = 0; s < n; s++) {
         if (gone[s] || steps[s].chain || steps[s].merged) continue;
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN) merge_scan(&f, s);
         if (steps[s].step->op == AIRA_OP_RMS_NORM) merge_norm(&f, s);
+        if (steps[s].step->op == AIRA_OP_CONV1D_CAUSAL) merge_silu(&f, s);
     }
     for (uint32_t s = 0; s < n; s++) { /* after the chains have lost what scans do themselves */
         if (gone[s] || steps[s].chain) continue;

@@ -80,7 +80,7 @@ typedef struct gpu_queue {
                   RMS_NORM: of y silu(z), (y, w, z); its gradient: (y, w, g, z) gives dy, dw, dz */
 #define GPU_SILU                                                                                             \
     (1u << 26) /* CONV1D_CAUSAL: silu of it; a second result, if any, gets what silu was applied to (c). Its \
-                  gradient: (x, w, c, g[, g']) given the gradients of silu(c) */
+                  gradient: (x, w, bias, g[, g']) given the gradients of silu(c), c computed again */
 #define GPU_SIDES                                                                                                  \
     (1u << 28) /* with GPU_SILU: several convolutions of as many sequences and times; operands and results of one, \
                   then of the next */

@@ -67,7 +67,8 @@ const void *gpu_tables_rope(gpu_tables *tables, int64_t t_n, int64_t d_n, double
 void *gpu_tables_counter(gpu_tables *tables, int make) {
     if (!tables || tables->counter || !make) return tables ? tables->counter : NULL;
     void *made = NULL;
-    if (cudaMalloc(&made, sizeof(uint32_t)) == cudaSuccess && cudaMemset(made, 0, sizeof(uint32_t)) == cudaSuccess &&
+    const size_t bytes = GPU_COUNTERS * sizeof(uint32_t);
+    if (cudaMalloc(&made, bytes) == cudaSuccess && cudaMemset(made, 0, bytes) == cudaSuccess &&
         cudaStreamSynchronize(NULL) == cudaSuccess) {
         tables->counter = made;
         return made;

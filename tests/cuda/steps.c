@@ -136,7 +136,8 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
     }
     if (step->merged & GPU_SILU) {
         uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
-        planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, in[2], g);
+        uint64_t c = name_of(AIRA_OP_CONV1D_CAUSAL, attributes, in, 3, 0);
+        planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, c, g);
         for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
         return true;
     }

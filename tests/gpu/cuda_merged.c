@@ -164,8 +164,8 @@ static void gated_norm(sketch *s, const int64_t *size) {
     add_gate_slopes(s, dp, y, z, dy, dz);
 }
 
-/* size: sequences, times, channels */
-static void convolution(sketch *s, const int64_t *size) {
+/* size: sequences, times, channels; one: SiLU's results have one gradient, or else two that are added */
+static void convolution_of(sketch *s, const int64_t *size, bool one_gradient) {
     aira_shape big = SHAPE(size[0], size[1], size[2]), taps = SHAPE(size[2], 4), one = SHAPE(size[2]);
     uint32_t x = tensor(s, GIVEN, big, false), w = tensor(s, GIVEN, taps, false), b = tensor(s, GIVEN, one, false);
     uint32_t g = tensor(s, GIVEN, big, false), more = tensor(s, GIVEN, big, false), c = tensor(s, INNER, big, false);
@@ -173,12 +173,18 @@ static void convolution(sketch *s, const int64_t *size) {
     uint32_t dw = tensor(s, RESULT, taps, false), db = tensor(s, RESULT, one, false);
     add(s, AIRA_OP_CONV1D_CAUSAL, IN(x, w, b), IN(c));
     add(s, AIRA_OP_SILU, IN(c), IN(out));
-    uint32_t sum = tensor(s, TEMPORARY, big, false);
-    add_inner(s, AIRA_OP_ADD, IN(g, more), sum);
-    add_inner(s, AIRA_OP_SILU_BACKWARD, IN(c, sum), dc);
-    close_chain(s, IN(g, more, c), IN(dc));
+    if (one_gradient) {
+        add(s, AIRA_OP_SILU_BACKWARD, IN(c, g), IN(dc));
+    } else {
+        uint32_t sum = tensor(s, TEMPORARY, big, false);
+        add_inner(s, AIRA_OP_ADD, IN(g, more), sum);
+        add_inner(s, AIRA_OP_SILU_BACKWARD, IN(c, sum), dc);
+        close_chain(s, IN(g, more, c), IN(dc));
+    }
     add(s, AIRA_OP_CONV1D_CAUSAL_BACKWARD, IN(x, w, dc), IN(dx, dw, db));
 }
+static void convolution(sketch *s, const int64_t *size) { convolution_of(s, size, false); }
+static void convolution_once(sketch *s, const int64_t *size) { convolution_of(s, size, true); }
 
 /* Several that do not need each other. size: sequences, times, channels of the first, second, third; 0 ends */
 static void convolutions(sketch *s, const int64_t *size) {
@@ -259,6 +265,10 @@ static const merged_case cases[] = {
     {"convolution, 2 times", convolution, {2, 2, 64}},
     {"convolution, 300 times", convolution, {1, 300, 72}},
     {"convolution, channels odd", convolution, {2, 20, 77}},
+    {"convolution, many sequences", convolution, {130, 33, 20}},
+    {"convolution, 1,100 times", convolution, {1, 1100, 40}},
+    {"convolution, one gradient", convolution_once, {65, 37, 64}},
+    {"convolution, 1 time", convolution_once, {3, 1, 8}},
     {"convolutions", convolutions, {2, 128, 256, 128, 128}},
     {"convolutions, odd", convolutions, {3, 37, 76, 4, 36}},
     {"convolutions, two", convolutions, {1, 130, 8, 72}},
