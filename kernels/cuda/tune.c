@@ -202,6 +202,38 @@ static void release(ring *r) {
     (void)cudaStreamDestroy(r->stream);
 }
 
+/* --- variants --- */
+
+static bool is_known(const gpu_contest *c, const cublasLtMatmulAlgo_t *algorithm) {
+    for (int k = 0; k < c->n; k++)
+        if (!memcmp(&c->candidates[k], algorithm, sizeof *algorithm)) return true;
+    return false;
+}
+
+/* With a cluster of this shape; order: of the blocks. False: cuBLASLt does not take it. */
+static bool change(const gpu_contest *c, cublasLtMatmulAlgo_t *algorithm, uint16_t cluster, uint32_t order) {
+    cublasLtMatmulHeuristicResult_t result;
+    cublasStatus_t s = cublasLtMatmulAlgoConfigSetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, &cluster,
+                                                            sizeof cluster);
+    if (!s)
+        s = cublasLtMatmulAlgoConfigSetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, &order, sizeof order);
+    memset(&result, 0, sizeof result);
+    if (!s) s = cublasLtMatmulAlgoCheck(c->handle, c->how, c->a, c->b, c->c, c->c, algorithm, &result);
+    return s == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= c->workspace;
+}
+
+void gpu_contest_vary(gpu_contest *c) {
+    static const uint16_t shapes[] = {CUBLASLT_CLUSTER_SHAPE_2x1x1, CUBLASLT_CLUSTER_SHAPE_1x2x1,
+                                      CUBLASLT_CLUSTER_SHAPE_1x1x1, CUBLASLT_CLUSTER_SHAPE_2x2x1,
+                                      CUBLASLT_CLUSTER_SHAPE_4x1x1, CUBLASLT_CLUSTER_SHAPE_1x4x1};
+    int n = c->n < GPU_VARIED ? c->n : GPU_VARIED;
+    for (int k = 0; k < n; k++)
+        for (uint32_t v = 0; v < 2 * sizeof shapes / sizeof *shapes && c->n < GPU_CANDIDATES; v++) {
+            cublasLtMatmulAlgo_t variant = c->candidates[k];
+            if (change(c, &variant, shapes[v / 2], v % 2) && !is_known(c, &variant)) c->candidates[c->n++] = variant;
+        }
+}
+
 const char *gpu_contest_hold(gpu_contest *contest) {
     ring r = {.contest = contest, .at = layout_of(contest)};
     enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;

@@ -16,7 +16,9 @@
 extern "C" {
 #endif
 
-#define GPU_CANDIDATES 9 /* the answer in use, and cuBLASLt's first eight */
+#define GPU_OFFERS 16     /* that cuBLASLt is asked for, behind the answer in use */
+#define GPU_VARIED 4      /* of these, the first, with other clusters and another order of blocks */
+#define GPU_CANDIDATES 56 /* all of them; further variants are left out */
 
 typedef struct gpu_contest {
     /* The product as cuBLASLt is asked for it, fp32 scales; pointers of its epilogue (bias, GELU's second result) are
@@ -40,6 +42,9 @@ typedef struct gpu_contest {
     int chosen;
 } gpu_contest;
 
+/* Adds variants of the first GPU_VARIED candidates that cuBLASLt says it takes: clusters of other shapes, blocks in
+   another order (which tiles are in the second-level cache together). */
+void gpu_contest_vary(gpu_contest *contest);
 /* Holds the contest on a stream of its own and waits for it; may be called while another stream of the thread is being
    captured. Memory comes from the device's pool and is given back. NULL, or a sentence on why it could not be held: no
    memory, or an error of the device; then chosen is 0. */
