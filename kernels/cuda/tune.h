@@ -26,18 +26,20 @@ typedef struct gpu_contest {
     cublasLtHandle_t handle;
     cublasLtMatmulDesc_t how;
     cublasLtMatrixLayout_t a, b, c;
-    size_t bytes_a, bytes_b, bytes_c;                /* of all matrices of a batch */
-    size_t bytes_bias;                               /* 0: none */
-    size_t workspace;                                /* bytes that the algorithms may use */
-    uint32_t dtype, out_dtype;                       /* F32 or BF16 */
-    int adds, gelu;                                  /* + a tensor like the result; a second result */
-    uint32_t seed;                                   /* of the operands */
-    int all;                                         /* times also those that are not admitted, or look slow */
+    size_t bytes_a, bytes_b, bytes_c; /* of all matrices of a batch */
+    size_t bytes_bias;                /* 0: none */
+    size_t workspace;                 /* bytes that the algorithms may use */
+    uint32_t dtype, out_dtype;        /* F32 or BF16 */
+    int adds, gelu;                   /* + a tensor like the result; a second result */
+    uint32_t seed;                    /* of the operands */
+    int all;                          /* times also those that are not admitted, or look slow */
+    int lasting_ms; /* > 0: each runs as long without a break, twice, so that the card's clock and power settle */
     cublasLtMatmulAlgo_t candidates[GPU_CANDIDATES]; /* [0]: the first answer */
     int n;
     /* outcome */
     int64_t differing[GPU_CANDIDATES]; /* words that are not the first one's; -1: it did not run */
-    double us[GPU_CANDIDATES];         /* median of five runs; of the second run where it was not timed; or -1 */
+    double us[GPU_CANDIDATES]; /* median of five runs, or of a run that lasts; of the second run where it was not timed;
+                                  or -1 */
     int timed[GPU_CANDIDATES];
     int chosen;
 } gpu_contest;
