@@ -61,3 +61,11 @@ uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset) {
     put(layout, made, offset);
     return layout->plan.n_tensors++;
 }
+
+uint32_t gpu_layout_narrow(gpu_layout *layout, uint32_t like) {
+    if (!make_room(layout)) return UINT32_MAX;
+    aira_plan_tensor *made = entry(layout, layout->plan.n_tensors);
+    memcpy(made, entry(layout, like), layout->plan.tensor_stride);
+    made->dtype = AIRA_BF16;
+    return layout->plan.n_tensors++;
+}

@@ -8,6 +8,7 @@
  */
 #include <cublasLt.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,7 +16,7 @@
 #include "convert.h"
 #include "tune.h"
 
-#define LARGE 50e9 /* floating-point operations of a product that is worth trying algorithms for: some 80 us */
+#define LARGE 30e9 /* floating-point operations of a product that is worth trying algorithms for: some 50 us */
 #define SCRATCH (32ull << 20) /* bytes of cuBLASLt's own workspace */
 
 /* What an algorithm depends on. All bytes are set, so that two can be compared at once. */
@@ -332,18 +333,21 @@ static int is_large(const product *p) {
     return p->dtype == AIRA_BF16 && 2.0 * (double)p->m * (double)p->n * (double)p->k * (double)p->batch >= LARGE;
 }
 
-/* The first answer and, behind it, what else cuBLASLt offers. */
+/* The first answer and, behind it, what else cuBLASLt offers, and variants. */
 static cublasStatus_t find_candidates(const gpu_matmul *made, const product *p, const answer *first, descriptors *d,
                                       gpu_contest *contest) {
-    cublasLtMatmulHeuristicResult_t offers[GPU_CANDIDATES - 1];
+    cublasLtMatmulHeuristicResult_t offers[GPU_OFFERS];
     int n = 0;
     memset(offers, 0, sizeof offers);
-    cublasStatus_t s = ask_for(made, p, &first->asked, d, GPU_CANDIDATES - 1, offers, &n);
+    cublasStatus_t s = ask_for(made, p, &first->asked, d, GPU_OFFERS, offers, &n);
     contest->candidates[contest->n++] = first->algorithm;
     for (int k = 0; k < n; k++)
         if (offers[k].state == CUBLAS_STATUS_SUCCESS &&
             memcmp(&offers[k].algo, &first->algorithm, sizeof first->algorithm))
             contest->candidates[contest->n++] = offers[k].algo;
+    bool aligned = true; /* a variant says nothing of the alignment that it needs */
+    for (int k = 0; k < 4; k++) aligned = aligned && first->asked.aligned[k] == 16;
+    if (s == CUBLAS_STATUS_SUCCESS && aligned) gpu_contest_vary(contest);
     return s;
 }
 

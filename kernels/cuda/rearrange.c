@@ -2,6 +2,7 @@
 #include "apart.h"
 #include "batch.h"
 #include "kept.h"
+#include "narrow.h"
 
 /* Where copies of weights stay, their casts come first, keeping->n of them. */
 static bool keep_copies(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t n, gpu_keeping *keeping) {
@@ -17,11 +18,12 @@ bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, 
     if (queue->apart) return gpu_batch_steps(plan, steps, n);
     if (!gpu_fuse_mlp(layout, queue, steps, n) || !gpu_set_apart(layout, steps, *n, once)) return false;
     gpu_step *rest = steps + *once;
-    uint32_t left = *n - *once;
+    uint32_t left = *n - *once, narrowed = 0;
     bool good = gpu_fuse(plan, queue, rest, &left) && gpu_fuse_linear(layout, queue, rest, &left) &&
                 gpu_fuse_turns(plan, queue, rest, &left) && gpu_fuse_sides(plan, rest, &left) &&
-                gpu_fuse_chains(plan, rest, &left) && keep_copies(layout, queue, rest, left, keeping) &&
-                gpu_batch_parts(plan, rest, &left, &keeping->n);
+                gpu_fuse_chains(plan, rest, &left) &&
+                gpu_narrow_gradients(layout, rest, left, GPU_NARROW_LEAST, &narrowed) &&
+                keep_copies(layout, queue, rest, left, keeping) && gpu_batch_parts(plan, rest, &left, &keeping->n);
     *n = *once + left;
     return good;
 }

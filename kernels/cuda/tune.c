@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define ROUNDS 5
+#define LONG_ROUNDS 2
+#define MOST_TIMES 1000
 #define EVENTS (ROUNDS * GPU_CANDIDATES * 2)
 #define CLOSE 1.02
 #define WORTH_IT 1.015
@@ -91,8 +93,8 @@ static const char *poison(const ring *r, int which) {
     return sentence(error);
 }
 
-/* Puts candidate k between two events. False: cuBLASLt does not take it after all. */
-static bool run(ring *r, int k, int which, cudaEvent_t *events) {
+/* Puts candidate k between two events, some times. False: cuBLASLt does not take it after all. */
+static bool run(ring *r, int k, int which, cudaEvent_t *events, int times) {
     gpu_contest *c = r->contest;
     const float one = 1, share = c->adds ? 1 : 0;
     void *bias = r->memory + r->at.bias, *gelu = r->memory + r->at.gelu[which], *to = r->memory + r->at.result[which];
@@ -102,7 +104,7 @@ static bool run(ring *r, int k, int which, cudaEvent_t *events) {
     if (!s && c->gelu)
         s = cublasLtMatmulDescSetAttribute(c->how, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &gelu, sizeof gelu);
     if (cudaEventRecord(events[0], r->stream) != cudaSuccess) return false;
-    if (!s) /* cuBLASLt's A is our b: see matmul.c */
+    for (int t = 0; t < times && !s; t++) /* cuBLASLt's A is our b: see matmul.c */
         s = cublasLtMatmul(c->handle, c->how, &one, r->memory + r->at.b, c->a, r->memory + r->at.a, c->b, &share,
                            c->adds ? r->memory + r->at.added : to, c->c, to, c->c, &c->candidates[k],
                            r->memory + r->at.workspace, c->workspace, r->stream);
@@ -118,7 +120,7 @@ static const char *compare(ring *r) {
     for (int k = 0; k < c->n && !why; k++) {
         int which = k > 0;
         why = poison(r, which);
-        ran[k] = !why && run(r, k, which, around(r, 0, k)) && run(r, k, which, around(r, 0, k));
+        ran[k] = !why && run(r, k, which, around(r, 0, k), 1) && run(r, k, which, around(r, 0, k), 1);
         if (!ran[k]) (void)cudaGetLastError(); /* it is out; what it left must not be found by a later launch */
         if (!ran[k] && k == 0 && !why) why = "cuBLASLt does not run its first answer";
         if (ran[k] && which && !why)
@@ -159,17 +161,23 @@ static const char *time_them(ring *r) {
         n += c->timed[k];
     }
     if (n == 1) return NULL; /* nothing to choose from */
-    for (int round = 0; round < ROUNDS && !why; round++)
+    int rounds = c->lasting_ms > 0 ? LONG_ROUNDS : ROUNDS, times[GPU_CANDIDATES];
+    for (int k = 0; k < c->n; k++) {
+        double fit = c->lasting_ms > 0 && c->us[k] > 0 ? 1e3 * c->lasting_ms / c->us[k] : 1;
+        times[k] = fit < 1 ? 1 : fit > MOST_TIMES ? MOST_TIMES : (int)fit;
+    }
+    for (int round = 0; round < rounds && !why; round++)
         for (int k = 0; k < c->n && !why; k++)
-            if (c->timed[k] && !run(r, k, 1, around(r, round, k))) why = "cuBLASLt does not run what it ran before";
+            if (c->timed[k] && !run(r, k, 1, around(r, round, k), times[k]))
+                why = "cuBLASLt does not run what it ran before";
     if (!why) why = sentence(cudaStreamSynchronize(r->stream));
     for (int k = 0; k < c->n && !why; k++) {
         float ms[ROUNDS];
-        for (int round = 0; round < ROUNDS && c->timed[k] && !why; round++)
+        for (int round = 0; round < rounds && c->timed[k] && !why; round++)
             why = sentence(cudaEventElapsedTime(&ms[round], around(r, round, k)[0], around(r, round, k)[1]));
         if (!c->timed[k] || why) continue;
-        qsort(ms, ROUNDS, sizeof *ms, by_size);
-        c->us[k] = 1e3 * (double)ms[ROUNDS / 2];
+        qsort(ms, (size_t)rounds, sizeof *ms, by_size);
+        c->us[k] = 1e3 * (double)ms[rounds / 2] / times[k];
     }
     return why;
 }
@@ -200,6 +208,38 @@ static void release(ring *r) {
     if (!r->stream) return;
     (void)cudaStreamSynchronize(r->stream);
     (void)cudaStreamDestroy(r->stream);
+}
+
+/* --- variants --- */
+
+static bool is_known(const gpu_contest *c, const cublasLtMatmulAlgo_t *algorithm) {
+    for (int k = 0; k < c->n; k++)
+        if (!memcmp(&c->candidates[k], algorithm, sizeof *algorithm)) return true;
+    return false;
+}
+
+/* With a cluster of this shape; order: of the blocks. False: cuBLASLt does not take it. */
+static bool change(const gpu_contest *c, cublasLtMatmulAlgo_t *algorithm, uint16_t cluster, uint32_t order) {
+    cublasLtMatmulHeuristicResult_t result;
+    cublasStatus_t s = cublasLtMatmulAlgoConfigSetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, &cluster,
+                                                            sizeof cluster);
+    if (!s)
+        s = cublasLtMatmulAlgoConfigSetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, &order, sizeof order);
+    memset(&result, 0, sizeof result);
+    if (!s) s = cublasLtMatmulAlgoCheck(c->handle, c->how, c->a, c->b, c->c, c->c, algorithm, &result);
+    return s == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= c->workspace;
+}
+
+void gpu_contest_vary(gpu_contest *c) {
+    static const uint16_t shapes[] = {CUBLASLT_CLUSTER_SHAPE_2x1x1, CUBLASLT_CLUSTER_SHAPE_1x2x1,
+                                      CUBLASLT_CLUSTER_SHAPE_1x1x1, CUBLASLT_CLUSTER_SHAPE_2x2x1,
+                                      CUBLASLT_CLUSTER_SHAPE_4x1x1, CUBLASLT_CLUSTER_SHAPE_1x4x1};
+    int n = c->n < GPU_VARIED ? c->n : GPU_VARIED;
+    for (int k = 0; k < n; k++)
+        for (uint32_t v = 0; v < 2 * sizeof shapes / sizeof *shapes && c->n < GPU_CANDIDATES; v++) {
+            cublasLtMatmulAlgo_t variant = c->candidates[k];
+            if (change(c, &variant, shapes[v / 2], v % 2) && !is_known(c, &variant)) c->candidates[c->n++] = variant;
+        }
 }
 
 const char *gpu_contest_hold(gpu_contest *contest) {

@@ -2,11 +2,13 @@
 """Large models: tokens per second, MFU and memory, ours and PyTorch's, in one run on one GPU.
 
     python3 tests/bench/gpu_large.py [--build build] [--sections 350m,1b,1b-128k,hybrid,3b] [--batch N] [--steps 10]
-        [--ours-only | --torch-only] [--eager] [--seconds 240] [key=value...]
+        [--ours-only | --torch-only] [--orders fixed,any] [--eager] [--seconds 240] [key=value...]
 
 Ours is `aira train` on a model of configs/models with random tokens; key=value goes to it. PyTorch's side is
-gpu_large_torch.py (no figure for the hybrid, which is compared with our own 1b, nor for 3b unless --torch-3b). A step
-is forward, backward, clipping and AdamW on batch x length tokens; the figure is the median after three. MFU: products
+gpu_large_torch.py (no figure for the hybrid, which is compared with our own 1b, nor for 3b unless --torch-3b). Ours runs
+twice for 350m, 1b and 1b-128k: in a fixed order, with the same bits every time (the device's default), and in any
+order, `deterministic: false`, as PyTorch runs (cuDNN's gradient of attention adds as its blocks finish). A step is
+forward, backward, clipping and AdamW on batch x length tokens; the figure is the median after three. MFU: products
 of 6 FLOP per weight and token (embedding not counted, head counted) and causal attention at half of 12 L T C, against
 989 TFLOP/s (dense bf16 of an H100 SXM or H200). Memory: the largest that nvidia-smi reports while the process runs.
 """
@@ -34,6 +36,7 @@ TORCH = {  # width, pairs, heads, kv heads, hidden
     "llama-1b": (2048, 16, 32, 8, 8192),
     "llama-3b": (3072, 28, 24, 8, 8192),
 }
+ANY_ORDER = ("350m", "1b", "1b-128k")  # sections that are measured both ways
 
 
 def flops_per_token(model, length, vocab):
@@ -108,12 +111,20 @@ recipe: {{batch: {batch}, {length_of_run}, eval_every: 10M, schedule: {{warmup: 
     return path
 
 
-def ours(o, model, length, vocab, batch):
+def device_of(o, order):
+    """The device as `aira train` wants it; in any order: with a further key."""
+    if order == "fixed":
+        return o.device
+    name = o.device.strip()
+    return name[:-1] + ", deterministic: false}" if name.endswith("}") else f"{{use: {name}, deterministic: false}}"
+
+
+def ours(o, order, model, length, vocab, batch):
     with tempfile.TemporaryDirectory() as folder:
         write_tokens(folder, vocab)
         log = os.path.join(folder, "log.jsonl")
         command = [os.path.join(o.build, "bin", "aira"), "train", write_model(o, folder, model, length, vocab, batch),
-                   "--device", o.device, "--steps", str(o.steps + 3), "--log", log, "--json", *o.overrides]
+                   "--device", device_of(o, order), "--steps", str(o.steps + 3), "--log", log, "--json", *o.overrides]
         code, out, memory, wall = run(command, o.seconds, o.gpu)
         times, loss = [], None
         if os.path.exists(log):
@@ -153,7 +164,7 @@ def cells(side, tokens, flops):
 
 
 def say(who, side, tokens, flops):
-    print(f"  {who} {cells(side, tokens, flops)}  loss {side['loss']:.3f}, {side['prepared']:.1f} s before", flush=True)
+    print(f"  {who:18} {cells(side, tokens, flops)}  loss {side['loss']:.3f}, {side['prepared']:.1f} s before", flush=True)
 
 
 def main():
@@ -163,6 +174,7 @@ def main():
     parser.add_argument("--gpu", type=int, default=0)
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--sections", default="350m,1b,1b-128k,hybrid,3b")
+    parser.add_argument("--orders", default="fixed,any", help="of sums on our side")
     parser.add_argument("--batch", type=int, default=0, help="rows of a step; 0: the section's")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=240, help="limit of each process")
@@ -177,20 +189,26 @@ def main():
         batch = o.batch or batch
         tokens, flops = batch * length, flops_per_token(model, length, vocab)
         print(f"{name}: {model}, T = {length}, V = {vocab}, {batch} rows", flush=True)
-        a = None if o.torch_only else ours(o, model, length, vocab, batch)
-        if a:
-            say("ours   ", a, tokens, flops)
+        mine = {}
+        for order in [] if o.torch_only else o.orders.split(","):
+            if order == "any" and name not in ANY_ORDER:
+                continue
+            mine[order] = ours(o, order, model, length, vocab, batch)
+            if mine[order]:
+                say(f"ours, {order} order", mine[order], tokens, flops)
         b = None if o.ours_only or (name == "3b" and not o.torch_3b) else theirs(o, model, length, vocab, batch)
         if b:
-            say("PyTorch", b, tokens, flops)
-        rows.append((name, tokens, flops, a, b))
-    print(f"\n{'':10} {'ours tok/s':>10} {'MFU':>6} {'memory':>8}   {'PyTorch':>9} {'MFU':>6} {'memory':>8}   ratio")
-    for name, tokens, flops, a, b in rows:
-        ratio = f"{b['seconds'] / a['seconds']:.2f}" if a and b else "-"
-        print(f"{name:10}  {cells(a, tokens, flops)}   {cells(b, tokens, flops)}   {ratio}")
-    by_name = {name: a for name, _, _, a, _ in rows}
-    if by_name.get("hybrid") and by_name.get("1b"):
-        print(f"hybrid against our own 1b: {by_name['1b']['seconds'] / by_name['hybrid']['seconds']:.2f}")
+            say("PyTorch, any order", b, tokens, flops)
+        rows += [(name, order, tokens, flops, a, b) for order, a in (mine or {"-": None}).items()]
+    print(f"\n{'':10} {'order':>6} {'ours tok/s':>10} {'MFU':>6} {'memory':>8}   "
+          f"{'PyTorch':>9} {'MFU':>6} {'memory':>8}   ratio")
+    for name, order, tokens, flops, a, b in rows:
+        ratio = f"{b['seconds'] / a['seconds']:.3f}" if a and b else "-"
+        print(f"{name:10} {order:>6}  {cells(a, tokens, flops)}   {cells(b, tokens, flops)}   {ratio}")
+    by_name = {(name, order): a for name, order, _, _, a, _ in rows}
+    if by_name.get(("hybrid", "fixed")) and by_name.get(("1b", "fixed")):
+        ratio = by_name["1b", "fixed"]["seconds"] / by_name["hybrid", "fixed"]["seconds"]
+        print(f"hybrid against our own 1b, both in fixed order: {ratio:.2f}")
 
 
 if __name__ == "__main__":
