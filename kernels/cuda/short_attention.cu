@@ -12,16 +12,80 @@
 #include "short_attention.h"
 #include "small_attention.cuh"
 
-#define ONES 0x3f803f80u /* two bf16 */
+#define ONES 0x3f803f80u          /* two bf16 */
+#define STEP_OF(rows) ((rows)*16) /* bytes between rows of a slab */
+#define NEXT_SLAB (SLAB * 2)
+
+/* 2 or 4 matrices of 8 rows from `at` on, the lane's own row included (rows_from); of two, lanes 16.. are not asked. */
+template <int N> __device__ __forceinline__ void load_rows_of(uint32_t *r, uint32_t at) {
+    if (N == 4)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(at)
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                     : "=r"(r[0]), "=r"(r[1])
+                     : "r"(at)
+                     : "memory");
+}
+template <int N> __device__ __forceinline__ void load_columns_of(uint32_t *r, uint32_t at) {
+    if (N == 4)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(at)
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                     : "=r"(r[0]), "=r"(r[1])
+                     : "r"(at)
+                     : "memory");
+}
+/* Shared address of the lane's row of a slab. */
+__device__ __forceinline__ uint32_t rows_from(const half_t *slab) {
+    return shared_address(slab) + STEP_OF(threadIdx.x & 31);
+}
+/* s[n] = left times N tiles of 8 rows from `at` on */
+template <int K, int N>
+__device__ __forceinline__ void products(float (*s)[4], const uint32_t (*left)[2], uint32_t at) {
+#pragma unroll
+    for (int d = 0; d < K; d++) {
+        uint32_t b[4];
+        load_rows_of<N>(b, at + d * NEXT_SLAB);
+#pragma unroll
+        for (int n = 0; n < N; n++) multiply_k8(s[n], left[d][0], left[d][1], b[n]);
+    }
+}
+/* sum[k] += packed tiles (16 columns each) times N tiles of 8 rows from `at` on */
+template <int K, int N>
+__device__ __forceinline__ void add_tiles(float (*sum)[4], const uint32_t (*p)[4], uint32_t at) {
+#pragma unroll
+    for (int d = 0; d < K; d++) {
+        uint32_t b[4];
+        load_columns_of<N>(b, at + d * NEXT_SLAB);
+#pragma unroll
+        for (int n = 0; n < N; n += 2) multiply_k16(sum[d], p[n / 2], b[n], b[n + 1]);
+    }
+}
+
+/* What a thread moves: 16 bytes of every STEP-th row from its own on. at: in a tensor; in: in slabs. */
+template <int N> struct mover {
+    static constexpr int STEP = N / SEGMENTS;
+    int row, in;
+    int64_t at, step;
+    __device__ __forceinline__ mover(int64_t base, int stride)
+        : row(threadIdx.x / SEGMENTS), in(threadIdx.x % SEGMENTS * SLAB + row * 8),
+          at(base + (int64_t)row * stride + threadIdx.x % SEGMENTS * 8), step((int64_t)STEP * stride) {}
+    __device__ __forceinline__ void next() { row += STEP, in += STEP * 8, at += step; }
+};
 
 /* Begins the copies of `rows` rows into slabs, zeros beyond T. */
-__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, int64_t base, int stride, int rows,
-                                           int t_n) {
-    for (int i = threadIdx.x; i < rows * SEGMENTS; i += blockDim.x) {
-        int row = i / SEGMENTS, segment = i % SEGMENTS;
-        bool there = row < t_n;
-        copy_16(slabs + segment * SLAB + row * 8, there ? x + base + (int64_t)row * stride + segment * 8 : x, there);
-    }
+template <int N>
+__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, mover<N> m, int rows, int t_n) {
+    for (; m.row < rows; m.next()) copy_16(slabs + m.in, m.row < t_n ? x + m.at : x, m.row < t_n);
+}
+template <int N> __device__ __forceinline__ void put_back(half_t *x, const half_t *slabs, mover<N> m, int t_n) {
+    for (; m.row < t_n; m.next()) *(uint4 *)(x + m.at) = *(const uint4 *)(slabs + m.in);
 }
 
 /* --- forward --- */
@@ -31,11 +95,11 @@ template <int K> struct sums { float sum[K][4], total[4], peak[2]; };
 
 /* N tiles of 8 more keys, from row j on; DIAGONAL: the last two are the queries' own positions. */
 template <int K, int N, bool DIAGONAL>
-__device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2], const half_t *k, const half_t *v,
-                                         int j, float turn) {
+__device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2], uint32_t k, uint32_t v, int j,
+                                         float turn) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
-    float s[N][4];
-    scores<K, N>(s, left, k, j);
+    float s[N][4] = {};
+    products<K, N>(s, left, k + STEP_OF(j));
     if (DIAGONAL) {
         bool even = 2 * t <= g, odd = 2 * t + 1 <= g; /* keys of eight are seen by queries of the same eight */
         float(*low)[4] = s + N - 2, (*high)[4] = s + N - 1;
@@ -62,19 +126,24 @@ __device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2]
 #pragma unroll
         for (int d = 0; d < K; d++) own.sum[d][2 * r] *= shrink, own.sum[d][2 * r + 1] *= shrink;
     }
+    uint32_t p[N / 2][4];
 #pragma unroll
     for (int n = 0; n < N; n += 2) {
-        uint32_t p[4];
-        pack_left(p, s[n], s[n + 1]);
-        add_product<K>(own.sum, p, v, j + 8 * n);
-        multiply_k16(own.total, p, ONES, ONES);
+        pack_left(p[n / 2], s[n], s[n + 1]);
+        multiply_k16(own.total, p[n / 2], ONES, ONES);
     }
+    add_tiles<K, N>(own.sum, p, v + STEP_OF(j));
+}
+
+__device__ __forceinline__ float inverse(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 /* Queries row.. of a head: results take their place in q, which nobody else reads. */
 template <int K>
-__device__ __forceinline__ void attend(half_t *q, const half_t *k, const half_t *v, float *lse, int row, int t_n,
-                                       float turn) {
+__device__ __forceinline__ void attend(half_t *q, uint32_t k, uint32_t v, float *lse, int row, int t_n, float turn) {
     sums<K> own = {};
     uint32_t left[K][2];
     own.peak[0] = own.peak[1] = -INFINITY;
@@ -88,49 +157,48 @@ __device__ __forceinline__ void attend(half_t *q, const half_t *k, const half_t 
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         int at = row + lane / 4 + 8 * r;
-        if (lane % 4 == 0 && at < t_n) lse[at] = (own.peak[r] + log2f(own.total[2 * r])) * LN2;
+        if (lane % 4 == 0 && at < t_n) lse[at] = (own.peak[r] + __log2f(own.total[2 * r])) * LN2; /* 1 to 128 */
     }
-    put_rows<K>(q, row, own.sum, 1.0f / own.total[0], 1.0f / own.total[2]);
+    put_rows<K>(q, row, own.sum, inverse(own.total[0]), inverse(own.total[2]));
 }
 
 template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(small_heads a, half_t *o, float *lse) {
     constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
     __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB];
     int b = blockIdx.z, h0 = blockIdx.y * HEADS, stride = a.h_n * D, tiles = (a.t_n + 15) / 16;
-    int64_t base = (int64_t)b * a.t_n * stride + h0 * D;
-    fetch_rows(q, a.q, base, stride, 16 * tiles, a.t_n);
-    fetch_rows(k, a.k, base, stride, 16 * tiles, a.t_n);
-    fetch_rows(v, a.v, base, stride, 16 * tiles, a.t_n);
+    const mover<THREADS> m((int64_t)b * a.t_n * stride + h0 * D, stride);
+    fetch_rows(q, a.q, m, 16 * tiles, a.t_n);
+    fetch_rows(k, a.k, m, 16 * tiles, a.t_n);
+    fetch_rows(v, a.v, m, 16 * tiles, a.t_n);
+    lse += ((int64_t)b * a.h_n + h0) * a.t_n;
     copy_wait_all();
     __syncthreads();
-    for (int unit = threadIdx.x / 32; unit < HEADS * tiles; unit += THREADS / 32) {
-        int h = unit / tiles, tile = unit % tiles;
-        if (h & 1) tile = tiles - 1 - tile; /* causal work evens out */
-        attend<K>(q + h * K * SLAB, k + h * K * SLAB, v + h * K * SLAB, lse + ((int64_t)b * a.h_n + h0 + h) * a.t_n,
-                  tile * 16, a.t_n, a.scale * LOG2E);
+    uint32_t keys = rows_from(k), values = rows_from(v);
+    int tile = threadIdx.x / 32, h = 0;
+    for (;; tile += THREADS / 32) {
+        for (; tile >= tiles; h++) tile -= tiles;
+        if (h >= HEADS) break;
+        int row = 16 * (h & 1 ? tiles - 1 - tile : tile), at = h * K * SLAB; /* causal work evens out */
+        attend<K>(q + at, keys + 2 * at, values + 2 * at, lse + h * a.t_n, row, a.t_n, a.scale * LOG2E);
     }
     __syncthreads();
-    store_rows(o, q, base, stride, 0, a.t_n);
+    put_back(o, q, m, a.t_n);
 }
 
 /* --- backward -------------------------------------------------------------------------------------------------------
  */
 
 /* do of all rows into slabs; per row minus lse (base 2) and minus delta, the sum over the head of o do. */
-template <int D>
-__device__ __forceinline__ void load_slopes(const small_heads &a, const half_t *o, const half_t *g_o, const float *lse,
-                                            int64_t base, int stride, int rows, half_t *slope, float (*peak)[ROWS],
-                                            float (*delta)[ROWS]) {
+template <int D, int N>
+__device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, mover<N> m, int rows,
+                                            int t_n, half_t *slope, float (*peak)[ROWS], float (*delta)[ROWS]) {
     constexpr int K = small<D>::K;
-    for (int i = threadIdx.x; i < rows * SEGMENTS; i += blockDim.x) { /* all lanes or none: rows come in sixteens */
-        int row = i / SEGMENTS, segment = i % SEGMENTS;
-        bool there = row < a.t_n;
+    int segment = threadIdx.x % SEGMENTS;
+    for (; m.row < rows; m.next()) { /* all lanes or none: rows come in thirty-twos */
+        bool there = m.row < t_n;
         uint4 x = make_uint4(0, 0, 0, 0), y = x;
-        if (there) {
-            x = *(const uint4 *)(g_o + base + (int64_t)row * stride + segment * 8);
-            y = *(const uint4 *)(o + base + (int64_t)row * stride + segment * 8);
-        }
-        *(uint4 *)(slope + segment * SLAB + row * 8) = x;
+        if (there) x = *(const uint4 *)(g_o + m.at), y = *(const uint4 *)(o + m.at);
+        *(uint4 *)(slope + m.in) = x;
         const uint32_t *u = (const uint32_t *)&x, *w = (const uint32_t *)&y;
         float dot = 0;
 #pragma unroll
@@ -141,43 +209,43 @@ __device__ __forceinline__ void load_slopes(const small_heads &a, const half_t *
 #pragma unroll
         for (int step = 1; step < K; step *= 2) dot += __shfl_xor_sync(0xffffffffu, dot, step);
         if (segment % K == 0) {
-            delta[segment / K][row] = -dot;
-            peak[segment / K][row] = there ? lse[(int64_t)(segment / K) * a.t_n + row] * -LOG2E : 0.0f;
+            delta[segment / K][m.row] = -dot;
+            peak[segment / K][m.row] = there ? lse[segment / K * t_n + m.row] * -LOG2E : 0.0f;
         }
     }
 }
 
 /* What a warp knows of its head. */
 struct head_rows {
-    const half_t *q, *slope, *k;
-    const float *peak, *delta; /* [ROWS], minus */
+    uint32_t q, slope;         /* rows_from */
+    const float *peak, *delta; /* [ROWS], minus; from the lane's column on */
     float turn;
 };
 
-/* 16 keys (from s0 on) and 16 queries (from t0 on), p and ds of which stay in registers: dv += p do, dk += ds q, and,
-   transposed, dq += ds' k; dk and dq without the scale. DIAGONAL: s0 is t0. */
-template <int K, bool DIAGONAL>
-__device__ __forceinline__ void pull_tile(const head_rows &a, const uint32_t (*keys)[2], const uint32_t (*values)[2],
-                                          int s0, int t0, float (*dq)[4], float (*dk)[4], float (*dv)[4]) {
-    int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4;
-    float s[2][4], ds[2][4];
-    scores<K, 2>(s, keys, a.q, t0);
+/* 16 keys, as they serve every tile of queries. */
+template <int K> struct key_rows {
+    uint32_t k[K][2], v[K][2], k_turned[K][2];
+    float dk[K][4], dv[K][4];
+};
+
+/* For N tiles of 8 queries: p and ds of their products with 16 keys, packed as left operands; queries from t0 on.
+   DIAGONAL: the first 16 are the keys' own positions. */
+template <int K, int N, bool DIAGONAL>
+__device__ __forceinline__ void weigh(const head_rows &a, const key_rows<K> &own, int t0, uint32_t (*p)[4],
+                                      uint32_t (*pull)[4]) {
+    int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
+    float s[N][4] = {}, ds[N][4];
+    products<K, N>(s, own.k, a.q + STEP_OF(t0));
 #pragma unroll
-    for (int n = 0; n < 2; n++) {
-        float2 pull = *(const float2 *)(a.delta + t0 + n * 8 + 2 * t);
-        ds[n][0] = ds[n][2] = pull.x;
-        ds[n][1] = ds[n][3] = pull.y;
+    for (int n = 0; n < N; n++) {
+        float2 minus = *(const float2 *)(a.delta + t0 + n * 8);
+        ds[n][0] = ds[n][2] = minus.x;
+        ds[n][1] = ds[n][3] = minus.y;
     }
+    products<K, N>(ds, own.v, a.slope + STEP_OF(t0));
 #pragma unroll
-    for (int d = 0; d < K; d++) {
-        uint32_t b[2];
-        load_matrices(b[0], b[1], a.slope + d * SLAB + (t0 + (lane & 15)) * 8);
-        multiply_k8(ds[0], values[d][0], values[d][1], b[0]);
-        multiply_k8(ds[1], values[d][0], values[d][1], b[1]);
-    }
-#pragma unroll
-    for (int n = 0; n < 2; n++) {
-        float2 top = *(const float2 *)(a.peak + t0 + n * 8 + 2 * t);
+    for (int n = 0; n < N; n++) {
+        float2 top = *(const float2 *)(a.peak + t0 + n * 8);
 #pragma unroll
         for (int c = 0; c < 4; c++) s[n][c] = power2(fmaf(s[n][c], a.turn, c & 1 ? top.y : top.x));
     }
@@ -190,20 +258,31 @@ __device__ __forceinline__ void pull_tile(const head_rows &a, const uint32_t (*k
         s[1][3] = odd ? s[1][3] : 0.0f;
     }
 #pragma unroll
-    for (int n = 0; n < 2; n++)
+    for (int n = 0; n < N; n++)
 #pragma unroll
         for (int c = 0; c < 4; c++) ds[n][c] *= s[n][c];
-    uint32_t p[4], turned[4];
-    pack_left(p, s[0], s[1]);
-    add_product<K>(dv, p, a.slope, t0);
-    pack_left(p, ds[0], ds[1]);
-    add_product<K>(dk, p, a.q, t0);
-    /* p: keys 0-7 and 8-15 of queries 0-7, then of queries 8-15; by rows of queries: */
-    turned[0] = transposed(p[0]);
-    turned[1] = transposed(p[2]);
-    turned[2] = transposed(p[1]);
-    turned[3] = transposed(p[3]);
-    add_product<K>(dq, turned, a.k, s0);
+#pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        pack_left(p[n / 2], s[n], s[n + 1]);
+        pack_left(pull[n / 2], ds[n], ds[n + 1]);
+    }
+}
+
+/* 16 keys and N / 2 tiles of 16 queries: dv += p do, dk += ds q, and, transposed, dq += ds' k; dk, dq without scale. */
+template <int K, int N, bool DIAGONAL>
+__device__ __forceinline__ void pull_tiles(const head_rows &a, key_rows<K> &own, int t0, float (*dq)[K][4]) {
+    uint32_t p[N / 2][4], pull[N / 2][4];
+    weigh<K, N, DIAGONAL>(a, own, t0, p, pull);
+    add_tiles<K, N>(own.dv, p, a.slope + STEP_OF(t0));
+    add_tiles<K, N>(own.dk, pull, a.q + STEP_OF(t0));
+#pragma unroll
+    for (int tile = 0; tile < N / 2; tile++) {
+        /* keys 0-7 and 8-15 of queries 0-7, then of queries 8-15; by rows of queries: */
+        uint32_t turned[4] = {transposed(pull[tile][0]), transposed(pull[tile][2]), transposed(pull[tile][1]),
+                              transposed(pull[tile][3])};
+#pragma unroll
+        for (int d = 0; d < K; d++) multiply_k16(dq[tile][d], turned, own.k_turned[d][0], own.k_turned[d][1]);
+    }
 }
 
 /* Rows g and g + 8 of a head turned back: by minus their position's angle. turns: [T][4 K]. */
@@ -237,40 +316,43 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
     static_assert(K <= 2, "turn_back knows halves of one or two tiles");
     __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB], slope[SEGMENTS * SLAB];
     __shared__ __align__(16) float peak[HEADS][ROWS], delta[HEADS][ROWS];
-    int b = blockIdx.z, h0 = blockIdx.y * HEADS, h = threadIdx.x / 32, stride = a.h_n * D, n_s = (a.t_n + 15) / 16;
-    int64_t base = (int64_t)b * a.t_n * stride + h0 * D, stat = ((int64_t)b * a.h_n + h0) * a.t_n;
+    int b = blockIdx.z, h0 = blockIdx.y * HEADS, h = threadIdx.x / 32, lane = threadIdx.x & 31, stride = a.h_n * D,
+        n_s = (a.t_n + 15) / 16;
+    const mover<32 * HEADS> m((int64_t)b * a.t_n * stride + h0 * D, stride);
     int rows = (n_s + 1) / 2 * 32; /* tiles of queries go in pairs */
     half_t *my_q = q + h * K * SLAB, *my_k = k + h * K * SLAB, *my_v = v + h * K * SLAB;
     float dq_sum[TILES][K][4] = {};
-    fetch_rows(q, a.q, base, stride, rows, a.t_n);
-    fetch_rows(k, a.k, base, stride, 16 * n_s, a.t_n);
-    fetch_rows(v, a.v, base, stride, 16 * n_s, a.t_n);
-    load_slopes<D>(a, o, g_o, lse + stat, base, stride, rows, slope, peak, delta);
+    fetch_rows(q, a.q, m, rows, a.t_n);
+    fetch_rows(k, a.k, m, 16 * n_s, a.t_n);
+    fetch_rows(v, a.v, m, 16 * n_s, a.t_n);
+    load_slopes<D>(o, g_o, lse + ((int64_t)b * a.h_n + h0) * a.t_n, m, rows, a.t_n, slope, peak, delta);
     copy_wait_all();
     __syncthreads();
-    const head_rows mine = {my_q, slope + h * K * SLAB, my_k, peak[h], delta[h], a.scale * LOG2E};
+    const head_rows mine = {rows_from(my_q), rows_from(slope + h * K * SLAB), peak[h] + 2 * (lane & 3),
+                            delta[h] + 2 * (lane & 3), a.scale * LOG2E};
+    uint32_t keys = rows_from(my_k), values = rows_from(my_v);
     for (int s = 0; s < n_s; s++) {
-        uint32_t keys[K][2], values[K][2];
-        float dk_sum[K][4] = {}, dv_sum[K][4] = {};
-        load_left<K>(keys, my_k, 16 * s);
-        load_left<K>(values, my_v, 16 * s);
+        key_rows<K> own = {};
+#pragma unroll
+        for (int d = 0; d < K; d++) {
+            load_rows_of<2>(own.k[d], keys + STEP_OF(16 * s) + d * NEXT_SLAB);
+            load_rows_of<2>(own.v[d], values + STEP_OF(16 * s) + d * NEXT_SLAB);
+            load_columns_of<2>(own.k_turned[d], keys + STEP_OF(16 * s) + d * NEXT_SLAB);
+        }
 #pragma unroll
         for (int i = 0; i < TILES; i += 2) {
             if (i + 1 < s || i >= n_s) continue;
-            if (i > s) {
-                pull_tile<K, false>(mine, keys, values, 16 * s, 16 * i, dq_sum[i], dk_sum, dv_sum);
-                pull_tile<K, false>(mine, keys, values, 16 * s, 16 * i + 16, dq_sum[i + 1], dk_sum, dv_sum);
-            } else if (i == s) {
-                pull_tile<K, true>(mine, keys, values, 16 * s, 16 * i, dq_sum[i], dk_sum, dv_sum);
-                pull_tile<K, false>(mine, keys, values, 16 * s, 16 * i + 16, dq_sum[i + 1], dk_sum, dv_sum);
-            } else {
-                pull_tile<K, true>(mine, keys, values, 16 * s, 16 * i + 16, dq_sum[i + 1], dk_sum, dv_sum);
-            }
+            if (i > s)
+                pull_tiles<K, 4, false>(mine, own, 16 * i, dq_sum + i);
+            else if (i == s)
+                pull_tiles<K, 4, true>(mine, own, 16 * i, dq_sum + i);
+            else
+                pull_tiles<K, 2, true>(mine, own, 16 * i + 16, dq_sum + i + 1);
         }
-        if (a.turns) turn_back<K>(dk_sum, a.turns, 16 * s, a.t_n);
+        if (a.turns) turn_back<K>(own.dk, a.turns, 16 * s, a.t_n);
         __syncwarp(); /* nobody reads k and v of these keys any more: their gradients take the place */
-        put_rows<K>(my_v, 16 * s, dv_sum, 1, 1);
-        put_rows<K>(my_k, 16 * s, dk_sum, a.scale, a.scale);
+        put_rows<K>(my_v, 16 * s, own.dv, 1, 1);
+        put_rows<K>(my_k, 16 * s, own.dk, a.scale, a.scale);
     }
     __syncwarp(); /* nor q */
 #pragma unroll
@@ -280,9 +362,9 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
         put_rows<K>(my_q, tile * 16, dq_sum[tile], a.scale, a.scale);
     }
     __syncthreads();
-    store_rows(dq, q, base, stride, 0, a.t_n);
-    store_rows(dk, k, base, stride, 0, a.t_n);
-    store_rows(dv, v, base, stride, 0, a.t_n);
+    put_back(dq, q, m, a.t_n);
+    put_back(dk, k, m, a.t_n);
+    put_back(dv, v, m, a.t_n);
 }
 
 /* --- calls ----------------------------------------------------------------------------------------------------------
