@@ -23,6 +23,9 @@ static_assert(GROUP_THREADS / 128 * GROUP_ROWS == ROWS, "blocks own as many rows
 /* The group of this thread, known to be the same for all of its warp. */
 __device__ __forceinline__ int group_of_thread() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0); }
 
+/* __syncthreads for two groups that run different code. */
+__device__ __forceinline__ void block_barrier() { asm volatile("bar.sync 1, %0;" ::"n"(GROUP_THREADS) : "memory"); }
+
 /* --- memory ---------------------------------------------------------------------------------------------------------
  */
 
