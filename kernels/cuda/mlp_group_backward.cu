@@ -71,11 +71,10 @@ __device__ __forceinline__ void slopes(const mlp_backward_call &a, uint32_t (*le
     }
 }
 
-/* n, packed as left operand; row: the thread's first */
+/* n, packed as left operand, from the thread's rows of x */
 template <int D>
-__device__ __forceinline__ void load_normed(uint32_t (*n)[4], const mlp_backward_call &a, int64_t row) {
-    uint4 v[2][D / 32];
-    norm_rows<D, 2>(v, a.x, a.w, row, a.rows, a.eps, threadIdx.x % 4);
+__device__ __forceinline__ void pack_normed(uint32_t (*n)[4], const mlp_backward_call &a, uint4 (*v)[D / 32]) {
+    norm_rows<D, 2>(v, a.w, a.eps, threadIdx.x % 4);
 #pragma unroll
     for (int r = 0; r < 2; r++)
 #pragma unroll
@@ -163,10 +162,12 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
         settle<D / 2>(dn);
     };
 
+    uint4 v[2][D / 32];
+    load_rows<D, 2>(v, a.x, first + row, a.rows, threadIdx.x % 4);
     fetch_rows<D>(dy, a.dy, first, a.rows);
     begin(0);
     begin(1);
-    load_normed<D>(n, a, first + row);
+    pack_normed<D>(n, a, v);
     turn_to(0);
     begin(2);
     open();

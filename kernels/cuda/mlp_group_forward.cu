@@ -45,12 +45,12 @@ template <int D> __device__ __forceinline__ void down_product(float *y, uint32_t
     group_close();
 }
 
-/* Norm of the warp's rows into its group's panels, and to memory if that is wanted. */
+/* Norm of the thread's rows into its group's panels, and to memory if that is wanted. */
 template <int D>
-__device__ __forceinline__ void fill_rows(const mlp_forward_call &a, half16 *panels, int64_t first, int row) {
-    uint4 v[2][D / 32];
+__device__ __forceinline__ void fill_rows(const mlp_forward_call &a, uint4 (*v)[D / 32], half16 *panels, int64_t first,
+                                          int row) {
     int t = threadIdx.x % 4;
-    norm_rows<D, 2>(v, a.x, a.w, first + row, a.rows, a.eps, t);
+    norm_rows<D, 2>(v, a.w, a.eps, t);
     if (a.normed) store_rows<D, 2>(a.normed, v, first + row, a.rows, t);
 #pragma unroll
     for (int k = 0; k < 2; k++)
@@ -147,8 +147,10 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS, 2) mlp_group_f
     int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
     half16 *rows = group_memory + group * GROUP_ROWS * D, *ring = group_memory + ROWS * D;
     float y[D / 2] = {};
+    uint4 v[2][D / 32];
+    load_rows<D, 2>(v, a.x, first + row, a.rows, threadIdx.x % 4);
     fetch_chunk<D>(a, ring, ring + CHUNK * D, 0);
-    fill_rows<D>(a, rows, first, row);
+    fill_rows<D>(a, v, rows, first, row);
     if (group == 0)
         add_chunks<D, true>(a, y, rows, ring, first);
     else
