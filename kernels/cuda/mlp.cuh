@@ -195,12 +195,16 @@ template <int D> __device__ __forceinline__ void fill_slots(uint4 *slots, const 
     }
 }
 
-/* v = RMS norm of K rows of the thread of x, from row `first` on. */
+/* v = K rows of the thread of x, from row `first` on. */
 template <int D, int K = OWN>
-__device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const half16 *x, const float *w, int64_t first,
-                                          int64_t rows, float eps, int t) {
+__device__ __forceinline__ void load_rows(uint4 (*v)[D / 32], const half16 *x, int64_t first, int64_t rows, int t) {
 #pragma unroll
     for (int k = 0; k < K; k++) load_row<D>(v[k], x, first + 8 * k, rows, t);
+}
+
+/* v = RMS norm of K rows. */
+template <int D, int K = OWN>
+__device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const float *w, float eps, int t) {
 #pragma unroll
     for (int k = 0; k < K; k++) {
         float squares = 0;

@@ -156,7 +156,8 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float (*
 template <int D>
 __device__ __forceinline__ void fill_both(const mlp_backward_call &a, uint4 *n, uint4 *dy, int64_t first, int t) {
     uint4 v[OWN][D / 32];
-    norm_rows<D>(v, a.x, a.w, first, a.rows, a.eps, t);
+    load_rows<D>(v, a.x, first, a.rows, t);
+    norm_rows<D>(v, a.w, a.eps, t);
 #pragma unroll
     for (int k = 0; k < OWN; k++)
 #pragma unroll

@@ -61,7 +61,8 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) mlp_forward(mlp_f
     int64_t first = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32 * (8 * OWN) + g;
     float y[TILES][D / 8][4] = {};
     fetch<D, HIDDEN, pairs_of_rows>(weights, a.up, a.down, a.f_n, 0);
-    norm_rows<D>(v, a.x, a.w, first, a.rows, a.eps, t);
+    load_rows<D>(v, a.x, first, a.rows, t);
+    norm_rows<D>(v, a.w, a.eps, t);
     if (a.normed) store_rows<D>(a.normed, v, first, a.rows, t);
     fill_slots<D>(slots, v);
     for (int chunk = 0; chunk < chunks; chunk++) {

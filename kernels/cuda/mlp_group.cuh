@@ -23,6 +23,9 @@ static_assert(GROUP_THREADS / 128 * GROUP_ROWS == ROWS, "blocks own as many rows
 /* The group of this thread, known to be the same for all of its warp. */
 __device__ __forceinline__ int group_of_thread() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0); }
 
+/* __syncthreads for two groups that run different code. */
+__device__ __forceinline__ void block_barrier() { asm volatile("bar.sync 1, %0;" ::"n"(GROUP_THREADS) : "memory"); }
+
 /* --- memory ---------------------------------------------------------------------------------------------------------
  */
 
@@ -113,7 +116,7 @@ template <int N> __device__ __forceinline__ void settle(uint32_t (*words)[4]) {
 #define BEND 0.7978845608f
 #define BEND_CUBIC 0.0356774081f
 
-/* Half of 2^-11 of 1 at most beside tanh(sqrt(2 / pi) (x + 0.044715 x^3)) */
+/* tanh(sqrt(2 / pi) (x + 0.044715 x^3)), off by 2^-11 of it at most */
 __device__ __forceinline__ float bend(float x, float square) {
     float t;
     asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(x * fmaf(BEND_CUBIC, square, BEND)));

@@ -71,11 +71,10 @@ __device__ __forceinline__ void slopes(const mlp_backward_call &a, uint32_t (*le
     }
 }
 
-/* n, packed as left operand; row: the thread's first */
+/* n, packed as left operand, from the thread's rows of x */
 template <int D>
-__device__ __forceinline__ void load_normed(uint32_t (*n)[4], const mlp_backward_call &a, int64_t row) {
-    uint4 v[2][D / 32];
-    norm_rows<D, 2>(v, a.x, a.w, row, a.rows, a.eps, threadIdx.x % 4);
+__device__ __forceinline__ void pack_normed(uint32_t (*n)[4], const mlp_backward_call &a, uint4 (*v)[D / 32]) {
+    norm_rows<D, 2>(v, a.w, a.eps, threadIdx.x % 4);
 #pragma unroll
     for (int r = 0; r < 2; r++)
 #pragma unroll
@@ -145,11 +144,6 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
                                   }
                                   copy_close();
     };
-    auto turn_to = [&](int chunk) { /* it is there; nobody reads the one before the last */
-                                    copy_wait<1>();
-                                    group_sees_copies();
-                                    __syncthreads();
-    };
     auto open = [&] { /* all sums may be added to */
                       settle<CHUNK / 2>(p);
                       settle<CHUNK / 2>(c);
@@ -162,21 +156,29 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
         settle<CHUNK / 2>(c);
         settle<D / 2>(dn);
     };
+    auto arrive = [&] { /* the next chunk; before stores, that nothing waits for them */
+                        copy_wait<1>();
+                        group_sees_copies();
+    };
 
+    uint4 v[2][D / 32];
+    load_rows<D, 2>(v, a.x, first + row, a.rows, threadIdx.x % 4);
     fetch_rows<D>(dy, a.dy, first, a.rows);
     begin(0);
     begin(1);
-    load_normed<D>(n, a, first + row);
-    turn_to(0);
+    pack_normed<D>(n, a, v);
+    arrive();
+    __syncthreads();
     begin(2);
     open();
     up_product<D>(p, n, up_tile(0));
     slope_product<D>(c, dy, down_tile(0));
     group_close();
     finish();
+    arrive();
     if (group == 0) slopes(a, dp, p, c, first + row, 0);
     for (int chunk = 1; chunk < chunks; chunk++) {
-        turn_to(chunk);
+        __syncthreads(); /* this chunk is there; nobody reads the one before the last */
         if (group == 1) {
             begin(chunk + 2);
             slopes(a, dp, p, c, first + row, chunk - 1);
@@ -189,9 +191,10 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
         group_close();
         if (group == 0) begin(chunk + 2);
         finish();
+        arrive();
         if (group == 0) slopes(a, dp, p, c, first + row, chunk);
     }
-    turn_to(chunks);
+    __syncthreads();
     half16 *x = dy, *residual = up_tile(chunks) + group * OWN_ROWS; /* a stage that nobody reads or copies */
     float *sums = (float *)up_tile(chunks + 1);
     fetch_rows<D>(x, a.x, first, a.rows);
@@ -205,10 +208,9 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_back
     copy_wait_all();
     __syncwarp();
     norm_slopes<D>(a, dn, x, residual, sums, row);
-    __syncwarp();
-    save_rows<D>(a.dx, x, first, a.rows);
     __syncthreads();
     add_parts<D, GROUP_THREADS>(a, sums);
+    save_rows<D>(a.dx, x, first, a.rows); /* last, that nothing waits for it */
 }
 
 const char *mlp_group_backward(int d_n, const mlp_backward_call &a, cudaStream_t stream) {

@@ -2,36 +2,28 @@
  *
  * Normed rows lie in shared memory as left operand of s = n up'; gelu(s), packed, is the left operand of
  * y += gelu(s) down' where it is, in registers. Between two barriers a group multiplies gelu of the chunk before with
- * `down` and the rows with the next chunk of `up` at once, and computes gelu: one group after that, the other before.
- * So a stage is a chunk of up and the chunk of down before it; of three, one is in use and two are on their way.
+ * `down`, then its rows with the next chunk of `up`, and computes gelu: one group after that, the other before. They
+ * run different code, so that neither keeps s and gelu(s) at once: two blocks share a multiprocessor.
  */
 #include "mlp_group.cuh"
 
-#define STAGES 3
+#define RING 5 /* tiles of up and down in turns: two in use, two or three on their way */
 
-template <int D> static constexpr int shared_bytes = (ROWS + STAGES * 2 * CHUNK) * D * 2;
+template <int D> static constexpr int shared_bytes = (ROWS + RING * CHUNK) * D * 2;
 
 /* s = the group's rows times the chunk of up */
 template <int D> __device__ __forceinline__ void up_product(float *s, const half16 *rows, const half16 *up) {
     uint64_t left = group_tile(rows), right = group_tile(up);
+    settle<CHUNK / 2>(s);
+    group_fence();
 #pragma unroll
     for (int k = 0; k < D; k += 16) {
         int at = k / 64 * (CHUNK * 64) + k % 64;
         group_multiply(s, further(left, at), further(right, at), k > 0);
     }
+    group_close();
 }
 
-/* y += hidden times the chunk of down */
-template <int D>
-__device__ __forceinline__ void down_product(float *y, const uint32_t (*hidden)[4], const half16 *down) {
-    uint64_t right = group_tile(down);
-#pragma unroll
-    for (int k = 0; k < CHUNK; k += 16)
-#pragma unroll
-        for (int n = 0; n < D; n += 64) group_multiply_rows(y + n / 2, hidden[k / 16], further(right, n * 64 + k));
-}
-
-/* hidden = gelu(s), packed as left operand */
 __device__ __forceinline__ void soften(uint32_t (*hidden)[4], const float *s) {
 #pragma unroll
     for (int k = 0; k < CHUNK / 4; k++) {
@@ -40,12 +32,25 @@ __device__ __forceinline__ void soften(uint32_t (*hidden)[4], const float *s) {
     }
 }
 
-/* Norm of the warp's rows into its group's panels, and to memory if that is wanted. */
+/* y += what soften left times the chunk of down */
+template <int D> __device__ __forceinline__ void down_product(float *y, uint32_t (*hidden)[4], const half16 *down) {
+    uint64_t right = group_tile(down);
+    settle<CHUNK / 16>(hidden);
+    settle<D / 2>(y);
+    group_fence();
+#pragma unroll
+    for (int k = 0; k < CHUNK; k += 16)
+#pragma unroll
+        for (int n = 0; n < D; n += 64) group_multiply_rows(y + n / 2, hidden[k / 16], further(right, n * 64 + k));
+    group_close();
+}
+
+/* Norm of the thread's rows into its group's panels, and to memory if that is wanted. */
 template <int D>
-__device__ __forceinline__ void fill_rows(const mlp_forward_call &a, half16 *panels, int64_t first, int row) {
-    uint4 v[2][D / 32];
+__device__ __forceinline__ void fill_rows(const mlp_forward_call &a, uint4 (*v)[D / 32], half16 *panels, int64_t first,
+                                          int row) {
     int t = threadIdx.x % 4;
-    norm_rows<D, 2>(v, a.x, a.w, first + row, a.rows, a.eps, t);
+    norm_rows<D, 2>(v, a.w, a.eps, t);
     if (a.normed) store_rows<D, 2>(a.normed, v, first + row, a.rows, t);
 #pragma unroll
     for (int k = 0; k < 2; k++)
@@ -68,70 +73,88 @@ __device__ __forceinline__ void finish(const mlp_forward_call &a, const float *y
     save_rows<D>(a.y, panels, first, a.rows);
 }
 
-template <int D> __global__ void __launch_bounds__(GROUP_THREADS) mlp_group_forward_kernel(mlp_forward_call a) {
-    extern __shared__ __align__(1024) half16 group_memory[];
+/* Starts the copies of a chunk, if it exists. */
+template <int D>
+__device__ __forceinline__ void fetch_chunk(const mlp_forward_call &a, half16 *up, half16 *down, int chunk) {
+    bool there = chunk < a.f_n / CHUNK;
+    if (there) fetch_up<D>(up, a.up, chunk);
+    copy_close();
+    if (there) fetch_down<D>(down, a.down, a.f_n, chunk);
+    copy_close();
+}
+
+/* All chunks for a group's rows: y += gelu(rows up') down'. AHEAD: gelu comes before the barrier and not after it. */
+template <int D, bool AHEAD>
+__device__ __forceinline__ void add_chunks(const mlp_forward_call &a, float *y, half16 *rows, half16 *ring,
+                                           int64_t first) {
     constexpr int TILE = CHUNK * D;
-    int group = group_of_thread(), chunks = a.f_n / CHUNK;
-    int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
-    int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
-    half16 *rows = group_memory + group * GROUP_ROWS * D, *ring = group_memory + ROWS * D;
-    float y[D / 2] = {}, s[CHUNK / 2] = {};
+    int chunks = a.f_n / CHUNK, now = 0; /* now: the place of this chunk's tile of up */
+    float s[CHUNK / 2] = {};
     uint32_t hidden[CHUNK / 16][4];
 
-    auto stage = [&](int chunk) { return ring + chunk % STAGES * 2 * TILE; };
-    auto begin = [&](int chunk) { /* copying of a chunk of up, and of `down` of the one before */
-                                  if (chunk < chunks) fetch_up<D>(stage(chunk) + TILE, a.up, chunk);
-                                  if (chunk > 0 && chunk <= chunks)
-                                      fetch_down<D>(stage(chunk), a.down, a.f_n, chunk - 1);
-                                  copy_close();
+    auto place = [&](int tile) { /* of a tile so much later than this chunk's of up */
+                                 int at = now + tile;
+                                 return ring + (at < RING ? at : at - RING) * TILE;
     };
-    auto turn = [&] { /* the next stage is there; nobody reads the last one */
-                      copy_wait<1>();
-                      group_sees_copies();
-                      __syncthreads();
+    auto arrive = [&] { /* all but the last tile are there; those of the turn before nobody reads */
+                        copy_wait<1>();
+                        group_sees_copies();
+                        block_barrier();
     };
-
-    begin(0);
-    begin(1);
-    fill_rows<D>(a, rows, first, row);
-    turn();
-    begin(2);
-    settle<CHUNK / 2>(s);
-    group_fence();
-    up_product<D>(s, rows, stage(0) + TILE);
-    group_close();
-    group_wait();
-    settle<CHUNK / 2>(s);
-    if (group == 0) soften(hidden, s);
-    for (int chunk = 1; chunk < chunks; chunk++) {
-        turn();
-        if (group == 1) {
-            begin(chunk + 2);
-            soften(hidden, s);
-        }
-        settle<CHUNK / 16>(hidden);
-        settle<CHUNK / 2>(s);
-        settle<D / 2>(y);
-        group_fence();
-        down_product<D>(y, hidden, stage(chunk));
-        up_product<D>(s, rows, stage(chunk) + TILE);
-        group_close();
-        if (group == 0) begin(chunk + 2);
+    auto next = [&] {
+        arrive();
+        now = now < RING - 2 ? now + 2 : now - (RING - 2);
+    };
+    auto multiply_up = [&] { up_product<D>(s, rows, place(0)); };
+    auto multiply_down = [&] { down_product<D>(y, hidden, place(RING - 1)); }; /* by the chunk before */
+    auto finish_up = [&] {
         group_wait();
         settle<CHUNK / 2>(s);
+    };
+    auto finish_down = [&] {
+        group_wait();
         settle<D / 2>(y);
-        if (group == 0) soften(hidden, s);
+    };
+
+    arrive();
+    multiply_up();
+    fetch_chunk<D>(a, place(2), place(3), 1);
+    finish_up();
+    if (AHEAD) soften(hidden, s);
+    for (int chunk = 1; chunk < chunks; chunk++) {
+        next();
+        if (!AHEAD) {
+            fetch_chunk<D>(a, place(2), place(3), chunk + 1);
+            soften(hidden, s);
+        }
+        multiply_down();
+        if (AHEAD) fetch_chunk<D>(a, place(2), place(3), chunk + 1);
+        finish_down();
+        multiply_up();
+        finish_up();
+        if (AHEAD) soften(hidden, s);
     }
-    turn();
+    next();
     if (a.residual) fetch_rows<D>(rows, a.residual, first, a.rows);
-    if (group == 1) soften(hidden, s);
-    settle<CHUNK / 16>(hidden);
-    settle<D / 2>(y);
-    group_fence();
-    down_product<D>(y, hidden, stage(chunks));
-    group_close();
-    group_wait();
-    settle<D / 2>(y);
+    if (!AHEAD) soften(hidden, s);
+    multiply_down();
+    finish_down();
+}
+
+template <int D> __global__ void __launch_bounds__(GROUP_THREADS, 2) mlp_group_forward_kernel(mlp_forward_call a) {
+    extern __shared__ __align__(1024) half16 group_memory[];
+    int group = group_of_thread(), row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+    int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
+    half16 *rows = group_memory + group * GROUP_ROWS * D, *ring = group_memory + ROWS * D;
+    float y[D / 2] = {};
+    uint4 v[2][D / 32];
+    load_rows<D, 2>(v, a.x, first + row, a.rows, threadIdx.x % 4);
+    fetch_chunk<D>(a, ring, ring + CHUNK * D, 0);
+    fill_rows<D>(a, v, rows, first, row);
+    if (group == 0)
+        add_chunks<D, true>(a, y, rows, ring, first);
+    else
+        add_chunks<D, false>(a, y, rows, ring, first);
     copy_wait_all();
     __syncwarp();
     finish<D>(a, y, rows, first, row);
