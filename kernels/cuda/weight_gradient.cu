@@ -416,22 +416,26 @@ __device__ __forceinline__ void leave_share(float *at, const share &v) {
         if (v.has[n]) store4(at + (n * THREADS + threadIdx.x) * 4, v.dw[n]);
     if (v.has_row) at[SHARE * THREADS * 4 + threadIdx.x] = v.db;
 }
+/* Adds up what `groups` left, in order; some at once. */
 __device__ __forceinline__ void add_groups(share *sum, const float *at, uint32_t groups, uint64_t step) {
-    share from[GPU_WEIGHT_GROUPS] = {};
+    constexpr uint32_t SOME = 4;
+    for (uint32_t first = 0; first < groups; first += SOME) {
+        share from[SOME] = {};
 #pragma unroll
-    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) {
-        if (g >= groups) break;
+        for (uint32_t g = 0; g < SOME; g++) {
+            if (first + g >= groups) break;
+            const float *share_at = at + (first + g) * step;
 #pragma unroll
-        for (int n = 0; n < SHARE; n++) {
-            float4 v = {};
-            if (sum->has[n]) v = __ldcg((const float4 *)(at + g * step + (n * THREADS + threadIdx.x) * 4));
-            from[g].dw[n] = {{v.x, v.y, v.z, v.w}};
+            for (int n = 0; n < SHARE; n++) {
+                float4 v = {};
+                if (sum->has[n]) v = __ldcg((const float4 *)(share_at + (n * THREADS + threadIdx.x) * 4));
+                from[g].dw[n] = {{v.x, v.y, v.z, v.w}};
+            }
+            if (sum->has_row) from[g].db = __ldcg(share_at + SHARE * THREADS * 4 + threadIdx.x);
         }
-        if (sum->has_row) from[g].db = __ldcg(at + g * step + SHARE * THREADS * 4 + threadIdx.x);
-    }
 #pragma unroll
-    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) /* what is not there is 0 */
-        add_to(sum, from[g]);
+        for (uint32_t g = 0; g < SOME; g++) add_to(sum, from[g]); /* what is not there is 0 */
+    }
 }
 
 __device__ __forceinline__ void store_share(const gpu_weight_part &t, const share &v) {
