@@ -340,10 +340,9 @@ __device__ __forceinline__ void store_2(void *to, uint32_t dtype, uint32_t at, f
     else
         *(float2 *)((float *)to + at) = make_float2(a, b);
 }
-/* Part n of this thread's sums; rows and columns that exist. */
+/* Part n of this thread's sums, whose columns and first row exist. */
 __device__ __forceinline__ void store_result(const gpu_weight_part &t, uint32_t n, float4_of x) {
     uint32_t i = group_product::row(), j = n * 8 + group_product::column(), at = (t.n0 + i) * t.k + t.k0 + j;
-    if (j >= t.width) return;
     store_2(t.dw, t.dw_dtype, at, x.v[0], x.v[1]);
     if (i + 8 < t.height) store_2(t.dw, t.dw_dtype, at + 8 * t.k, x.v[2], x.v[3]);
 }
@@ -372,12 +371,21 @@ __device__ __forceinline__ bool is_last(const gpu_weight_part &t, uint32_t *coun
     return before == t.groups - 1;
 }
 
-/* A thread's part in its block's share. */
+/* What a thread adds up of its block's share: parts of dW, a sum over rows of dY, where it has them. */
 struct share {
-    bool has, has_row; /* parts of dW; a sum over rows of dY */
+    bool has[SHARE], has_row;
     float4_of dw[SHARE];
     float db;
 };
+
+__device__ __forceinline__ share share_of(const gpu_weight_part &t) {
+    share sum = {};
+#pragma unroll
+    for (int n = 0; n < SHARE; n++)
+        sum.has[n] = (t.rank * SHARE + n) * 8 + group_product::column() < t.width && group_product::row() < t.height;
+    sum.has_row = t.db && threadIdx.x < SHARE_ROWS && t.rank * SHARE_ROWS + threadIdx.x < t.height;
+    return sum;
+}
 
 __device__ __forceinline__ void add_to(share *sum, const share &v) {
 #pragma unroll
@@ -394,7 +402,7 @@ __device__ __forceinline__ void add_cluster(share *sum, const shared *s, uint32_
     for (int k = 0; k < CLUSTER; k++) {
 #pragma unroll
         for (int n = 0; n < SHARE; n++)
-            if (sum->has) from[k].dw[n] = load_4_from(place_in(dw, k) + n * (uint32_t)sizeof s->groups.dw[0]);
+            if (sum->has[n]) from[k].dw[n] = load_4_from(place_in(dw, k) + n * (uint32_t)sizeof s->groups.dw[0]);
         if (sum->has_row) from[k].db = load_1_from(place_in(db, k));
     }
 #pragma unroll
@@ -405,31 +413,35 @@ __device__ __forceinline__ void add_cluster(share *sum, const shared *s, uint32_
 __device__ __forceinline__ void leave_share(float *at, const share &v) {
 #pragma unroll
     for (int n = 0; n < SHARE; n++)
-        if (v.has) store4(at + (n * THREADS + threadIdx.x) * 4, v.dw[n]);
+        if (v.has[n]) store4(at + (n * THREADS + threadIdx.x) * 4, v.dw[n]);
     if (v.has_row) at[SHARE * THREADS * 4 + threadIdx.x] = v.db;
 }
+/* Adds up what `groups` left, in order; some at once. */
 __device__ __forceinline__ void add_groups(share *sum, const float *at, uint32_t groups, uint64_t step) {
-    share from[GPU_WEIGHT_GROUPS] = {};
+    constexpr uint32_t SOME = 4;
+    for (uint32_t first = 0; first < groups; first += SOME) {
+        share from[SOME] = {};
 #pragma unroll
-    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) {
-        if (g >= groups) break;
+        for (uint32_t g = 0; g < SOME; g++) {
+            if (first + g >= groups) break;
+            const float *share_at = at + (first + g) * step;
 #pragma unroll
-        for (int n = 0; n < SHARE; n++) {
-            float4 v = {};
-            if (sum->has) v = __ldcg((const float4 *)(at + g * step + (n * THREADS + threadIdx.x) * 4));
-            from[g].dw[n] = {{v.x, v.y, v.z, v.w}};
+            for (int n = 0; n < SHARE; n++) {
+                float4 v = {};
+                if (sum->has[n]) v = __ldcg((const float4 *)(share_at + (n * THREADS + threadIdx.x) * 4));
+                from[g].dw[n] = {{v.x, v.y, v.z, v.w}};
+            }
+            if (sum->has_row) from[g].db = __ldcg(share_at + SHARE * THREADS * 4 + threadIdx.x);
         }
-        if (sum->has_row) from[g].db = __ldcg(at + g * step + SHARE * THREADS * 4 + threadIdx.x);
-    }
 #pragma unroll
-    for (uint32_t g = 0; g < GPU_WEIGHT_GROUPS; g++) /* what is not there is 0 */
-        add_to(sum, from[g]);
+        for (uint32_t g = 0; g < SOME; g++) add_to(sum, from[g]); /* what is not there is 0 */
+    }
 }
 
 __device__ __forceinline__ void store_share(const gpu_weight_part &t, const share &v) {
 #pragma unroll
     for (int n = 0; n < SHARE; n++)
-        if (v.has) store_result(t, t.rank * SHARE + n, v.dw[n]);
+        if (v.has[n]) store_result(t, t.rank * SHARE + n, v.dw[n]);
     if (v.has_row) store_bias(t, t.rank * SHARE_ROWS + threadIdx.x, v.db);
 }
 
@@ -439,9 +451,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     shared *s = (shared *)memory;
     const gpu_weight_part t = parts[blockIdx.x];
     add_slice<group_product>(t, s);
-    share sum = {};
-    sum.has = t.rank * SHARE * 8 < t.width && group_product::row() < t.height;
-    sum.has_row = t.db && threadIdx.x < SHARE_ROWS && t.rank * SHARE_ROWS + threadIdx.x < t.height;
+    share sum = share_of(t);
     cluster_arrive();
     cluster_wait();
     add_cluster(&sum, s, t.rank);
@@ -450,11 +460,9 @@ __global__ void __launch_bounds__(THREADS, 2)
         store_share(t, sum);
     else
         leave_share(left + t.group * t.step, sum);
-    cluster_done(); /* what was read has arrived: it is on its way to memory */
+    cluster_done(); /* what was read has arrived, since all of it is on its way to memory */
     if (t.groups > 1 && is_last(t, counts)) {
-        share all = {};
-        all.has = sum.has;
-        all.has_row = sum.has_row;
+        share all = share_of(t);
         add_groups(&all, left, t.groups, t.step);
         store_share(t, all);
     }

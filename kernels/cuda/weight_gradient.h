@@ -10,10 +10,10 @@
 #include "sums.h"
 
 #define GPU_WEIGHT_TILE 128  /* rows and columns of dW that a block owns */
-#define GPU_WEIGHT_GROUPS 4  /* clusters that share a tile at most */
-#define GPU_WEIGHT_CLUSTER 8 /* slices that are added within a cluster of blocks */
-#define GPU_WEIGHT_SHARE \
-    2064 /* sums that a block of a cluster adds up: an eighth of dW's tile and of 128 sums over rows */
+#define GPU_WEIGHT_SLICES 32 /* of the rows at most, and a quarter of that at least */
+#define GPU_WEIGHT_CLUSTER 8 /* slices that are added within a cluster of blocks: 2, 4 or 8 */
+/* Sums that a block of a cluster adds up: its part of a tile of dW and of as many sums over rows. */
+#define GPU_WEIGHT_SHARE (GPU_WEIGHT_TILE * (GPU_WEIGHT_TILE + 1) / GPU_WEIGHT_CLUSTER)
 #define GPU_WEIGHT_JOIN 1024  /* results that a block of the second kernel adds up, where there is one */
 #define GPU_WEIGHT_LEAST 2048 /* rows below which cuBLASLt is left to it */
 
@@ -61,9 +61,8 @@ static inline void gpu_weight_cut(gpu_weight *w) {
     w->tiles_n = (w->n + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE;
     w->tiles_k = w->k ? (w->k + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE : 1;
     uint32_t tiles = w->tiles_n * w->tiles_k, narrow = w->n <= GPU_WEIGHT_TILE / 2 || w->k <= GPU_WEIGHT_TILE / 2;
-    uint32_t groups = tiles <= 1 + narrow ? GPU_WEIGHT_GROUPS : tiles <= 8 ? 2 : 1;
-    w->slices = groups * GPU_WEIGHT_CLUSTER;
-    while (w->slices > GPU_WEIGHT_CLUSTER && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
+    w->slices = GPU_WEIGHT_SLICES / (tiles <= 1 + narrow ? 1 : tiles <= 8 ? 2 : 4);
+    while (w->slices > GPU_WEIGHT_SLICES / 4 && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
     w->slice = ((w->rows + w->slices - 1) / w->slices + 15) / 16 * 16;
 }
 /* What a block reads: bytes. */

@@ -206,10 +206,16 @@ int main(int argc, char **argv) {
     static const product mlp[] = {{16384, 128, 512, AIRA_F32, 0, false}, {16384, 512, 128, AIRA_F32, AIRA_F32, false}};
     static const product head[] = {{16384, 16, 128, AIRA_F32, AIRA_F32, false}};
     static const product odd[] = {{4097, 200, 40, AIRA_F32, AIRA_F32, false}};
+    /* many tiles of few slices, rows of multiples of 8 bytes, narrow ones, the last slices empty or short */
+    static const product ragged[] = {
+        {2048, 772, 136, AIRA_F32, AIRA_BF16, false}, {2049, 136, 772, AIRA_BF16, AIRA_F32, false},
+        {4097, 12, 200, AIRA_F32, AIRA_F32, false},   {2050, 4, 4, AIRA_F32, AIRA_F32, false},
+        {5003, 256, 8, AIRA_BF16, 0, false},          {5003, 16, 256, AIRA_F32, 0, false}};
     try_list(&gpu, attention, 4, worst);
     try_list(&gpu, mlp, 2, worst);
     try_list(&gpu, head, 1, worst);
     try_list(&gpu, odd, 1, worst);
+    try_list(&gpu, ragged, sizeof ragged / sizeof *ragged, worst);
     aira_rng rng = aira_rng_make(aira_key(5, "lists"), 0);
     for (int n = 1; n <= 2 * MOST; n++) {
         product list[MOST];
