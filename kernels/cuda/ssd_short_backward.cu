@@ -382,7 +382,9 @@ static __device__ __forceinline__ void fetch_turn(short_back_tiles &m, const ssd
 }
 
 /* blockIdx.x: group and rank in the cluster, y: sequence */
-template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_backward_kernel(ssd s, short_to to) {
+template <int N>
+__global__ void __launch_bounds__(WARPS * 32, 2)
+    short_backward_kernel(const __grid_constant__ ssd s, const __grid_constant__ short_to to) {
     extern __shared__ __align__(1024) unsigned char memory[];
     short_back_tiles &m = *(short_back_tiles *)memory;
     chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
