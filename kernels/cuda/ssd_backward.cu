@@ -403,7 +403,7 @@ static backward_space space_of(const ssd &s) {
 
 size_t ssd_tensor_backward_bytes(const gpu_call *call) {
     ssd s = ssd_halves_of(call);
-    return ssd_short_backward_takes(s) ? ssd_short_backward_bytes(call) : space_of(s).all;
+    return ssd_short_takes(s) ? ssd_short_backward_bytes(call) : space_of(s).all;
 }
 
 template <int P, int N> static const char *launch(const ssd &s, const backward_to &to, cudaStream_t stream) {
@@ -441,7 +441,7 @@ template <int N> static const char *backward_as(const gpu_call *call) {
 }
 
 const char *ssd_tensor_backward(const gpu_call *call) {
-    if (ssd_short_backward_takes(ssd_halves_of(call))) return ssd_short_backward(call);
+    if (ssd_short_takes(ssd_halves_of(call))) return ssd_short_backward(call);
     int64_t n = call->in[3].shape.dims[3];
     return n == 16 ? backward_as<16>(call) : n == 64 ? backward_as<64>(call) : backward_as<128>(call);
 }

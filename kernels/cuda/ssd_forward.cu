@@ -130,7 +130,7 @@ bool ssd_tensor_takes(const gpu_call *call) {
 }
 
 bool gpu_ssd_steps_takes(const gpu_call *call) {
-    return ssd_tensor_takes(call) && ssd_short_backward_takes(ssd_halves_of(call));
+    return ssd_tensor_takes(call) && ssd_short_takes(ssd_halves_of(call));
 }
 
 size_t ssd_tensor_forward_bytes(const gpu_call *call) {

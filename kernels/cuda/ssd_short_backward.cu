@@ -13,24 +13,11 @@
  * computes dB = dK C, the second dC = dK' B.
  */
 #include "shared.cuh"
-#include "ssd_tensor.cuh"
-#include "wgmma.cuh"
-
-#define P 64      /* a head */
-#define UNIT 64   /* rows and columns of a unit */
-#define WARPS 8   /* each owns a strip of 16 times */
-#define GROUP 128 /* threads of four warps */
-
-/* Rows of 64 columns; their 16-byte parts are swapped by row % 8 (the 128-byte swizzle of wgmma). */
-typedef half16 panel[Q][64];
+#include "ssd_groups.cuh"
 
 struct head_tiles {
     panel x, g;
 };
-struct state_tiles {
-    panel part[2];
-};
-
 struct short_back_tiles {
     union {
         state_tiles B;
@@ -68,66 +55,6 @@ static __device__ __forceinline__ void multiply_32(float *c, uint64_t a, uint64_
               : "l"(a), "l"(b), "r"(add));
 }
 
-template <int N> static __device__ __forceinline__ void settle(float *c) {
-#pragma unroll
-    for (int k = 0; k < N; k++) group_settle(c[k]);
-}
-
-/* Where a column lies in a row of a panel. */
-static __device__ __forceinline__ int swapped(int row, int column) { return (column / 8 ^ (row & 7)) * 8 + column % 8; }
-
-/* Rows of 64, or fewer, columns; zeros beyond the last row and column. */
-template <int COLUMNS>
-static __device__ __forceinline__ void fetch_panel(panel &to, const half16 *from, int64_t step, int rows, int n_rows) {
-    int r = threadIdx.x / 8, part = threadIdx.x % 8;
-    half16 *at = &to[r][swapped(r, part * 8)];
-    const half16 *next = from + r * step + part * 8;
-#pragma unroll 1 /* more at once take registers */
-    for (; r < n_rows; r += WARPS * 4, at += WARPS * 4 * 64, next += WARPS * 4 * step) {
-        bool there = r < rows && part * 8 < COLUMNS;
-        copy_16(at, there ? next : from, there);
-    }
-}
-template <int N>
-static __device__ __forceinline__ void fetch_state(state_tiles &to, const elements &from, const ssd &s, const chunk &c,
-                                                   int n_rows) {
-    const half16 *at = (const half16 *)from.data + state_at(s, c, c.group);
-#pragma unroll
-    for (int k = 0; k < N; k += 64)
-        fetch_panel<(N < 64 ? N : 64)>(to.part[k / 64], at + k, (int64_t)s.g_n * N, c.rows, n_rows);
-}
-
-/* Lane t of four has words t of tiles v[0..3]; then it has the four words of tile t. */
-static __device__ __forceinline__ void quad_turn(uint32_t *v) {
-    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
-#pragma unroll
-    for (int k = 0; k < 4; k += 2) {
-        uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? v[k] : v[k + 1], 1);
-        if (odd)
-            v[k] = other;
-        else
-            v[k + 1] = other;
-    }
-#pragma unroll
-    for (int k = 0; k < 2; k++) {
-        uint32_t other = __shfl_xor_sync(0xffffffffu, upper ? v[k] : v[k + 2], 2);
-        if (upper)
-            v[k] = other;
-        else
-            v[k + 2] = other;
-    }
-}
-
-/* A row of 8 tiles of 8 columns, a word of each, to memory; columns from WIDTH on do not exist. */
-template <int WIDTH> static __device__ __forceinline__ void put_row(half16 *to, uint32_t *v, bool there) {
-#pragma unroll
-    for (int k = 0; k < WIDTH / 8; k += 4) {
-        quad_turn(v + k);
-        int column = (k + threadIdx.x % 4) * 8;
-        if (there && column < WIDTH) *(uint4 *)(to + column) = make_uint4(v[k], v[k + 1], v[k + 2], v[k + 3]);
-    }
-}
-
 static __device__ __forceinline__ float row_sum(float v) {
     v += __shfl_xor_sync(0xffffffffu, v, 1);
     return v + __shfl_xor_sync(0xffffffffu, v, 2);
@@ -153,22 +80,6 @@ static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
 
 /* --- products of C and B ---------------------------------------------------------------------------------------------
  */
-
-/* K of a unit, packed: 16 columns are four words, a left operand. */
-template <int N>
-static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &B, const state_tiles &C, int row,
-                                                 int column) {
-    float c[32];
-    group_fence();
-#pragma unroll
-    for (int k = 0; k < (N < 64 ? 16 : N); k += 16)
-        group_multiply(c, group_tile(&B.part[k / 64][row][k % 64]), group_tile(&C.part[k / 64][column][k % 64]), k > 0);
-    group_close();
-    group_wait();
-    settle<32>(c);
-#pragma unroll
-    for (int k = 0; k < 16; k++) K[k] = pack(c[2 * k], c[2 * k + 1]);
-}
 
 static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32_t *v) {
 #pragma unroll
@@ -471,7 +382,9 @@ static __device__ __forceinline__ void fetch_turn(short_back_tiles &m, const ssd
 }
 
 /* blockIdx.x: group and rank in the cluster, y: sequence */
-template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_backward_kernel(ssd s, short_to to) {
+template <int N>
+__global__ void __launch_bounds__(WARPS * 32, 2)
+    short_backward_kernel(const __grid_constant__ ssd s, const __grid_constant__ short_to to) {
     extern __shared__ __align__(1024) unsigned char memory[];
     short_back_tiles &m = *(short_back_tiles *)memory;
     chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
@@ -528,17 +441,6 @@ __global__ void __launch_bounds__(128) short_end_kernel(short_ends ends, const f
 
 /* --- calls -----------------------------------------------------------------------------------------------------------
  */
-
-bool ssd_short_backward_takes(const ssd &s) {
-#ifdef AIRA_CUDA_90A /* there is code for groups of warps */
-    int gpu = 0, major = 0;
-    return ssd_short_takes(s) && cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    (void)s;
-    return false;
-#endif
-}
 
 size_t ssd_short_backward_bytes(const gpu_call *call) {
     return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 3 * sizeof(float);

@@ -173,15 +173,11 @@ static inline ssd ssd_halves_of(const gpu_call *call) {
     return s;
 }
 
-/* ssd_short.cu: one chunk, and heads few enough that their gradients of C B' may be summed in bf16. */
-/* Not a handful of times: its gradients of keys are rounded before they are added over heads, which shows where few
-   times are added as well. */
-static inline bool ssd_short_takes(const ssd &s) {
-    return s.t_n >= 16 && s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535;
-}
+/* ssd_short.cu, ssd_short_backward.cu: one chunk, on GPUs that multiply by groups of warps, and heads few enough that
+   their gradients of C B' may be summed in bf16. Not a handful of times: those gradients are rounded before they are
+   added over heads, which shows where few times are added as well. */
+bool ssd_short_takes(const ssd &s);
 const char *ssd_short_forward(const gpu_call *call);
-/* ssd_short_backward.cu: the same, on GPUs that multiply by groups of warps. */
-bool ssd_short_backward_takes(const ssd &s);
 const char *ssd_short_backward(const gpu_call *call);
 size_t ssd_short_backward_bytes(const gpu_call *call);
 

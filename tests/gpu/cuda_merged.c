@@ -149,6 +149,17 @@ static void ssd_steps(sketch *s, const int64_t *size) {
     s->i[s->n_steps - 1][0] = 3; /* axes 0 and 1 */
 }
 
+/* The same shapes forward. */
+static void ssd(sketch *s, const int64_t *size) {
+    aira_shape big = SHAPE(size[0], size[1], size[2], 64), steps = SHAPE(size[0], size[1], size[2]);
+    aira_shape states = SHAPE(size[0], size[1], 1, size[3]), one = SHAPE(size[2]);
+    uint32_t x = tensor(s, GIVEN, big, false), t = tensor(s, TIMES, steps, false), A = tensor(s, RATES, one, true);
+    uint32_t B = tensor(s, GIVEN, states, false), C = tensor(s, GIVEN, states, false), D = tensor(s, GIVEN, one, true);
+    uint32_t dt = tensor(s, INNER, steps, false), y = tensor(s, RESULT, big, false);
+    add(s, AIRA_OP_SOFTPLUS, IN(t), IN(dt));
+    add(s, AIRA_OP_SSD, IN(x, dt, A, B, C, D), IN(y));
+}
+
 /* size: rows, columns */
 static void gated_norm(sketch *s, const int64_t *size) {
     aira_shape big = SHAPE(size[0], size[1]), one = SHAPE(size[1]);
@@ -256,9 +267,19 @@ static const merged_case cases[] = {
     {"ssd steps", ssd_steps, {2, 128, 4, 128}},
     {"ssd steps, odd", ssd_steps, {3, 37, 9, 64}},
     {"ssd steps, long", ssd_steps, {1, 150, 2, 16}},
+    {"ssd steps, a head", ssd_steps, {2, 64, 1, 16}},
+    {"ssd steps, 65 times", ssd_steps, {2, 65, 5, 128}},
+    {"ssd steps, 32 heads", ssd_steps, {2, 127, 32, 64}},
+    {"ssd", ssd, {2, 128, 4, 128}},
+    {"ssd, odd", ssd, {3, 37, 9, 64}},
+    {"ssd, a head", ssd, {2, 64, 1, 16}},
+    {"ssd, 65 times", ssd, {2, 65, 5, 128}},
+    {"ssd, 32 heads", ssd, {1, 127, 32, 64}},
     {"gated norm", gated_norm, {70, 256}},
     {"gated norm, 100 columns", gated_norm, {33, 100}},
+    {"gated norm, 388 columns", gated_norm, {50, 388}},
     {"gated norm, 700 columns", gated_norm, {9, 700}},
+    {"gated norm, a row", gated_norm, {1, 4}},
     {"gated norm, odd", gated_norm, {20, 77}},
     {"convolution", convolution, {2, 128, 256}},
     {"convolution, odd", convolution, {3, 37, 76}},

@@ -1,0 +1,102 @@
+/* ssd_groups.cuh - what both directions of short Mamba-2 share (ssd_short.cu, ssd_short_backward.cu): tiles for groups
+ * of four warps (sm_90a), and rows to memory.
+ *
+ * A sequence of up to 128 times is cut into units of 64 x 64 times, on and below the diagonal; four warps own 64 times
+ * of the results, a warp 16 of them, its strip.
+ */
+#ifndef AIRA_GPU_SSD_GROUPS_CUH
+#define AIRA_GPU_SSD_GROUPS_CUH
+
+#include "ssd_tensor.cuh"
+#include "wgmma.cuh"
+
+#define P 64      /* a head */
+#define UNIT 64   /* rows and columns of a unit */
+#define WARPS 8   /* each owns a strip of 16 times */
+#define GROUP 128 /* threads of four warps */
+
+/* Rows of 64 columns; their 16-byte parts are swapped by row % 8 (the 128-byte swizzle of wgmma). */
+typedef half16 panel[Q][64];
+
+struct state_tiles {
+    panel part[2];
+};
+
+template <int N> static __device__ __forceinline__ void settle(float *c) {
+#pragma unroll
+    for (int k = 0; k < N; k++) group_settle(c[k]);
+}
+
+/* Where a column lies in a row of a panel. */
+static __device__ __forceinline__ int swapped(int row, int column) { return (column / 8 ^ (row & 7)) * 8 + column % 8; }
+
+/* Rows of 64, or fewer, columns; zeros beyond the last row and column. */
+template <int COLUMNS>
+static __device__ __forceinline__ void fetch_panel(panel &to, const half16 *from, int64_t step, int rows, int n_rows) {
+    int r = threadIdx.x / 8, part = threadIdx.x % 8;
+    half16 *at = &to[r][swapped(r, part * 8)];
+    const half16 *next = from + r * step + part * 8;
+#pragma unroll 1 /* more at once take registers */
+    for (; r < n_rows; r += WARPS * 4, at += WARPS * 4 * 64, next += WARPS * 4 * step) {
+        bool there = r < rows && part * 8 < COLUMNS;
+        copy_16(at, there ? next : from, there);
+    }
+}
+template <int N>
+static __device__ __forceinline__ void fetch_state(state_tiles &to, const elements &from, const ssd &s, const chunk &c,
+                                                   int n_rows) {
+    const half16 *at = (const half16 *)from.data + state_at(s, c, c.group);
+#pragma unroll
+    for (int k = 0; k < N; k += 64)
+        fetch_panel<(N < 64 ? N : 64)>(to.part[k / 64], at + k, (int64_t)s.g_n * N, c.rows, n_rows);
+}
+
+/* Lane t of four has words t of tiles v[0..3]; then it has the four words of tile t. */
+static __device__ __forceinline__ void quad_turn(uint32_t *v) {
+    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+#pragma unroll
+    for (int k = 0; k < 4; k += 2) {
+        uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? v[k] : v[k + 1], 1);
+        if (odd)
+            v[k] = other;
+        else
+            v[k + 1] = other;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        uint32_t other = __shfl_xor_sync(0xffffffffu, upper ? v[k] : v[k + 2], 2);
+        if (upper)
+            v[k] = other;
+        else
+            v[k + 2] = other;
+    }
+}
+
+/* A row of 8 tiles of 8 columns, a word of each, to memory; columns from WIDTH on do not exist. */
+template <int WIDTH> static __device__ __forceinline__ void put_row(half16 *to, uint32_t *v, bool there) {
+#pragma unroll
+    for (int k = 0; k < WIDTH / 8; k += 4) {
+        quad_turn(v + k);
+        int column = (k + threadIdx.x % 4) * 8;
+        if (there && column < WIDTH) *(uint4 *)(to + column) = make_uint4(v[k], v[k + 1], v[k + 2], v[k + 3]);
+    }
+}
+
+/* A unit of products of rows of B and C, packed: 16 columns are four words, a left operand. */
+template <int N>
+static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &left, const state_tiles &right,
+                                                 int row, int column) {
+    float c[32];
+    group_fence();
+#pragma unroll
+    for (int k = 0; k < (N < 64 ? 64 : N); k += 16)
+        group_multiply(c, group_tile(&left.part[k / 64][row][k % 64]), group_tile(&right.part[k / 64][column][k % 64]),
+                       k > 0);
+    group_close();
+    group_wait();
+    settle<32>(c);
+#pragma unroll
+    for (int k = 0; k < 16; k++) K[k] = pack(c[2 * k], c[2 * k + 1]);
+}
+
+#endif
