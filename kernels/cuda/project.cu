@@ -19,44 +19,64 @@ struct project {
     int width, rank, states;
 };
 
+/* Pieces of 16 bytes of rows of `pieces`, every `step`-th: where the next one lies, without a division. */
+struct pieces_of {
+    int row, at, rows, rest, pieces;
+    __device__ __forceinline__ pieces_of(int first, int step, int pieces)
+        : row(first / pieces), at(first % pieces), rows(step / pieces), rest(step % pieces), pieces(pieces) {}
+    __device__ __forceinline__ void next() {
+        row += rows;
+        at += rest;
+        if (at >= pieces) {
+            at -= pieces;
+            row++;
+        }
+    }
+};
+
 /* to[ROWS or columns][width + 8] */
 __device__ __forceinline__ void fetch_rows(half16 *to, const half16 *from, int64_t first, int64_t rows, int n,
                                            int width) {
-    int pieces = width / 8;
-    for (int i = threadIdx.x; i < n * pieces; i += blockDim.x) {
-        int row = i / pieces, piece = i % pieces * 8;
-        bool there = first + row < rows;
-        copy_16(to + row * (width + 8) + piece, from + (there ? (first + row) * width + piece : 0), there);
+    const half16 *base = from + first * width;
+    for (pieces_of i((int)threadIdx.x, 128, width / 8); i.row < n; i.next()) {
+        bool there = first + i.row < rows;
+        copy_16(to + i.row * (width + 8) + i.at * 8, there ? base + i.row * width + i.at * 8 : from, there);
     }
+}
+/* n halves, a multiple of eight, as they lie. */
+__device__ __forceinline__ void fetch_all(half16 *to, const half16 *from, int n) {
+    for (int i = threadIdx.x * 8; i < n; i += 128 * 8) copy_16(to + i, from + i, true);
 }
 
 __device__ __forceinline__ float softplus(float x) {
-    float e = power_of_two(-LOG2E * fabsf(x));
+    float e = power_of_two(-LOG2E * fabsf(x)), log;
     float small = e * (1.0f - e * (0.5f - e * (0.33333333f - 0.25f * e)));
-    return fmaxf(x, 0.0f) + (e < 0.03125f ? small : __logf(1.0f + e));
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(1.0f + e));
+    return fmaxf(x, 0.0f) + (e < 0.03125f ? small : log * 0.69314718f);
 }
 
 /* A warp's 16 rows of half of the columns, to memory. */
 __device__ __forceinline__ void put_half(const project &p, const half16 *rows, int64_t first, int from) {
-    int pieces = p.width / 16;
+    int left = p.rows - first < 16 ? (int)(p.rows - first) : 16;
+    half16 *to = p.to + first * p.width + from;
     __syncwarp();
-    for (int i = threadIdx.x & 31; i < 16 * pieces; i += 32) {
-        int row = i / pieces, at = from + i % pieces * 8;
-        uint4 v = *(const uint4 *)&rows[row * (p.width + 8) + at];
-        if (first + row < p.rows) *(uint4 *)&p.to[(first + row) * p.width + at] = v;
-    }
+    for (pieces_of i((int)threadIdx.x & 31, 32, p.width / 16); i.row < left; i.next())
+        *(uint4 *)&to[i.row * p.width + i.at * 8] = *(const uint4 *)&rows[i.row * (p.width + 8) + from + i.at * 8];
 }
 
 /* PARTS: 16 columns of p each */
 template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(project p) {
     extern __shared__ __align__(16) unsigned char memory[];
-    half16 *x = (half16 *)memory, *Wx = x + ROWS * (p.width + 8);
+    half16 *x = (half16 *)memory, *Wx = x + ROWS * (p.width + 8), *Wt = Wx + 16 * PARTS * (p.width + 8);
+    half16 *bias_of = Wt + p.width * p.rank;
     int step = p.width + 8, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, strip = warp & 1, half = warp >> 1;
     int64_t first = (int64_t)blockIdx.x * ROWS;
     float c[2 * PARTS][4] = {};
     uint32_t a[4], b[4];
     fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
     fetch_rows(Wx, p.Wx, 0, p.rank + 2 * p.states, 16 * PARTS, p.width);
+    fetch_all(Wt, p.Wt, p.width * p.rank);
+    fetch_all(bias_of, p.bias, p.width);
     copy_wait_all();
     __syncthreads();
     for (int k = 0; k < p.width; k += 16) {
@@ -83,14 +103,15 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(proje
     }
     as_left(a, c);
     int middle = p.width / 2;
+#pragma unroll 2
     for (int n = half * middle; n < half * middle + middle; n += 8) {
-        const half16 *w = p.Wt + (n + lane / 4) * p.rank + lane % 4 * 2;
+        const half16 *w = Wt + (n + lane / 4) * p.rank + lane % 4 * 2;
         uint32_t low = 0, high = 0;
         float sum[4] = {};
         if (lane % 4 * 2 < p.rank) memcpy(&low, w, sizeof low);
         if (lane % 4 * 2 + 8 < p.rank) memcpy(&high, w + 8, sizeof high);
         multiply_k16(sum, a, low, high);
-        float2 bias = two_at(p.bias + n + lane % 4 * 2);
+        float2 bias = two_at(bias_of + n + lane % 4 * 2);
         half16 *at = x + (strip * 16 + lane / 4) * step + n + lane % 4 * 2;
         put_two(at, softplus(sum[0] + bias.x), softplus(sum[1] + bias.y));
         put_two(at + 8 * step, softplus(sum[2] + bias.x), softplus(sum[3] + bias.y));
@@ -110,9 +131,9 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
     uint32_t a[4], b[4];
     fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
     fetch_rows(Wx, p.Wx, 0, columns, 16 * PARTS, p.width);
-    for (int i = threadIdx.x; i < p.width * MOST_RANK; i += 128) {
-        int k = i % MOST_RANK;
-        Wt[i / MOST_RANK * TURNED + k] = k < p.rank ? p.Wt[i / MOST_RANK * p.rank + k] : __float2bfloat16_rn(0.0f);
+    for (int i = threadIdx.x; i < p.width * (MOST_RANK / 2); i += 128) { /* pairs; the rank is even */
+        int row = i / (MOST_RANK / 2), k = i % (MOST_RANK / 2) * 2;
+        copy_4(Wt + row * TURNED + k, p.Wt + (k < p.rank ? row * p.rank + k : 0), k < p.rank);
     }
     for (int i = threadIdx.x; i < ROWS * 16 * PARTS; i += 128) { /* columns below the rank come later */
         int row = i / (16 * PARTS), column = i % (16 * PARTS), at = column - p.rank;
@@ -134,8 +155,9 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
             dp[strip * 16 + lane / 4 + i % 4 / 2 * 8][column] = __float2bfloat16_rn(c[i / 4][i % 4]);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < ROWS * columns; i += 128)
-        if (first + i / columns < p.rows) p.r[first * columns + i] = dp[i / columns][i % columns];
+    for (int row = warp; row < ROWS && first + row < p.rows; row += 4) /* columns are even, up to 32 */
+        if (lane * 2 < columns)
+            *(uint32_t *)&p.r[(first + row) * columns + lane * 2] = *(const uint32_t *)&dp[row][lane * 2];
     int middle = p.width / 2;
     for (int n = half * middle; n < half * middle + middle; n += 16) {
         float sum[2][4] = {};
@@ -206,12 +228,13 @@ static const char *run(const gpu_call *call) {
     project p = project_of(call);
     int parts = p.rank + 2 * p.states <= 16 ? 1 : 2;
     size_t tiles = (size_t)(ROWS + 16 * parts) * (size_t)(p.width + 8);
+    size_t with_Wt = tiles + (size_t)p.width * (size_t)(p.rank + 1);
     size_t with_turned = tiles + (size_t)p.width * (MOST_RANK + 8);
     if (call->n_in == 5)
         return parts == 1 ? launch(project_backward_kernel<1>, p, with_turned, call->stream)
                           : launch(project_backward_kernel<2>, p, with_turned, call->stream);
-    return parts == 1 ? launch(project_kernel<1>, p, tiles, call->stream)
-                      : launch(project_kernel<2>, p, tiles, call->stream);
+    return parts == 1 ? launch(project_kernel<1>, p, with_Wt, call->stream)
+                      : launch(project_kernel<2>, p, with_Wt, call->stream);
 }
 
 extern "C" const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, run, NULL};

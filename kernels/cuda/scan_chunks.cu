@@ -1,11 +1,13 @@
-/* scan_chunks.cu - Mamba-1's scan in bf16 with up to four states: eight times a thread, all chunks of a tile at once.
+/* scan_chunks.cu - Mamba-1's scan in bf16 with up to four states: four times of two channels a thread, all chunks of a
+ * tile at once.
  *
- * A chunk of eight times maps the state before it to the one after it: h' = p h + x, where p is the product of its
- * decays and x its result from zeros; backward, dh = p dh' + e. A thread has the decays of one channel's chunk in
- * registers, so that the exponentials are taken once; a warp has 32 channels of a chunk, a block up to 16 chunks (a
- * tile of 128 times), whose maps are then applied in order by a thread per channel and state. A block takes channels 32
- * by 32, the next operands on their way meanwhile. Sums over channels are products with a matrix of ones and zeros on
- * tensor cores (tf32, sums in fp32). Longer sequences: tile after tile; backward, the states before every tile first.
+ * A chunk of four times maps the state before it to the one after it: h' = p h + x, where p is the product of its
+ * decays and x its result from zeros; backward, dh = p dh' + e. A thread has the decays of two neighbouring channels'
+ * chunk in registers, so that the exponentials are taken once; a warp has eight channels of eight chunks, so that four
+ * lanes are a chunk's; a block has 16 channels of up to 32 chunks (a tile of 128 times), whose maps are then applied in
+ * order by a thread per channel and state. A block takes channels 16 by 16, the next operands on their way meanwhile.
+ * Sums over channels are products with a matrix of ones and zeros on tensor cores (tf32, sums in fp32), which stay in
+ * registers from channels to channels. Longer sequences: tile after tile; backward, the states before every tile first.
  *
  * Besides the scan (fuse_mamba.c): GPU_GATE, y silu(z) instead of y, and backward dz; GPU_STEPS, the gradient of what
  * softplus made delta of, 1 - exp(-delta) times as large, and its sums over sequences and times.
@@ -15,19 +17,24 @@
 #include "fast.h"
 #include "mma.cuh"
 #include "shared.cuh"
+#include "vector.cuh"
 
-#define TIMES 8  /* of a thread */
-#define WIDTH 32 /* channels of a tile */
+#define TIMES 4  /* of a thread */
+#define SPAN 32  /* times of a warp */
+#define WIDTH 16 /* channels of a tile: two warps side by side */
 #define N 4      /* most states */
-#define MOST_WARPS 16
+#define MOST_SPANS 4
+#define CHUNKS (SPANS * SPAN / TIMES)
 #define MOST_TILES 16
-#define BLOCKS 128 /* so many are wanted backward, twice as many forward, where two fit on a multiprocessor */
-#define SUMS 6     /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
+#define CHUNK (TIMES * WIDTH + 8) /* elements from a chunk to the next: eight chunks' rows lie in different banks */
+#define STATES (N * WIDTH + 8)    /* the same of states */
+#define WARPS 2112                /* so many are wanted: two blocks of eight on a multiprocessor */
+#define SUMS 6                    /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
 #define LOG2E 1.4426950408889634f
 
 struct chunk_scan {
     int batch, t_n, c_n, n_n;
-    int warps, tiles;                /* chunks of a tile of times, tiles of a sequence */
+    int spans, tiles;                /* of a tile of times; of a sequence */
     int columns, per_group, groups;  /* tiles of channels; of a block; blocks of a sequence */
     const half16 *u, *delta, *z, *g; /* z: with GPU_GATE */
     const float *A, *D;
@@ -42,16 +49,17 @@ struct scan_to {
     float *sums; /* [b][c][SUMS] */
 };
 
-/* Operands of a tile, and what chunks hand on. K: tensors. */
-template <int K> struct scan_tiles {
-    half16 x[2][K][MOST_WARPS * TIMES][WIDTH];
-    float B[MOST_WARPS * TIMES][N], C[MOST_WARPS * TIMES][N];
-    float p[MOST_WARPS][N][WIDTH], h[MOST_WARPS][N][WIDTH]; /* h: results from zeros, then states before the chunks */
+/* Operands of a tile, and what chunks hand on. K: tensors; SPANS: most of a tile. */
+template <int K, int SPANS> struct scan_tiles {
+    half16 x[2][K][CHUNKS][CHUNK]; /* chunk: time, then channel */
+    float B[SPANS * SPAN][N], C[SPANS * SPAN][N];
+    float A[2][WIDTH][N], D[2][WIDTH];
+    float p[CHUNKS][STATES], h[CHUNKS][STATES]; /* h: results from zeros, then states before the chunks */
 };
-template <int K> struct scan_back_tiles {
-    scan_tiles<K> forward;
-    float dh[MOST_WARPS][N][WIDTH], before[MOST_TILES][N][WIDTH], sums[MOST_WARPS][SUMS][WIDTH];
-    float dBC[1][2 * N]; /* of all times of the sequence: as many rows as those */
+template <int K, int SPANS> struct scan_back_tiles {
+    scan_tiles<K, SPANS> forward;
+    float dh[CHUNKS][STATES], before[MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 4];
+    float dBC[1][2 * N]; /* of all times of the sequence, for each of the two warps side by side */
 };
 
 __device__ __forceinline__ float power_of_two(float x) {
@@ -59,25 +67,48 @@ __device__ __forceinline__ float power_of_two(float x) {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + power_of_two(-LOG2E * x)); }
-__device__ __forceinline__ float value(const half16 &x) { return __bfloat162float(x); }
+/* 0 and 1 far out. */
+__device__ __forceinline__ float sigmoid(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + power_of_two(-LOG2E * x)));
+    return y;
+}
+/* Channel c of a pair. */
+__device__ __forceinline__ float one_of(uint32_t pair, int c) {
+    return __uint_as_float(c ? pair & 0xffff0000u : pair << 16);
+}
 
-/* Sends for 32 channels of a tile of times: every thread 16 bytes of each tensor. */
-template <int K>
-__device__ __forceinline__ void fetch(half16 (*to)[MOST_WARPS * TIMES][WIDTH], const half16 *const *from,
-                                      const chunk_scan &s, int b, int tile, int column) {
-    int row = threadIdx.x / 4, piece = threadIdx.x % 4 * 8, t = tile * s.warps * TIMES + row;
-    int c = column * WIDTH + piece;
+/* Where a thread works in a tile: its chunk, the first of its two channels, and of its warp's eight. */
+struct place {
+    int chunk, channel, eight;
+};
+__device__ __forceinline__ place place_of() {
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, eight = (warp & 1) * 8;
+    return {(warp >> 1) * 8 + (lane >> 2), eight + lane % 4 * 2, eight};
+}
+
+/* Sends for 16 channels of a tile of times: every thread 16 bytes of each tensor. `from`: as of the sequence. */
+template <int K, int SPANS>
+__device__ __forceinline__ void fetch(scan_tiles<K, SPANS> &m, int to, const half16 *const *from, const chunk_scan &s,
+                                      int tile, int column) {
+    int row = threadIdx.x / 2, piece = threadIdx.x % 2 * 8, t = tile * s.spans * SPAN + row, c = column * WIDTH + piece;
     bool there = t < s.t_n && c < s.c_n;
-    int64_t at = there ? ((int64_t)b * s.t_n + t) * s.c_n + c : 0;
+    uint32_t at = there ? (uint32_t)t * s.c_n + c : 0;
 #pragma unroll
-    for (int k = 0; k < K; k++) copy_16(&to[k][row][piece], from[k] + at, there);
+    for (int k = 0; k < K; k++) copy_16(&m.x[to][k][row / TIMES][row % TIMES * WIDTH + piece], from[k] + at, there);
+    int n = threadIdx.x % N, channel = threadIdx.x / N;
+    c = column * WIDTH + channel;
+    if (channel >= WIDTH) return;
+    there = c < s.c_n && n < s.n_n;
+    copy_4(&m.A[to][channel][n], s.A + (there ? c * s.n_n + n : 0), there);
+    if (n == 0) copy_4(&m.D[to][channel], s.D + (there ? c : 0), there);
 }
 
 /* B and C of a tile; zeros beyond the sequence and the states. */
-template <int K> __device__ __forceinline__ void fetch_states(scan_tiles<K> &m, const chunk_scan &s, int b, int tile) {
-    for (int i = threadIdx.x; i < s.warps * TIMES * N; i += blockDim.x) {
-        int row = i / N, n = i % N, t = tile * s.warps * TIMES + row;
+template <int K, int SPANS>
+__device__ __forceinline__ void fetch_states(scan_tiles<K, SPANS> &m, const chunk_scan &s, int b, int tile) {
+    for (int i = threadIdx.x; i < s.spans * SPAN * N; i += blockDim.x) {
+        int row = i / N, n = i % N, t = tile * s.spans * SPAN + row;
         bool there = t < s.t_n && n < s.n_n;
         int64_t at = ((int64_t)b * s.t_n + t) * s.n_n + n;
         m.B[row][n] = there ? load<float>(s.B, at) : 0.0f;
@@ -85,131 +116,175 @@ template <int K> __device__ __forceinline__ void fetch_states(scan_tiles<K> &m, 
     }
 }
 
-/* The channel of a lane: its decay rates in powers of two. Beyond the last one: the last, with operands 0. */
-struct channel {
-    float rate[N], skip;
-};
-__device__ __forceinline__ channel channel_of(const chunk_scan &s, int column) {
-    channel v;
-    int c = min(column * WIDTH + (int)(threadIdx.x & 31), s.c_n - 1);
+/* A thread's four times of two channels. */
+__device__ __forceinline__ void take(uint32_t *v, const half16 (*x)[CHUNK], const place &at) {
+    int lane = threadIdx.x & 31;
+    load_matrices(v, &x[(at.chunk & ~7) + (lane & 7)][(lane >> 3) * WIDTH + at.eight]);
+}
+__device__ __forceinline__ void put(half16 (*x)[CHUNK], const place &at, int i, float first, float second) {
+    *(uint32_t *)&x[at.chunk][i * WIDTH + at.channel] = pack2(first, second);
+}
+__device__ __forceinline__ float4_of states_at(const float (*x)[N], const place &at, int i) {
+    return load4(x[at.chunk * TIMES + i]);
+}
+__device__ __forceinline__ void put_states(float (*x)[STATES], const place &at, const float (*v)[N]) {
 #pragma unroll
-    for (int n = 0; n < N; n++) v.rate[n] = s.A[c * s.n_n + min(n, s.n_n - 1)] * (n < s.n_n ? LOG2E : 0.0f);
-    v.skip = s.D[c];
-    return v;
+    for (int n = 0; n < N; n++) *(float2 *)&x[at.chunk][n * WIDTH + at.channel] = make_float2(v[0][n], v[1][n]);
 }
 
 /* A thread's chunk: its decays, and the state after it from zeros; puts both parts of its map into shared memory. */
-template <int K>
-__device__ __forceinline__ void map_chunk(scan_tiles<K> &m, float (*decay)[N], const half16 (*u)[WIDTH],
-                                          const half16 (*delta)[WIDTH], const channel &v) {
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    float h[N] = {}, all = 0;
+template <int K, int SPANS>
+__device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, const place &at, float (*decay)[TIMES][N]) {
+    float rate[2][N], h[2][N] = {}, p[2][N], all[2] = {};
+    uint32_t u[TIMES], d[TIMES];
+    take(u, m.x[now][0], at);
+    take(d, m.x[now][1], at);
+#pragma unroll
+    for (int c = 0; c < 2; c++) {
+        float4_of A = load4(m.A[now][at.channel + c]);
+#pragma unroll
+        for (int n = 0; n < N; n++) rate[c][n] = A.v[n] * LOG2E;
+    }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
-        int row = warp * TIMES + i;
-        float d = value(delta[row][lane]), push = d * value(u[row][lane]);
-        all += d;
+        float4_of B = states_at(m.B, at, i);
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            decay[i][n] = power_of_two(d * v.rate[n]);
-            h[n] = decay[i][n] * h[n] + push * m.B[row][n];
+        for (int c = 0; c < 2; c++) {
+            float step = one_of(d[i], c), push = step * one_of(u[i], c);
+            all[c] += step;
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                decay[c][i][n] = power_of_two(step * rate[c][n]);
+                h[c][n] = decay[c][i][n] * h[c][n] + push * B.v[n];
+            }
         }
     }
 #pragma unroll
-    for (int n = 0; n < N; n++) {
-        m.p[warp][n][lane] = power_of_two(all * v.rate[n]);
-        m.h[warp][n][lane] = h[n];
-    }
+    for (int c = 0; c < 2; c++)
+#pragma unroll
+        for (int n = 0; n < N; n++) p[c][n] = power_of_two(all[c] * rate[c][n]);
+    put_states(m.p, at, p);
+    put_states(m.h, at, h);
 }
 
-/* One thread per state and channel: from maps to states before every chunk; returns the state after all. FULL: all
-   warps are there, and the loads come before the sums. */
-template <bool FULL, int K> __device__ __forceinline__ float follow(scan_tiles<K> &m, int warps, float state) {
-    int n = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    constexpr int COPIES = FULL ? MOST_WARPS : 1;
-    if (FULL) warps = MOST_WARPS;
-#pragma unroll COPIES
-    for (int w = 0; w < warps; w++) {
-        float p = m.p[w][n][lane], x = m.h[w][n][lane];
-        m.h[w][n][lane] = state;
-        state = p * state + x;
+/* One thread per state and channel, number i: from maps to states before every chunk; returns the state after all. */
+__device__ __forceinline__ float follow(const float (*p)[STATES], float (*h)[STATES], int i, int chunks, float state) {
+#pragma unroll 1
+    for (int first = 0; first < chunks; first += 8) {
+        float by[8], add[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            by[k] = p[first + k][i];
+            add[k] = h[first + k][i];
+        }
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            h[first + k][i] = state;
+            state = by[k] * state + add[k];
+        }
     }
     return state;
 }
 
 /* The same backward: from e to the gradient of the state after every chunk; returns that of the state before all. */
-template <bool FULL>
-__device__ __forceinline__ float follow_back(const float (*maps)[N][WIDTH], float (*dh)[N][WIDTH], int n, int warps,
+__device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*dh)[STATES], int i, int chunks,
                                              float slope) {
-    int lane = threadIdx.x & 31;
-    constexpr int COPIES = FULL ? MOST_WARPS : 1;
-    if (FULL) warps = MOST_WARPS;
-#pragma unroll COPIES
-    for (int w = warps - 1; w >= 0; w--) {
-        float p = maps[w][n][lane], e = dh[w][n][lane];
-        dh[w][n][lane] = slope;
-        slope = p * slope + e;
+#pragma unroll 1
+    for (int first = chunks - 8; first >= 0; first -= 8) {
+        float by[8], add[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            by[k] = p[first + k][i];
+            add[k] = dh[first + k][i];
+        }
+#pragma unroll
+        for (int k = 7; k >= 0; k--) {
+            dh[first + k][i] = slope;
+            slope = by[k] * slope + add[k];
+        }
     }
     return slope;
 }
 
-/* A warp's eight rows of 32 channels, from shared memory to row t0 of a sequence on, 16 bytes a lane. */
-__device__ __forceinline__ void put_rows(half16 *to, const half16 (*rows)[WIDTH], const chunk_scan &s, int b, int t0,
-                                         int column) {
-    int lane = threadIdx.x & 31, t = t0 + lane / 4, c = column * WIDTH + lane % 4 * 8;
-    uint4 v = *(const uint4 *)&rows[lane / 4][lane % 4 * 8];
-    if (t < s.t_n && c < s.c_n) *(uint4 *)&to[((int64_t)b * s.t_n + t) * s.c_n + c] = v;
+/* Where a lane puts one of its warp's 32 rows of eight channels, 16 bytes: in a tile, and in a sequence. */
+struct row_place {
+    int chunk, piece;
+    uint32_t at;
+    bool there;
+};
+__device__ __forceinline__ row_place row_of(const chunk_scan &s, const place &at, int t0, int column) {
+    int row = (at.chunk & ~7) * TIMES + (threadIdx.x & 31), t = t0 + row, c = column * WIDTH + at.eight;
+    return {row / TIMES, row % TIMES * WIDTH + at.eight, (uint32_t)t * s.c_n + c, t < s.t_n && c < s.c_n};
+}
+__device__ __forceinline__ void put_row(half16 *to, const half16 (*x)[CHUNK], const row_place &r) {
+    uint4 v = *(const uint4 *)&x[r.chunk][r.piece];
+    if (r.there) *(uint4 *)&to[r.at] = v;
 }
 
 /* --- forward ----------------------------------------------------------------------------------------------------- */
 
-template <bool GATE> __global__ void __launch_bounds__(MOST_WARPS * 32) scan_chunks_kernel(chunk_scan s, half16 *y) {
+/* The chunk's times from the state before it; y takes u's place. */
+template <bool GATE, int K, int SPANS>
+__device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, const place &at,
+                                             const float (*decay)[TIMES][N]) {
+    float h[2][N], skip[2] = {m.D[now][at.channel], m.D[now][at.channel + 1]};
+    uint32_t u[TIMES], d[TIMES], z[TIMES] = {};
+    take(u, m.x[now][0], at);
+    take(d, m.x[now][1], at);
+    if (GATE) take(z, m.x[now][K - 1], at);
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
+        h[0][n] = v.x;
+        h[1][n] = v.y;
+    }
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) {
+        float4_of B = states_at(m.B, at, i), C = states_at(m.C, at, i);
+        float y[2];
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            float in = one_of(u[i], c), push = in * one_of(d[i], c), gate = one_of(z[i], c);
+            y[c] = skip[c] * in;
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                h[c][n] = decay[c][i][n] * h[c][n] + push * B.v[n];
+                y[c] += C.v[n] * h[c][n];
+            }
+            if (GATE) y[c] *= gate * sigmoid(gate);
+        }
+        put(m.x[now][0], at, i, y[0], y[1]);
+    }
+}
+
+template <bool GATE, int SPANS>
+__global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chunk_scan s, half16 *y) {
     constexpr int K = GATE ? 3 : 2;
     extern __shared__ __align__(16) unsigned char memory[];
-    scan_tiles<K> &m = *(scan_tiles<K> *)memory;
-    const half16 *from[3] = {s.u, s.delta, s.z};
-    int b = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    int column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
-    float state = 0;
-    channel v = channel_of(s, column);
-    fetch<K>(m.x[0], from, s, b, tile, column);
+    scan_tiles<K, SPANS> &m = *(scan_tiles<K, SPANS> *)memory;
+    const int64_t sequence = (int64_t)blockIdx.y * s.t_n * s.c_n;
+    const half16 *from[3] = {s.u + sequence, s.delta + sequence, s.z + sequence};
+    int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
+    const place at = place_of();
+    float state = 0; /* of one thread per state and channel */
+    y += sequence;
+    fetch(m, 0, from, s, tile, column);
     for (int k = 0; column < end; k++) {
-        int t0 = (tile * s.warps + warp) * TIMES, next_tile = tile + 1 == s.tiles ? 0 : tile + 1;
-        int next_column = column + (next_tile == 0);
-        half16(*x)[MOST_WARPS * TIMES][WIDTH] = m.x[k & 1];
-        float decay[TIMES][N], h[N];
-        channel next = channel_of(s, next_column);
+        int next_tile = tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0), now = k & 1;
+        float decay[2][TIMES][N];
         if (s.tiles > 1) __syncthreads(); /* B and C of the tile before have been read */
         if (s.tiles > 1 || k == 0) fetch_states(m, s, b, tile);
         copy_wait_all();
         __syncthreads();
-        if (next_column < end) fetch<K>(m.x[(k + 1) & 1], from, s, b, next_tile, next_column);
-        map_chunk(m, decay, x[0], x[1], v);
+        if (next_column < end) fetch(m, now ^ 1, from, s, next_tile, next_column);
+        map_chunk(m, now, at, decay);
         __syncthreads();
-        if (warp < N && tile == 0) state = 0;
-        if (warp < N)
-            state = s.warps == MOST_WARPS ? follow<true>(m, s.warps, state) : follow<false>(m, s.warps, state);
+        if (tile == 0) state = 0;
+        if (threadIdx.x < N * WIDTH) state = follow(m.p, m.h, threadIdx.x, s.spans * 8, state);
         __syncthreads();
-#pragma unroll
-        for (int n = 0; n < N; n++) h[n] = m.h[warp][n][lane];
-#pragma unroll
-        for (int i = 0; i < TIMES; i++) {
-            int row = warp * TIMES + i;
-            float in = value(x[0][row][lane]), push = in * value(x[1][row][lane]), sum = v.skip * in;
-#pragma unroll
-            for (int n = 0; n < N; n++) {
-                h[n] = decay[i][n] * h[n] + push * m.B[row][n];
-                sum += m.C[row][n] * h[n];
-            }
-            if (GATE) {
-                float z = value(x[K - 1][row][lane]);
-                sum *= z * sigmoid(z);
-            }
-            x[0][row][lane] = __float2bfloat16_rn(sum);
-        }
+        walk_forward<GATE>(m, now, at, decay);
         __syncwarp();
-        put_rows(y, x[0] + warp * TIMES, s, b, t0, column);
-        v = next;
+        put_row(y, m.x[now][0], row_of(s, at, tile * s.spans * SPAN, column));
         tile = next_tile;
         column = next_column;
     }
@@ -217,122 +292,163 @@ template <bool GATE> __global__ void __launch_bounds__(MOST_WARPS * 32) scan_chu
 
 /* --- backward ---------------------------------------------------------------------------------------------------- */
 
-/* Turns g and z, where they lie, into the gradients of y and, but for the factor y, of z. */
-__device__ __forceinline__ float open_gate(half16 &g, half16 &z) {
-    float of = value(z), slope = value(g), open = sigmoid(of), silu = of * open;
-    z = __float2bfloat16_rn(slope * (open + silu * (1.0f - open)));
-    g = __float2bfloat16_rn(slope * silu);
-    return value(g);
-}
-
-/* What a chunk adds to the gradient of the state before it, given none of the state after it. */
-template <bool GATE, int K>
-__device__ __forceinline__ void map_back(scan_back_tiles<K> &m, const float (*decay)[N],
-                                         half16 (*x)[MOST_WARPS * TIMES][WIDTH]) {
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    float e[N] = {};
+/* What a chunk adds to the gradient of the state before it, given none of the state after it. Where they lie, g becomes
+   the gradient of y and z, but for the factor y, that of z. */
+template <bool GATE, int K, int SPANS>
+__device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+                                         const float (*decay)[TIMES][N]) {
+    float e[2][N] = {};
+    uint32_t g[TIMES], z[TIMES];
+    take(g, m.forward.x[now][2], at);
+    if (GATE) take(z, m.forward.x[now][K - 1], at);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
-        int row = warp * TIMES + i;
-        float slope = GATE ? open_gate(x[2][row][lane], x[K - 1][row][lane]) : value(x[2][row][lane]);
+        float4_of C = states_at(m.forward.C, at, i);
+        float slope[2], dz[2] = {};
 #pragma unroll
-        for (int n = 0; n < N; n++) e[n] = decay[i][n] * (e[n] + slope * m.forward.C[row][n]);
+        for (int c = 0; c < 2; c++) {
+            slope[c] = one_of(g[i], c);
+            if (GATE) {
+                float gate = one_of(z[i], c), open = sigmoid(gate), silu = gate * open;
+                dz[c] = slope[c] * (open + silu - silu * open);
+                slope[c] *= silu;
+            }
+#pragma unroll
+            for (int n = 0; n < N; n++) e[c][n] = decay[c][i][n] * (e[c][n] + slope[c] * C.v[n]);
+        }
+        if (GATE) {
+            put(m.forward.x[now][2], at, i, slope[0], slope[1]);
+            put(m.forward.x[now][K - 1], at, i, dz[0], dz[1]);
+        }
     }
-#pragma unroll
-    for (int n = 0; n < N; n++) m.dh[warp][n][lane] = e[n];
+    put_states(m.dh, at, e);
 }
 
-/* The sums over lanes of 2N values of each of two times, added to rows[early, late]: four lanes by a product with ones
-   in the columns of the values, those of the eight groups by exchanges. */
-__device__ __forceinline__ void add_lanes(float (*rows)[2 * N], const float *early, const float *late) {
-    int lane = threadIdx.x & 31, upper = lane & 16, odd = lane & 8;
-    float c[4] = {};
-#pragma unroll
-    for (int j = 0; j < N; j++) {
-        float in_even = lane >> 2 == 2 * j ? 1.0f : 0.0f, in_odd = lane >> 2 == 2 * j + 1 ? 1.0f : 0.0f;
-        multiply_tf32(c, early[2 * j], late[2 * j], early[2 * j + 1], late[2 * j + 1], in_even, in_odd);
-    }
-    float first = (upper ? c[2] : c[0]) + __shfl_xor_sync(0xffffffffu, upper ? c[0] : c[2], 16);
-    float second = (upper ? c[3] : c[1]) + __shfl_xor_sync(0xffffffffu, upper ? c[1] : c[3], 16);
-    float sum = (odd ? second : first) + __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
-    sum += __shfl_xor_sync(0xffffffffu, sum, 4);
-    if ((lane & 4) == 0) rows[lane >> 4][lane % 4 * 2 + (odd != 0)] += sum;
-}
-
-/* A thread's own sums. */
-struct scan_run {
-    float dA[N], dD, steps;
+/* A thread's part of its chunk's gradients of B and C over channels: values 2 (lane % 4), and the next, of an even time
+   and the one after it. */
+struct state_sums {
+    float of[TIMES / 2][4];
 };
 
-/* The chunk's times: states forward, then gradients backward. Results take the operands' places. */
-template <bool GATE, int K>
-__device__ __forceinline__ void walk(scan_back_tiles<K> &m, const float (*decay)[N],
-                                     half16 (*x)[MOST_WARPS * TIMES][WIDTH], const channel &v, bool steps,
-                                     float (*rows)[2 * N], scan_run &run) {
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+/* Adds 2N values of each of two times, over a chunk's four lanes: values become columns. */
+__device__ __forceinline__ void add_lanes(float *sums, const float *early, const float *late) {
+    int row = (threadIdx.x & 31) >> 2;
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        float in_even = row == 2 * j ? 1.0f : 0.0f, in_odd = row == 2 * j + 1 ? 1.0f : 0.0f;
+        multiply_tf32(sums, early[2 * j], late[2 * j], early[2 * j + 1], late[2 * j + 1], in_even, in_odd);
+    }
+}
+
+/* The results of a chunk's times: gradients of u, of delta, and what y is. */
+struct scan_results {
+    float du[TIMES], ddelta[TIMES], y[TIMES];
+};
+
+/* Channel c of the chunk: states forward, then gradients backward. fresh: sums over times begin here. */
+template <int K, int SPANS>
+__device__ __forceinline__ void
+walk_back(scan_back_tiles<K, SPANS> &m, int now, const place &at, int c, const float (*decay)[N], const uint32_t *u,
+          const uint32_t *d, const uint32_t *g, bool steps, bool fresh, state_sums &dBC, scan_results &to) {
     float h[TIMES + 1][N], dh[N], seen[2][2 * N]; /* seen: of an even time and the one after it */
+    float run[SUMS] = {}, skip = m.forward.D[now][at.channel + c];
+    float4_of A = load4(m.forward.A[now][at.channel + c]);
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        h[0][n] = m.forward.h[warp][n][lane];
-        dh[n] = m.dh[warp][n][lane];
+        h[0][n] = m.forward.h[at.chunk][n * WIDTH + at.channel + c];
+        dh[n] = m.dh[at.chunk][n * WIDTH + at.channel + c];
     }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
-        int row = warp * TIMES + i;
-        float u = value(x[0][row][lane]), push = u * value(x[1][row][lane]), y = v.skip * u;
+        float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
+        float in = one_of(u[i], c), push = in * one_of(d[i], c), y = skip * in;
 #pragma unroll
         for (int n = 0; n < N; n++) {
-            h[i + 1][n] = decay[i][n] * h[i][n] + push * m.forward.B[row][n];
-            y += m.forward.C[row][n] * h[i + 1][n];
+            h[i + 1][n] = decay[i][n] * h[i][n] + push * B.v[n];
+            y += C.v[n] * h[i + 1][n];
         }
-        if (GATE) x[K - 1][row][lane] = __float2bfloat16_rn(y * value(x[K - 1][row][lane]));
+        to.y[i] = y;
     }
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
-        int row = warp * TIMES + i;
-        float u = value(x[0][row][lane]), d = value(x[1][row][lane]), slope = value(x[2][row][lane]), push = u * d;
+        float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
+        float in = one_of(u[i], c), step = one_of(d[i], c), slope = one_of(g[i], c), push = in * step;
         float along_B = 0, along_h = 0;
 #pragma unroll
         for (int n = 0; n < N; n++) {
-            float pull = dh[n] + slope * m.forward.C[row][n];
+            float pull = dh[n] + slope * C.v[n];
             seen[i & 1][n] = pull * push;
             seen[i & 1][N + n] = slope * h[i + 1][n];
             dh[n] = pull * decay[i][n];
             float old = dh[n] * h[i][n];
-            run.dA[n] += d * old;
-            along_B += pull * m.forward.B[row][n];
-            along_h += v.rate[n] * old;
+            run[n] += step * old;
+            along_B += pull * B.v[n];
+            along_h += A.v[n] * old;
         }
-        if (i % 2 == 0) add_lanes(rows + i, seen[0], seen[1]);
-        float step = u * along_B + along_h * (1 / LOG2E);
-        if (steps) step *= 1.0f - power_of_two(-LOG2E * d);
-        run.dD += slope * u;
-        run.steps += step;
-        x[0][row][lane] = __float2bfloat16_rn(slope * v.skip + d * along_B);
-        x[1][row][lane] = __float2bfloat16_rn(step);
+        if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1]);
+        float dstep = in * along_B + along_h;
+        if (steps) dstep -= dstep * power_of_two(-LOG2E * step);
+        run[N] += slope * in;
+        run[N + 1] += dstep;
+        to.du[i] = slope * skip + step * along_B;
+        to.ddelta[i] = dstep;
+    }
+#pragma unroll
+    for (int k = 0; k < SUMS; k++) {
+        float *sum = &m.sums[k][at.chunk][at.channel / 2 + c * (WIDTH / 2)]; /* lanes side by side */
+        *sum = fresh ? run[k] : *sum + run[k];
+    }
+}
+
+/* Both channels of the chunk. Results take the operands' places. */
+template <bool GATE, int K, int SPANS>
+__device__ __forceinline__ void walk(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+                                     const float (*decay)[TIMES][N], bool steps, bool fresh, state_sums &dBC) {
+    half16(*x)[CHUNKS][CHUNK] = m.forward.x[now];
+    scan_results to[2];
+    uint32_t u[TIMES], d[TIMES], g[TIMES], z[TIMES];
+    take(u, x[0], at);
+    take(d, x[1], at);
+    take(g, x[2], at);
+#pragma unroll
+    for (int c = 0; c < 2; c++) walk_back(m, now, at, c, decay[c], u, d, g, steps, fresh, dBC, to[c]);
+    if (GATE) take(z, x[K - 1], at);
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) {
+        put(x[0], at, i, to[0].du[i], to[1].du[i]);
+        put(x[1], at, i, to[0].ddelta[i], to[1].ddelta[i]);
+        if (GATE) put(x[K - 1], at, i, to[0].y[i] * one_of(z[i], 0), to[1].y[i] * one_of(z[i], 1));
     }
 }
 
 /* All warps: a channel's sums over the block's chunks, to memory. */
-template <int K>
-__device__ __forceinline__ void put_sums(scan_back_tiles<K> &m, const chunk_scan &s, const scan_to &to,
-                                         const scan_run &run, int b, int column) {
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-#pragma unroll
-    for (int n = 0; n < N; n++) m.sums[warp][n][lane] = run.dA[n];
-    m.sums[warp][N][lane] = run.dD;
-    m.sums[warp][N + 1][lane] = run.steps;
+template <int K, int SPANS>
+__device__ __forceinline__ void put_sums(scan_back_tiles<K, SPANS> &m, const chunk_scan &s, const scan_to &to, int b,
+                                         int column) {
     __syncthreads();
-    for (int i = threadIdx.x; i < SUMS * WIDTH; i += blockDim.x) {
-        int c = column * WIDTH + i % WIDTH;
+    /* two lanes a sum: each half of the chunks */
+    for (int k = threadIdx.x; k < 2 * SUMS * WIDTH; k += blockDim.x) {
+        int i = k / 2, c = column * WIDTH + i % (WIDTH / 2) * 2 + i % WIDTH / (WIDTH / 2);
         float sum = 0;
-#pragma unroll
-        for (int w = 0; w < MOST_WARPS; w++) sum += m.sums[w][i / WIDTH][i % WIDTH]; /* zeros beyond the warps */
-        if (c < s.c_n) to.sums[((int64_t)b * SUMS + i / WIDTH) * s.c_n + c] = sum;
+#pragma unroll 8
+        for (int n = 0; n < s.spans * 4; n++) sum += m.sums[i / WIDTH][2 * n + k % 2][i % WIDTH];
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        if (c < s.c_n && k % 2 == 0) to.sums[((int64_t)b * SUMS + i / WIDTH) * s.c_n + c] = sum;
     }
 }
 
-/* With many tiles of times: forward over all but the last, then backward over all; then the next 32 channels. */
+/* Adds the thread's part of the tile's gradients of B and C to its warp's rows. */
+__device__ __forceinline__ void add_states(float (*rows)[2 * N], const place &at, state_sums &dBC) {
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) {
+        float *to = &rows[at.chunk * TIMES + i][(threadIdx.x & 3) * 2];
+        to[0] += dBC.of[i / 2][i % 2 * 2];
+        to[1] += dBC.of[i / 2][i % 2 * 2 + 1];
+    }
+    dBC = {};
+}
+
+/* With many tiles of times: forward over all but the last, then backward over all; then the next 16 channels. */
 struct scan_place {
     int column, tile;
     bool back;
@@ -343,63 +459,62 @@ __device__ __forceinline__ scan_place after(const chunk_scan &s, scan_place p) {
     return {p.column, p.tile + 1, p.tile + 2 == s.tiles};
 }
 
-template <bool GATE>
-__global__ void __launch_bounds__(MOST_WARPS * 32) scan_chunks_backward_kernel(chunk_scan s, scan_to to) {
+template <bool GATE, int SPANS>
+__global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_kernel(chunk_scan s, scan_to to) {
     constexpr int K = GATE ? 4 : 3;
     extern __shared__ __align__(16) unsigned char memory[];
-    scan_back_tiles<K> &m = *(scan_back_tiles<K> *)memory;
-    const half16 *from[4] = {s.u, s.delta, s.g, s.z};
-    int b = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, first = blockIdx.x * s.per_group;
-    int end = min(s.columns, first + s.per_group);
-    float state = 0, slope = 0; /* of one thread per state and channel (lane) */
-    channel v = channel_of(s, first);
-    scan_run run = {};
-    for (int i = threadIdx.x; i < s.tiles * s.warps * TIMES * 2 * N; i += blockDim.x) m.dBC[0][i] = 0;
-    for (int i = threadIdx.x; i < MOST_WARPS * SUMS * WIDTH; i += blockDim.x) m.sums[0][0][i] = 0;
-    fetch<K>(m.forward.x[0], from, s, b, 0, first);
+    scan_back_tiles<K, SPANS> &m = *(scan_back_tiles<K, SPANS> *)memory;
+    const int64_t sequence = (int64_t)blockIdx.y * s.t_n * s.c_n;
+    const half16 *from[4] = {s.u + sequence, s.delta + sequence, s.g + sequence, s.z + sequence};
+    int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
+    int rows = s.tiles * s.spans * SPAN, chunks = s.spans * 8, last = (int)threadIdx.x - ((int)blockDim.x - N * WIDTH);
+    const place at = place_of();
+    float(*dBC)[2 * N] = m.dBC + (at.eight ? rows : 0);
+    float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
+    state_sums sums = {};
+    for (int i = threadIdx.x; i < 2 * rows * 2 * N; i += blockDim.x) m.dBC[0][i] = 0;
+    to.du += sequence;
+    to.ddelta += sequence;
+    to.dz += sequence;
+    fetch(m.forward, 0, from, s, 0, first);
     scan_place p = {first, 0, s.tiles == 1};
-    bool full = s.warps == MOST_WARPS;
     for (int k = 0; p.column < end; k++) {
         scan_place next = after(s, p);
-        half16(*x)[MOST_WARPS * TIMES][WIDTH] = m.forward.x[k & 1];
-        float decay[TIMES][N];
-        channel next_channel = channel_of(s, next.column);
+        int now = k & 1, t0 = p.tile * s.spans * SPAN;
+        float decay[2][TIMES][N];
         if (s.tiles > 1) __syncthreads(); /* B and C of the tile before have been read */
         if (s.tiles > 1 || k == 0) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         __syncthreads();
-        if (next.column < end) fetch<K>(m.forward.x[(k + 1) & 1], from, s, b, next.tile, next.column);
-        map_chunk(m.forward, decay, x[0], x[1], v);
-        if (p.back) map_back<GATE, K>(m, decay, x);
+        if (next.column < end) fetch(m.forward, now ^ 1, from, s, next.tile, next.column);
+        map_chunk(m.forward, now, at, decay);
+        if (p.back) map_back<GATE>(m, now, at, decay);
         __syncthreads();
-        if (warp < N && p.tile == 0) state = 0;
-        if (warp < N && p.back && p.tile) state = m.before[p.tile][warp][lane];
-        if (warp < N) state = full ? follow<true>(m.forward, s.warps, state) : follow<false>(m.forward, s.warps, state);
-        if (warp < N && !p.back) m.before[p.tile + 1][warp][lane] = state;
-        int n = warp - (s.warps - N); /* the last warps: not the first, where there are as many */
+        if (threadIdx.x < N * WIDTH) {
+            if (p.tile == 0) state = 0;
+            if (p.back && p.tile) state = m.before[p.tile][threadIdx.x];
+            state = follow(m.forward.p, m.forward.h, threadIdx.x, chunks, state);
+            if (!p.back) m.before[p.tile + 1][threadIdx.x] = state;
+        }
         if (p.tile == s.tiles - 1) slope = 0;
-        if (p.back && n >= 0)
-            slope = full ? follow_back<true>(m.forward.p, m.dh, n, s.warps, slope)
-                         : follow_back<false>(m.forward.p, m.dh, n, s.warps, slope);
+        if (p.back && last >= 0) slope = follow_back(m.forward.p, m.dh, last, chunks, slope);
         __syncthreads();
         if (p.back) {
-            int row = warp * TIMES, t0 = p.tile * s.warps * TIMES + row;
-            walk<GATE, K>(m, decay, x, v, to.steps, m.dBC + t0, run);
+            walk<GATE>(m, now, at, decay, to.steps, p.tile == s.tiles - 1, sums);
             __syncwarp();
-            put_rows(to.du, x[0] + row, s, b, t0, p.column);
-            put_rows(to.ddelta, x[1] + row, s, b, t0, p.column);
-            if (GATE) put_rows(to.dz, x[K - 1] + row, s, b, t0, p.column);
+            const row_place r = row_of(s, at, t0, p.column);
+            put_row(to.du, m.forward.x[now][0], r);
+            put_row(to.ddelta, m.forward.x[now][1], r);
+            if (GATE) put_row(to.dz, m.forward.x[now][K - 1], r);
+            if (s.tiles > 1) add_states(dBC + t0, at, sums);
         }
-        if (p.back && p.tile == 0) {
-            put_sums(m, s, to, run, b, p.column);
-            run = {};
-        }
-        v = next_channel;
+        if (p.back && p.tile == 0) put_sums(m, s, to, b, p.column);
         p = next;
     }
-    float *at = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
+    float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
+    if (s.tiles == 1) add_states(dBC, at, sums);
     __syncthreads();
-    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) at[i] = m.dBC[0][i];
+    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) out[i] = m.dBC[0][i] + m.dBC[rows][i];
 }
 
 /* A block per 32 columns of to.sums, added over sequences; then 1,024 gradients of B and C a block, over groups. */
@@ -445,8 +560,9 @@ bool gpu_scan_chunks_takes(const gpu_call *call) {
     if (back) takes = takes && is_half(&call->out[1]);
     if (back && call->merged & GPU_GATE) takes = takes && is_half(&call->out[6]);
     takes = takes && call->in[2].dtype == AIRA_F32 && call->in[5].dtype == AIRA_F32;
+    takes = takes && x->dims[1] * x->dims[2] < (int64_t)1 << 31;
     return takes && call->in[2].shape.dims[1] <= N && x->dims[0] <= 65535 && x->dims[2] % 8 == 0 &&
-           x->dims[1] <= MOST_TILES * MOST_WARPS * TIMES;
+           x->dims[1] <= MOST_TILES * MOST_SPANS * SPAN;
 }
 
 static chunk_scan scan_of(const gpu_call *call) {
@@ -455,13 +571,13 @@ static chunk_scan scan_of(const gpu_call *call) {
     s.t_n = (int)call->in[0].shape.dims[1];
     s.c_n = (int)call->in[0].shape.dims[2];
     s.n_n = (int)call->in[2].shape.dims[1];
-    int chunks = (s.t_n + TIMES - 1) / TIMES;
-    s.warps = chunks < N ? N : chunks < MOST_WARPS ? chunks : MOST_WARPS;
-    s.tiles = (chunks + s.warps - 1) / s.warps;
+    int spans = (s.t_n + SPAN - 1) / SPAN;
+    s.spans = spans < MOST_SPANS ? spans : MOST_SPANS;
+    s.tiles = (spans + s.spans - 1) / s.spans;
     s.columns = (s.c_n + WIDTH - 1) / WIDTH;
     bool back = call->step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD;
-    int wanted = back ? BLOCKS : 2 * BLOCKS;
-    s.groups = s.batch >= wanted ? 1 : (wanted + s.batch - 1) / s.batch;
+    int wanted = WARPS / (2 * s.spans);
+    s.groups = s.batch > wanted ? 1 : wanted / s.batch;
     if (s.groups > s.columns) s.groups = s.columns;
     s.per_group = (s.columns + s.groups - 1) / s.groups;
     s.groups = (s.columns + s.per_group - 1) / s.per_group;
@@ -480,15 +596,19 @@ template <class F, class... A>
 static const char *launch(F kernel, const chunk_scan &s, int bytes, cudaStream_t stream, A... a) {
     cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    kernel<<<dim3((unsigned)s.groups, (unsigned)s.batch), s.warps * 32, bytes, stream>>>(s, a...);
+    kernel<<<dim3((unsigned)s.groups, (unsigned)s.batch), s.spans * 64, bytes, stream>>>(s, a...);
     return gpu_launched();
+}
+
+template <int SPANS> static const char *scan_forward(const gpu_call *call, const chunk_scan &s) {
+    half16 *y = (half16 *)call->out[0].data;
+    return s.z ? launch(scan_chunks_kernel<true, SPANS>, s, (int)sizeof(scan_tiles<3, SPANS>), call->stream, y)
+               : launch(scan_chunks_kernel<false, SPANS>, s, (int)sizeof(scan_tiles<2, SPANS>), call->stream, y);
 }
 
 const char *gpu_scan_chunks(const gpu_call *call) {
     chunk_scan s = scan_of(call);
-    half16 *y = (half16 *)call->out[0].data;
-    return s.z ? launch(scan_chunks_kernel<true>, s, (int)sizeof(scan_tiles<3>), call->stream, y)
-               : launch(scan_chunks_kernel<false>, s, (int)sizeof(scan_tiles<2>), call->stream, y);
+    return s.spans == 1 ? scan_forward<1>(call, s) : s.spans == 2 ? scan_forward<2>(call, s) : scan_forward<4>(call, s);
 }
 
 static size_t states_of(const chunk_scan &s) { return (size_t)s.groups * s.batch * s.t_n * 2 * N; }
@@ -496,6 +616,14 @@ static size_t states_of(const chunk_scan &s) { return (size_t)s.groups * s.batch
 size_t gpu_scan_chunks_backward_workspace(const gpu_call *call) {
     chunk_scan s = scan_of(call);
     return (states_of(s) + (size_t)s.batch * SUMS * s.c_n) * sizeof(float);
+}
+
+template <int SPANS> static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
+    int rows = 2 * s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]);
+    return s.z ? launch(scan_chunks_backward_kernel<true, SPANS>, s, (int)sizeof(scan_back_tiles<4, SPANS>) + rows,
+                        stream, to)
+               : launch(scan_chunks_backward_kernel<false, SPANS>, s, (int)sizeof(scan_back_tiles<3, SPANS>) + rows,
+                        stream, to);
 }
 
 const char *gpu_scan_chunks_backward(const gpu_call *call) {
@@ -508,11 +636,9 @@ const char *gpu_scan_chunks_backward(const gpu_call *call) {
     if (to.steps) ends.steps = of(call->out[next]);
     to.dBC = (float *)call->workspace;
     to.sums = to.dBC + states_of(s);
-    int rows = s.tiles * s.warps * TIMES * (int)sizeof(float[2 * N]);
-    const char *why = s.z ? launch(scan_chunks_backward_kernel<true>, s, (int)sizeof(scan_back_tiles<4>) + rows,
-                                   call->stream, to)
-                          : launch(scan_chunks_backward_kernel<false>, s, (int)sizeof(scan_back_tiles<3>) + rows,
-                                   call->stream, to);
+    const char *why = s.spans == 1   ? scan_back<1>(s, to, call->stream)
+                      : s.spans == 2 ? scan_back<2>(s, to, call->stream)
+                                     : scan_back<4>(s, to, call->stream);
     if (why) return why;
     int sums = (SUMS * s.c_n + 31) / 32;
     int64_t states = ((int64_t)s.batch * s.t_n * 2 * N + 1023) / 1024;
