@@ -1,6 +1,7 @@
 /* rearrange.c - the order in which a program's steps are merged and batched. */
 #include "apart.h"
 #include "batch.h"
+#include "fuse_scatter.h"
 #include "kept.h"
 #include "narrow.h"
 
@@ -21,7 +22,7 @@ bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, 
     uint32_t left = *n - *once, narrowed = 0;
     bool good = gpu_fuse(plan, queue, rest, &left) && gpu_fuse_linear(layout, queue, rest, &left) &&
                 gpu_fuse_turns(plan, queue, rest, &left) && gpu_fuse_sides(plan, rest, &left) &&
-                gpu_fuse_chains(plan, rest, &left) &&
+                gpu_fuse_scatter(plan, queue, rest, &left) && gpu_fuse_chains(plan, rest, &left) &&
                 gpu_narrow_gradients(layout, rest, left, GPU_NARROW_LEAST, &narrowed) &&
                 keep_copies(layout, queue, rest, left, keeping) && gpu_batch_parts(plan, rest, &left, &keeping->n);
     *n = *once + left;

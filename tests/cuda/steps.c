@@ -338,6 +338,7 @@ static double clip = -1;
 typedef struct counts {
     int planned, left, forward, backward, mlp_forward, mlp_backward, slopes;
     int gates[2], convolutions[2], projections[2], ssd_steps; /* of Mamba layers: forward, backward */
+    int narrowed, scattered; /* gradients of weights in bf16; of an embedding, onto another's place */
     unsigned long long own_bytes;
 } counts;
 static counts counted;
@@ -360,6 +361,11 @@ static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_
     if (layout->own_bytes > counted.own_bytes) counted.own_bytes = layout->own_bytes;
     for (uint32_t s = 0; s < n; s++) {
         const gpu_linear *l = &steps[s].linear;
+        counted.scattered += steps[s].step->op == AIRA_OP_SCATTER_ADD && (steps[s].merged & GPU_ADD_TENSOR) != 0;
+        counted.narrowed += steps[s].step->op == AIRA_OP_MATMUL && !steps[s].batch &&
+                            steps[s].merged == GPU_ELSEWHERE &&
+                            gpu_tensor_of(&layout->plan, steps[s].step->out[0])->dtype == AIRA_F32 &&
+                            gpu_tensor_of(&layout->plan, gpu_step_out(&steps[s])[0])->dtype == AIRA_BF16;
         counted.mlp_forward += (steps[s].merged & GPU_MLP) != 0;
         counted.mlp_backward += (steps[s].merged & GPU_MLP_BACKWARD) != 0;
         count_mamba(&steps[s]);
@@ -653,6 +659,8 @@ int main(int argc, char **argv) {
     try_llama(&e, 2);
     printf(", %d of %d in a large net of two layers\n", copies, LLAMA_CASTS(2));
     failures += copies != LLAMA_CASTS(2);
+    printf("of its gradients %d of 8 are narrow, %d of 1 added in place\n", counted.narrowed, counted.scattered);
+    failures += counted.narrowed != 8 || counted.scattered != 1;
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);

@@ -30,6 +30,8 @@ bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AI
 bool gpu_ssd_steps_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_project_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
+bool gpu_scatter_takes(const gpu_call *call) { return call->n_in < 2; }
+bool gpu_listed_scatter_takes(const gpu_call *call) { return call->out[0].dtype == AIRA_F32; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
