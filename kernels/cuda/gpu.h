@@ -55,6 +55,7 @@ typedef struct gpu_queue {
     gpu_tables *tables;
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
     int apart;                     /* 1: steps are not merged */
+    int turn; /* products of as many GFLOP and more read weights that lie turned as well (turned.h); 0: none */
 } gpu_queue;
 
 /* What a merged step does besides its operation (fuse.c). Operands follow the operation's own in this order. */
@@ -87,6 +88,7 @@ typedef struct gpu_queue {
 #define GPU_PROJECT                                                                                             \
     (1u << 27) /* MATMUL: (u, Wx, Wt, bias) gives columns r, B, C of u Wx' and softplus(r Wt' + bias); backward \
                   (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; `also` is the CONCAT */
+#define GPU_TURNED (1u << 29) /* MATMUL: b lies transposed from what the step says; a step that makes such a b */
 #define GPU_STEPS                                                                                              \
     (1u << 25) /* SELECTIVE_SCAN_BACKWARD, SSD_BACKWARD: the gradient of what delta (dt) is the softplus of; a \
                   further result is its sum over sequences and times, `also` that SUM */

@@ -69,3 +69,14 @@ uint32_t gpu_layout_narrow(gpu_layout *layout, uint32_t like) {
     made->dtype = AIRA_BF16;
     return layout->plan.n_tensors++;
 }
+
+uint32_t gpu_layout_turned(gpu_layout *layout, uint32_t like) {
+    if (!make_room(layout)) return UINT32_MAX;
+    aira_plan_tensor *made = entry(layout, layout->plan.n_tensors);
+    const aira_shape *shape = &entry(layout, like)->shape;
+    const int64_t rows = shape->dims[0], columns = shape->dims[1];
+    memcpy(made, entry(layout, like), layout->plan.tensor_stride);
+    made->shape = (aira_shape){.dims = {columns, rows}, .rank = 2};
+    put(layout, made, (layout->own_bytes + 255) & ~255ull);
+    return layout->plan.n_tensors++;
+}

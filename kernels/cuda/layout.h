@@ -28,6 +28,8 @@ bool gpu_layout_move(gpu_layout *layout, uint32_t id, uint64_t offset);
 uint32_t gpu_layout_make(gpu_layout *layout, int64_t rows, int64_t columns);
 /* A tensor like another, at this offset of the own memory, which grows to hold it. UINT32_MAX: out of memory. */
 uint32_t gpu_layout_add(gpu_layout *layout, uint32_t like, uint64_t offset);
+/* A matrix like another, transposed, in own memory behind all that is there. UINT32_MAX: out of memory. */
+uint32_t gpu_layout_turned(gpu_layout *layout, uint32_t like);
 /* A tensor like another, at the same place, but bf16. UINT32_MAX: out of memory. */
 uint32_t gpu_layout_narrow(gpu_layout *layout, uint32_t like);
 

@@ -107,6 +107,7 @@ typedef struct product {
 static product product_of(const gpu_call *call) {
     const aira_shape *a = &call->in[0].shape, *b = &call->in[1].shape, *c = &call->out[0].shape;
     product p = {.trans_a = call->step->i[0] != 0, .trans_b = call->step->i[1] != 0};
+    if (call->merged & GPU_TURNED) p.trans_b = !p.trans_b;
     p.m = c->dims[c->rank - 2];
     p.n = c->dims[c->rank - 1];
     p.k = a->dims[a->rank - (p.trans_a ? 2 : 1)];
@@ -118,7 +119,7 @@ static product product_of(const gpu_call *call) {
         p.batch = 1;
     }
     uint32_t next = 2;
-    p.merged = call->merged & ~GPU_ELSEWHERE; /* where tensors lie is no other question */
+    p.merged = call->merged & ~(GPU_ELSEWHERE | GPU_TURNED); /* where tensors lie is no other question */
     if (p.merged & GPU_ADD_BIAS) p.bias = call->in[next++].data;
     if (p.merged & GPU_ADD_TENSOR) p.added = call->in[next++].data;
     if (p.merged & GPU_GELU) p.shape = call->out[1].data;

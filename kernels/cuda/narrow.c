@@ -58,9 +58,7 @@ static void look(const aira_plan *plan, const gpu_step *step, const gpu_range *r
     }
 }
 
-/* The step before which the value of step s is overwritten; s itself where somebody reads it who must not. */
-static uint32_t end_of_life(const aira_plan *plan, const gpu_step *steps, uint32_t n, uint32_t s,
-                            const gpu_range *range) {
+uint32_t gpu_value_end(const aira_plan *plan, const gpu_step *steps, uint32_t n, uint32_t s, const gpu_range *range) {
     for (uint32_t t = s + 1; t < n; t++) {
         bool reads, writes;
         look(plan, &steps[t], range, &reads, &writes);
@@ -79,15 +77,27 @@ static void put(gpu_step *step, bool result, uint32_t id) {
     step->own[result ? step->n_in : 0] = id;
 }
 
-static void narrow_chain(const aira_plan *plan, gpu_chain *chain, const gpu_range *range, uint32_t id) {
+static void replace_in_chain(const aira_plan *plan, gpu_chain *chain, const gpu_range *range, uint32_t id) {
     gpu_chain_program *p = &chain->program;
     for (uint32_t k = 0; k < p->n_loads; k++) { /* loads may share a view */
         gpu_range read = gpu_range_of(plan, chain->tensors[p->loads[k].view], 0);
-        if (gpu_ranges_equal(&read, range)) p->loads[k].dtype = AIRA_BF16;
+        if (gpu_ranges_equal(&read, range)) p->loads[k].dtype = gpu_tensor_of(plan, id)->dtype;
     }
     for (uint32_t k = 0; k < chain->n_tensors; k++) {
         gpu_range read = gpu_range_of(plan, chain->tensors[k], 0);
         if (gpu_ranges_equal(&read, range)) chain->tensors[k] = id;
+    }
+}
+
+void gpu_value_replace(const aira_plan *plan, gpu_step *steps, uint32_t s, uint32_t end, const gpu_range *range,
+                       uint32_t id) {
+    for (uint32_t t = s + 1; t < end; t++) {
+        bool reads, writes;
+        look(plan, &steps[t], range, &reads, &writes);
+        if (reads && steps[t].chain)
+            replace_in_chain(plan, steps[t].chain, range, id);
+        else if (reads)
+            put(&steps[t], false, id);
     }
 }
 
@@ -99,20 +109,12 @@ bool gpu_narrow_gradients(gpu_layout *layout, gpu_step *steps, uint32_t n, doubl
         if (!is_gradient(plan, &steps[s], least)) continue;
         uint32_t old = gpu_step_out(&steps[s])[0];
         gpu_range range = gpu_range_of(plan, old, 0);
-        uint32_t end = end_of_life(plan, steps, n, s, &range);
+        uint32_t end = gpu_value_end(plan, steps, n, s, &range);
         if (end == s) continue;
         uint32_t id = gpu_layout_narrow(layout, old);
         if (id == UINT32_MAX) return false;
         put(&steps[s], true, id);
-        for (uint32_t t = s + 1; t < end; t++) {
-            bool reads, writes;
-            look(plan, &steps[t], &range, &reads, &writes);
-            if (!reads) continue;
-            if (steps[t].chain)
-                narrow_chain(plan, steps[t].chain, &range, id);
-            else
-                put(&steps[t], false, id);
-        }
+        gpu_value_replace(plan, steps, s, end, &range, id);
         ++*narrowed;
     }
     return true;

@@ -17,4 +17,11 @@
    merges, before kept.c and batch.c. Their number goes to *narrowed. False: out of memory. */
 bool gpu_narrow_gradients(gpu_layout *layout, gpu_step *steps, uint32_t n, double least, uint32_t *narrowed);
 
+/* What step s wrote there, fp32, ends before the step that is returned, which writes there next, or n; s itself where
+   somebody reads it otherwise than whole, by a sum of everything or element by element in a chain. */
+uint32_t gpu_value_end(const aira_plan *plan, const gpu_step *steps, uint32_t n, uint32_t s, const gpu_range *range);
+/* Its readers before `end` read tensor id in its stead. */
+void gpu_value_replace(const aira_plan *plan, gpu_step *steps, uint32_t s, uint32_t end, const gpu_range *range,
+                       uint32_t id);
+
 #endif

@@ -13,6 +13,7 @@
 #define THREADS 256
 #define MOST_WIDTH 8192
 #define ROWS_OF(TEAM) (TEAM == 32 ? 32 : 16)
+#define MANY_ROWS 16384
 
 template <int TEAM> __device__ __forceinline__ float team_sum(float v, float *spare) {
     return TEAM == 32 ? warp_sum(v) : block_reduce<float, false>(v, spare);
@@ -236,10 +237,11 @@ template <int N, int R, bool ONE> struct held_rows {
 template <int N, int R, bool ONE>
 __global__ void __launch_bounds__(THREADS)
     rms_backward_eights(__nv_bfloat16 *dx, float *partial, const __nv_bfloat16 *x, const float *w,
-                        const __nv_bfloat16 *g, const __nv_bfloat16 *residual, int64_t rows, int width, float eps) {
+                        const __nv_bfloat16 *g, const __nv_bfloat16 *residual, int64_t rows, int each, int width,
+                        float eps) {
     __shared__ float spare[2][2 * R][THREADS / 32];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, turn = 0;
-    int64_t first = (int64_t)blockIdx.x * ROWS_OF(THREADS), end = min(rows, first + ROWS_OF(THREADS));
+    int64_t first = (int64_t)blockIdx.x * each, end = min(rows, first + each);
     float8_of dw[N] = {}, weight[N];
     held_rows<N, R, ONE> held, next;
     held.fetch(x, g, residual, first, end, width);
@@ -377,26 +379,33 @@ const char *gpu_norm_forward(const gpu_call *call) {
     return call->in[0].dtype == AIRA_BF16 ? forward_as<__nv_bfloat16>(call) : forward_as<float>(call);
 }
 
-static int64_t blocks_of(int64_t rows, int64_t width) {
-    int64_t per = width <= 1024 ? ROWS_OF(32) : ROWS_OF(256);
+/* Rows of a block of the gradient: more where there are blocks for every multiprocessor all the same, as each leaves a
+   row of sums. */
+static int64_t rows_of_block(const gpu_call *call) {
+    bool one;
+    int64_t width = gpu_last(&call->in[0].shape);
+    if (width <= 1024) return ROWS_OF(32);
+    return are_eights(call, &one) && call->in[0].n / width >= MANY_ROWS ? 2 * ROWS_OF(256) : ROWS_OF(256);
+}
+static int64_t blocks_of(const gpu_call *call) {
+    int64_t width = gpu_last(&call->in[0].shape), rows = width ? call->in[0].n / width : 0, per = rows_of_block(call);
     return (rows + per - 1) / per;
 }
 
 size_t gpu_norm_backward_workspace(const gpu_call *call) {
-    int64_t width = gpu_last(&call->in[0].shape), rows = width ? call->in[0].n / width : 0;
-    return (size_t)(blocks_of(rows, width) * width) * sizeof(float);
+    return (size_t)(blocks_of(call) * gpu_last(&call->in[0].shape)) * sizeof(float);
 }
 
 static const char *backward_eights(const gpu_call *call, bool one) {
     int width = (int)gpu_last(&call->in[0].shape);
-    int64_t rows = call->in[0].n / width, blocks = blocks_of(rows, width);
+    int64_t rows = call->in[0].n / width, blocks = blocks_of(call);
     const __nv_bfloat16 *x = (const __nv_bfloat16 *)call->in[0].data, *g = (const __nv_bfloat16 *)call->in[2].data;
     const __nv_bfloat16 *residual = call->n_in > 3 ? (const __nv_bfloat16 *)call->in[3].data : NULL;
     float *partial = (float *)call->workspace;
-#define BACK_EIGHTS(N, R, ONE)                                                                                     \
-    rms_backward_eights<N, R, ONE><<<(unsigned)blocks, THREADS, 0, call->stream>>>(                                \
-        (__nv_bfloat16 *)call->out[0].data, partial, x, (const float *)call->in[1].data, g, residual, rows, width, \
-        (float)call->step->f[0])
+#define BACK_EIGHTS(N, R, ONE)                                                                              \
+    rms_backward_eights<N, R, ONE><<<(unsigned)blocks, THREADS, 0, call->stream>>>(                         \
+        (__nv_bfloat16 *)call->out[0].data, partial, x, (const float *)call->in[1].data, g, residual, rows, \
+        (int)rows_of_block(call), width, (float)call->step->f[0])
     if (width <= 2048 && one)
         BACK_EIGHTS(1, 2, true);
     else if (width <= 2048)
@@ -414,7 +423,7 @@ static const char *backward_eights(const gpu_call *call, bool one) {
 
 template <class T> static const char *backward_as(const gpu_call *call) {
     int width = (int)gpu_last(&call->in[0].shape);
-    int64_t rows = call->in[0].n / width, blocks = blocks_of(rows, width);
+    int64_t rows = call->in[0].n / width, blocks = blocks_of(call);
     const T *residual = call->n_in > 3 ? (const T *)call->in[3].data : NULL;
     T *dx = (T *)call->out[0].data;
     float *partial = (float *)call->workspace, eps = (float)call->step->f[0];

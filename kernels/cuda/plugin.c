@@ -17,7 +17,7 @@
 #include "watch.h"
 
 typedef struct cuda_config {
-    int64_t gpu;
+    int64_t gpu, turn;
     int32_t matmul, chains, attention, deterministic, merge, tune;
     const char *trace;
 } cuda_config;
@@ -40,6 +40,9 @@ static const aira_field fields[] = {
     AIRA_F_BOOL(cuda_config, tune, 1,
                 "large bf16 products: the fastest algorithm that gives the same bits, found by trying when one is met "
                 "first; false: the one that cuBLASLt names first"),
+    AIRA_F_INT(cuda_config, turn, 0, 0, 1000000,
+               "training: bf16 products of so many GFLOP and more have the weights' transpose in memory as well, which "
+               "takes 2 bytes a weight; 0: none"),
     AIRA_F_STR(
         cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
@@ -150,6 +153,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;
+    device->queue.turn = (int)config->turn;
     device->watch = gpu_watch_create();
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status && !device->watch) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);
@@ -181,6 +185,7 @@ static aira_status queue_open(void *self, void **queue) {
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;
     device->queue.apart = first->queue.apart;
+    device->queue.turn = first->queue.turn;
     device->watch = first->watch;
     device->info = first->info;
     aira_status status = open_queue(device, first);

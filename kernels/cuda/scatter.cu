@@ -1,6 +1,9 @@
 /* scatter.cu - SCATTER_ADD into many rows, as the gradient of an embedding is: a list of its rows for every index, then
  * a block per row of the result.
  *
+ * With GPU_ADD_TENSOR the rows are added to what is in the result's place already, the gradient that tied weights get
+ * as a head: rows that no index names are left alone, and a block belongs to the first index that names its row.
+ *
  * A row of the result is the sum of its rows in the order they came, as in the plain kernel. Lists are filled in any
  * order: a block sorts its list, and where that is long, it looks for its rows among all indices instead.
  */
@@ -12,15 +15,17 @@
 #define SCANNERS 1024
 #define AHEAD 8 /* rows under way */
 
-/* All in the workspace, of v_n, v_n, v_n and n. */
+/* All in the workspace, of v_n, v_n, v_n, v_n and n. firsts: the first index that names a row. */
 typedef struct lists {
-    int32_t *counts, *cursors, *starts, *rows;
+    int32_t *counts, *cursors, *firsts, *starts, *rows;
     size_t bytes;
 } lists;
 
-__global__ void count(int32_t *counts, const int32_t *index, int n, int v_n) {
+__global__ void count(int32_t *counts, int32_t *firsts, const int32_t *index, int n, int v_n) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k < n && index[k] >= 0 && index[k] < v_n) atomicAdd(&counts[index[k]], 1);
+    if (k >= n || index[k] < 0 || index[k] >= v_n) return;
+    atomicAdd(&counts[index[k]], 1);
+    atomicMin(&firsts[index[k]], k);
 }
 
 /* starts[v] = counts[0] + .. + counts[v - 1]; one block, a stretch of v for each thread. */
@@ -84,14 +89,16 @@ static __device__ __forceinline__ int find_rows(int32_t *found, unsigned *votes,
     return (int)all;
 }
 
-/* A block owns 1,024 columns of one row of the result. */
+/* A block owns 1,024 columns of one row of the result; adds: the row that index blockIdx.x names first. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    add_lists(float *to, lists at, const int32_t *index, const T *rows, int n, int width) {
+    add_lists(float *to, lists at, const int32_t *index, const T *rows, int n, int v_n, int width, bool adds) {
     __shared__ int32_t given[THREADS], sorted[THREADS];
     __shared__ unsigned votes[THREADS / 32];
-    int v = blockIdx.x, c = (blockIdx.y * THREADS + threadIdx.x) * 4, n_mine = at.counts[v];
-    float4_of sum = {};
+    int v = adds ? index[blockIdx.x] : (int)blockIdx.x, c = (blockIdx.y * THREADS + threadIdx.x) * 4;
+    if (v < 0 || v >= v_n || (adds && at.firsts[v] != (int)blockIdx.x)) return; /* whole blocks */
+    int n_mine = at.counts[v];
+    float4_of sum = {}, there = adds && c < width ? load4(to + (int64_t)v * width + c) : float4_of{};
     if (n_mine > THREADS) {
         for (int first = 0; first < n; first += THREADS) {
             int found = find_rows(sorted, votes, index, first, n, v);
@@ -107,6 +114,8 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         add_rows(&sum, rows, sorted, n_mine, width, c);
     }
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum.v[i] += there.v[i];
     if (c < width) store4(to + (int64_t)v * width + c, sum);
 }
 
@@ -123,7 +132,7 @@ bool gpu_listed_scatter_takes(const gpu_call *call) {
 static lists lay_out(const gpu_call *call) {
     size_t v_n = (size_t)call->out[0].shape.dims[0], n = (size_t)call->in[0].n;
     int32_t *at = (int32_t *)call->workspace;
-    return lists{at, at + v_n, at + 2 * v_n, at + 3 * v_n, (3 * v_n + n) * sizeof *at};
+    return lists{at, at + v_n, at + 2 * v_n, at + 3 * v_n, at + 4 * v_n, (4 * v_n + n) * sizeof *at};
 }
 
 size_t gpu_listed_scatter_workspace(const gpu_call *call) { return lay_out(call).bytes; }
@@ -134,15 +143,19 @@ const char *gpu_listed_scatter(const gpu_call *call) {
     const int32_t *index = (const int32_t *)call->in[0].data;
     float *to = (float *)call->out[0].data;
     cudaError_t error = cudaMemsetAsync(at.counts, 0, 2 * (size_t)v_n * sizeof *at.counts, call->stream);
+    if (error == cudaSuccess) error = cudaMemsetAsync(at.firsts, 0x7f, (size_t)v_n * sizeof *at.firsts, call->stream);
     if (error != cudaSuccess) return cudaGetErrorString(error);
+    bool adds = (call->merged & GPU_ADD_TENSOR) != 0;
     unsigned blocks = (unsigned)((n + THREADS - 1) / THREADS);
-    count<<<blocks, THREADS, 0, call->stream>>>(at.counts, index, n, v_n);
+    count<<<blocks, THREADS, 0, call->stream>>>(at.counts, at.firsts, index, n, v_n);
     begin_lists<<<1, SCANNERS, 0, call->stream>>>(at.starts, at.counts, v_n);
     fill_lists<<<blocks, THREADS, 0, call->stream>>>(at.rows, at.cursors, at.starts, index, n, v_n);
-    dim3 grid((unsigned)v_n, (unsigned)((width + 4 * THREADS - 1) / (4 * THREADS)));
+    dim3 grid((unsigned)(adds ? n : v_n), (unsigned)((width + 4 * THREADS - 1) / (4 * THREADS)));
     if (call->in[1].dtype == AIRA_BF16)
-        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const __nv_bfloat16 *)call->in[1].data, n, width);
+        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const __nv_bfloat16 *)call->in[1].data, n, v_n,
+                                                      width, adds);
     else
-        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const float *)call->in[1].data, n, width);
+        add_lists<<<grid, THREADS, 0, call->stream>>>(to, at, index, (const float *)call->in[1].data, n, v_n, width,
+                                                      adds);
     return gpu_launched();
 }

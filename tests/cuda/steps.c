@@ -178,6 +178,8 @@ static bool run_sides(const gpu_step *step, uint64_t attributes, const uint64_t 
     return true;
 }
 
+#define TURNED 0x5555aaaa5555aaaaull
+
 /* A step without a chain, merged or not: the planned operation, then what was merged into it. */
 static void run_plain(const aira_plan *plan, const gpu_step *step, const memory *from, memory *to) {
     uint64_t in[GPU_MERGED_TENSORS], out[GPU_MERGED_TENSORS], attributes = attributes_in(plan, step);
@@ -185,6 +187,14 @@ static void run_plain(const aira_plan *plan, const gpu_step *step, const memory 
              next = n_in;
     const uint32_t *ids = gpu_step_in(step), *results = gpu_step_out(step);
     for (uint32_t k = 0; k < step->n_in; k++) in[k] = read_range(from, gpu_range_of(plan, ids[k], 0));
+    if (step->merged & GPU_TURNED) { /* a turned copy is known by its name, and serves who asks for one */
+        bool makes = step->step->op == AIRA_OP_TRANSPOSE;
+        in[makes ? 0 : 1] ^= TURNED;
+        if (makes) {
+            write_range(to, gpu_range_of(plan, results[0], 1), in[0]);
+            return;
+        }
+    }
     if (step->merged & GPU_SQUARES) in[0] = name_of(AIRA_OP_MUL, 0, (uint64_t[2]){in[0], in[0]}, 2, 0);
     if (run_sides(step, attributes, in, out) || run_mamba(step, attributes, in, out) ||
         run_project(plan, step, attributes, in, out)) {
@@ -339,6 +349,7 @@ static double clip = -1;
 typedef struct counts {
     int planned, left, forward, backward, mlp_forward, mlp_backward, slopes;
     int gates[2], convolutions[2], projections[2], ssd_steps; /* of Mamba layers: forward, backward */
+    int narrowed, scattered; /* gradients of weights in bf16; of an embedding, onto another's place */
     unsigned long long own_bytes;
 } counts;
 static counts counted;
@@ -361,6 +372,11 @@ static void count_steps(const gpu_layout *layout, const gpu_step *steps, uint32_
     if (layout->own_bytes > counted.own_bytes) counted.own_bytes = layout->own_bytes;
     for (uint32_t s = 0; s < n; s++) {
         const gpu_linear *l = &steps[s].linear;
+        counted.scattered += steps[s].step->op == AIRA_OP_SCATTER_ADD && (steps[s].merged & GPU_ADD_TENSOR) != 0;
+        counted.narrowed += steps[s].step->op == AIRA_OP_MATMUL && !steps[s].batch &&
+                            steps[s].merged == GPU_ELSEWHERE &&
+                            gpu_tensor_of(&layout->plan, steps[s].step->out[0])->dtype == AIRA_F32 &&
+                            gpu_tensor_of(&layout->plan, gpu_step_out(&steps[s])[0])->dtype == AIRA_BF16;
         counted.mlp_forward += (steps[s].merged & GPU_MLP) != 0;
         counted.mlp_backward += (steps[s].merged & GPU_MLP_BACKWARD) != 0;
         count_mamba(&steps[s]);
@@ -408,6 +424,7 @@ static void check_key(const gpu_chain_program *p, int vector, int batched) {
 }
 
 static int copies;
+static int turning;  /* GFLOP of products whose weights are turned; 0: none */
 static bool keeping; /* copies of weights stay from run to run */
 
 static gpu_step *steps_of(const aira_plan *plan) {
@@ -488,7 +505,7 @@ static void count(const gpu_layout *layout, const gpu_step *steps, uint32_t n, u
 /* A run, a second one, and a third before which somebody writes all variables. */
 static void compare(const aira_plan *plan) {
     gpu_layout layout;
-    gpu_queue queue = {0};
+    gpu_queue queue = {.turn = turning};
     gpu_keeping keep = {.least = keeping ? 0 : 1, .most = keeping ? UINT64_MAX : 0};
     gpu_step *given = steps_of(plan), *changed = steps_of(plan);
     memory planned = {NULL, 0, 0}, now = {NULL, 0, 0};
@@ -654,6 +671,14 @@ int main(int argc, char **argv) {
     try_llama(&e, 2);
     printf(", %d of %d in a large net of two layers\n", copies, LLAMA_CASTS(2));
     failures += copies != LLAMA_CASTS(2);
+    printf("of its gradients %d of 8 are narrow, %d of 1 added in place\n", counted.narrowed, counted.scattered);
+    failures += counted.narrowed != 8 || counted.scattered != 1;
+    copies = 0;
+    turning = 50;
+    try_llama(&e, 2);
+    turning = 0;
+    printf("%d copies and turned copies stay, %d of them turned\n", copies, copies - LLAMA_CASTS(2));
+    failures += copies != LLAMA_CASTS(2) + 10; /* q, out, gate, up and down */
     count_layers(&e, "AAAAAAAAMMMMMMMM", 8, 8);
     count_layers(&e, "AMAMAMAMAMAMAMAM", 8, 8);
     count_layers(&e, "MMMMMMMMMMMMMMMM", 0, 16);

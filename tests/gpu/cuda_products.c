@@ -141,6 +141,10 @@ int main(int argc, char **argv) {
         {1, 4099, 4104, 2050, false, false, AIRA_BF16, 0, false},
         {1, 3001, 4099, 2053, false, true, AIRA_BF16, 0, false}, /* aligned as little as can be */
         {1, 4104, 2056, 4112, true, false, AIRA_F32, 0, false},
+        {1, 4104, 2056, 4112, true, false, AIRA_BF16, 0, false},
+        {1, 4352, 2048, 4096, false, false, AIRA_BF16, 0, false}, /* variants of algorithms are tried for most */
+        {1, 4352, 2048, 4096, false, true, AIRA_BF16, AIRA_OP_ADD, false},
+        {1, 2048, 3072, 8192, true, false, AIRA_BF16, 0, false},
         {1, 1544, 1032, 20008, true, false, AIRA_F32, 0, false}, /* few results: sums may be split */
         {1, 4099, 4104, 2048, false, true, AIRA_BF16, AIRA_OP_ADD, false},
         {1, 4099, 4104, 2048, false, true, AIRA_BF16, AIRA_OP_ADD, true},

@@ -5,6 +5,7 @@
 #include "kernels/cuda/fast.h"
 #include "kernels/cuda/generate.h"
 #include "kernels/cuda/sums.h"
+#include "kernels/cuda/turned.h"
 #include "kernels/cuda/weights.h"
 
 bool gpu_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
@@ -29,7 +30,10 @@ bool gpu_conv_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF1
 bool gpu_gated_norm_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_ssd_steps_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 bool gpu_project_takes(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
+const gpu_kernel gpu_turn_kernel = {AIRA_OP_TRANSPOSE, NULL, NULL};
 const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
+bool gpu_scatter_takes(const gpu_call *call) { return call->n_in < 2; }
+bool gpu_listed_scatter_takes(const gpu_call *call) { return call->out[0].dtype == AIRA_F32; }
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
