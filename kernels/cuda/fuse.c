@@ -27,12 +27,33 @@ uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range 
     return n;
 }
 
+/* Asked for every pair of steps: bytes are counted only where storage and offset leave the question open. */
+static bool meets(const aira_plan *plan, uint32_t id, const gpu_range *range) {
+    const aira_plan_tensor *t = gpu_tensor_of(plan, id);
+    if (t->storage != range->storage || t->offset >= range->end) return false;
+    return gpu_range_of(plan, id, 0).end > range->begin;
+}
+
+uint32_t gpu_step_uses(const aira_plan *plan, const gpu_step *step, const gpu_range *range) {
+    uint32_t how = 0;
+    if (!step->chain) {
+        const uint32_t *in = gpu_step_in(step), *out = gpu_step_out(step);
+        for (uint32_t k = 0; k < step->n_in && !how; k++) how = meets(plan, in[k], range) ? GPU_READS : 0;
+        for (uint32_t k = 0; k < step->n_out; k++)
+            if (meets(plan, out[k], range)) return how | GPU_WRITES;
+        return how;
+    }
+    const gpu_chain_program *p = &step->chain->program;
+    const uint32_t *tensors = step->chain->tensors;
+    for (uint32_t k = 0; k < p->n_loads && !how; k++)
+        how = meets(plan, tensors[p->loads[k].view], range) ? GPU_READS : 0;
+    for (uint32_t k = 0; k < p->n_code; k++)
+        if (p->code[k].stored && meets(plan, tensors[p->code[k].view], range)) return how | GPU_WRITES;
+    return how;
+}
+
 bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_range *range, bool writes) {
-    gpu_range ranges[GPU_MOST_RANGES];
-    uint32_t n = gpu_step_ranges(plan, step, ranges);
-    for (uint32_t k = 0; k < n; k++)
-        if ((!writes || ranges[k].writes) && gpu_ranges_meet(&ranges[k], range)) return true;
-    return false;
+    return (gpu_step_uses(plan, step, range) & (writes ? GPU_WRITES : GPU_READS | GPU_WRITES)) != 0;
 }
 
 bool gpu_fuser_touched(const fuser *f, uint32_t s, const gpu_range *range, bool writes) {
@@ -46,21 +67,13 @@ uint32_t gpu_fuser_last_writer(const fuser *f, uint32_t before, const gpu_range 
 }
 
 uint32_t gpu_fuser_only_reader(const fuser *f, uint32_t s, const gpu_range *range) {
-    gpu_range ranges[GPU_MOST_RANGES];
     uint32_t found = NONE;
     if (gpu_is_seen(range)) return NONE; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
-        if (f->gone[t]) continue;
-        uint32_t n = gpu_step_ranges(f->plan, &f->steps[t], ranges);
-        bool reads = false, writes = false;
-        for (uint32_t k = 0; k < n; k++) {
-            if (!gpu_ranges_meet(&ranges[k], range)) continue;
-            reads |= !ranges[k].writes;
-            writes |= ranges[k].writes != 0;
-        }
-        if (reads && found != NONE) return NONE;
-        if (reads) found = t;
-        if (writes) break;
+        uint32_t how = f->gone[t] ? 0 : gpu_step_uses(f->plan, &f->steps[t], range);
+        if (how & GPU_READS && found != NONE) return NONE;
+        if (how & GPU_READS) found = t;
+        if (how & GPU_WRITES) break;
     }
     return found;
 }

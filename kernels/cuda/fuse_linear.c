@@ -139,13 +139,8 @@ static bool is_read_outside(const planner *p, const group *g, const gpu_step *me
             if (over) return false;
             continue;
         }
-        uint32_t n = gpu_step_ranges(p->plan, &p->steps[t], ranges);
-        for (uint32_t k = 0; k < n; k++) {
-            if (!gpu_ranges_meet(&ranges[k], range)) continue;
-            if (!ranges[k].writes) return true;
-            over = true;
-        }
-        if (over) return false;
+        uint32_t how = gpu_step_uses(p->plan, &p->steps[t], range);
+        if (how) return (how & GPU_READS) != 0;
     }
     return false;
 }

@@ -24,11 +24,8 @@ static bool apart(const fuser *f, uint32_t a, uint32_t b) {
 
 /* Does step s read (or write) bytes of tensor id? */
 static bool uses(const fuser *f, uint32_t s, uint32_t id, bool reads, bool writes) {
-    gpu_range ranges[GPU_MOST_RANGES], range = range_of(f, id);
-    uint32_t n = gpu_step_ranges(f->plan, &f->steps[s], ranges);
-    for (uint32_t k = 0; k < n; k++)
-        if ((ranges[k].writes ? writes : reads) && gpu_ranges_meet(&ranges[k], &range)) return true;
-    return false;
+    gpu_range range = range_of(f, id);
+    return (gpu_step_uses(f->plan, &f->steps[s], &range) & ((reads ? GPU_READS : 0) | (writes ? GPU_WRITES : 0))) != 0;
 }
 
 static uint32_t writer_before(const fuser *f, uint32_t before, uint32_t id) {
@@ -47,8 +44,9 @@ static bool is_read_by(const fuser *f, uint32_t s, uint32_t id, uint32_t a, uint
     gpu_range range = range_of(f, id);
     if (gpu_is_seen(&range)) return false; /* the host may read it */
     for (uint32_t t = s + 1; t < f->n; t++) {
-        if (!f->gone[t] && t != a && t != b && uses(f, t, id, true, false)) return false;
-        if (uses(f, t, id, false, true)) return true; /* also if that step is gone: its reader was not ours */
+        uint32_t how = gpu_step_uses(f->plan, &f->steps[t], &range);
+        if (how & GPU_READS && !f->gone[t] && t != a && t != b) return false;
+        if (how & GPU_WRITES) return true; /* also if that step is gone: its reader was not ours */
     }
     return true;
 }

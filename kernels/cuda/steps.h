@@ -69,6 +69,10 @@ uint32_t gpu_step_ranges(const aira_plan *plan, const gpu_step *step, gpu_range 
 /* fuse_mlp.c: MLP layers and their gradients become one step each; *n is lowered, the layout may get memory. Before
    gpu_fuse. False: out of memory. */
 bool gpu_fuse_mlp(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n);
+/* What the step does with bytes of the range: GPU_READS, GPU_WRITES or both; 0: it leaves them alone. (fuse.c) */
+#define GPU_READS 1u
+#define GPU_WRITES 2u
+uint32_t gpu_step_uses(const aira_plan *plan, const gpu_step *step, const gpu_range *range);
 /* Does the step touch the range; only by writing, if `writes`? (fuse.c) */
 bool gpu_step_touches(const aira_plan *plan, const gpu_step *step, const gpu_range *range, bool writes);
 
