@@ -58,7 +58,7 @@ template <int K, int SPANS> struct scan_tiles {
 };
 template <int K, int SPANS> struct scan_back_tiles {
     scan_tiles<K, SPANS> forward;
-    float dh[CHUNKS][STATES], before[MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 4];
+    float dh[CHUNKS][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 4];
     float dBC[1][2 * N]; /* of all times of the sequence, for each of the two warps side by side */
 };
 
