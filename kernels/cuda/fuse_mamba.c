@@ -517,8 +517,8 @@ static void merge_silu_slope(const fuser *f, uint32_t b) {
     memcpy(m.in + 2, in, n * sizeof *in);
     m.in[2] = biases;
     for (uint32_t k = 1; k < n; k++) fits = fits && is_kept(f, c, b, in[k]);
-    for (uint32_t k = 0; k < 3 && fits; k++) /* taps and biases are written after all operands were read */
-        fits = k == 0 ? may_replace(f, &m, 0, 0x18u) : apart(f, m.out[k], m.out[0]);
+    for (uint32_t k = 0; k < 3 && fits; k++) /* taps and biases are written while others may still read */
+        fits = may_replace(f, &m, k, k == 0 ? 0x18u : 0);
     if (!fits || !become(f, b, &m, gpu_conv_takes)) f->gone[c] = false;
 }
 

@@ -87,19 +87,19 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(proje
             multiply(c + 2 * n, a, b);
         }
     }
-    __syncthreads(); /* both warps of a strip have read x */
+    __syncthreads();                                        /* both warps of a strip have read x */
+    int64_t row = first + strip * 16 + half * 8 + lane / 4; /* each warp of a pair puts eight of their rows */
+    half16 *to_r = p.r + row * p.rank, *to_B = p.B + row * p.states - p.rank, *to_C = p.C + row * p.states - p.rank;
+    to_C -= p.states; /* all three: as if p's columns lay there */
 #pragma unroll
-    for (int i = 0; i < 8 * PARTS; i++) {
-        int column = i / 4 * 8 + lane % 4 * 2 + i % 2, at = column - p.rank;
-        int64_t row = first + strip * 16 + lane / 4 + i % 4 / 2 * 8;
-        half16 v = __float2bfloat16_rn(c[i / 4][i % 4]);
-        if (half || row >= p.rows || at >= 2 * p.states) continue;
-        if (at < 0)
-            p.r[row * p.rank + column] = v;
-        else if (at < p.states)
-            p.B[row * p.states + at] = v;
-        else
-            p.C[row * p.states + at - p.states] = v;
+    for (int n = 0; n < 2 * PARTS; n++) {
+        float v[2] = {half ? c[n][2] : c[n][0], half ? c[n][3] : c[n][1]};
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int column = n * 8 + lane % 4 * 2 + i;
+            half16 *to = column < p.rank ? to_r : column < p.rank + p.states ? to_B : to_C;
+            if (row < p.rows && column < p.rank + 2 * p.states) to[column] = __float2bfloat16_rn(v[i]);
+        }
     }
     as_left(a, c);
     int middle = p.width / 2;

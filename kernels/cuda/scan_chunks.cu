@@ -3,8 +3,8 @@
  *
  * A chunk of four times maps the state before it to the one after it: h' = p h + x, where p is the product of its
  * decays and x its result from zeros; backward, dh = p dh' + e. A thread has the decays of two neighbouring channels'
- * chunk in registers, so that the exponentials are taken once; a warp has eight channels of eight chunks, so that four
- * lanes are a chunk's; a block has 16 channels of up to 32 chunks (a tile of 128 times), whose maps are then applied in
+ * chunk in registers, so that the exponentials are taken once; a warp has 16 channels of four chunks, four lanes eight
+ * channels of one; a block has 16 channels of up to 32 chunks (a tile of 128 times), whose maps are then applied in
  * order by a thread per channel and state. A block takes channels 16 by 16, the next operands on their way meanwhile.
  * Sums over channels are products with a matrix of ones and zeros on tensor cores (tf32, sums in fp32), which stay in
  * registers from channels to channels. Longer sequences: tile after tile; backward, the states before every tile first.
@@ -20,16 +20,16 @@
 #include "vector.cuh"
 
 #define TIMES 4  /* of a thread */
-#define SPAN 32  /* times of a warp */
-#define WIDTH 16 /* channels of a tile: two warps side by side */
+#define SPAN 32  /* times of two warps */
+#define WIDTH 16 /* channels of a tile */
 #define N 4      /* most states */
 #define MOST_SPANS 4
 #define CHUNKS (SPANS * SPAN / TIMES)
 #define MOST_TILES 16
-#define CHUNK (TIMES * WIDTH + 8) /* elements from a chunk to the next: eight chunks' rows lie in different banks */
-#define STATES (N * WIDTH + 8)    /* the same of states */
-#define WARPS 2112                /* so many are wanted: two blocks of eight on a multiprocessor */
-#define SUMS 6                    /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
+#define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
+#define STATES (N * WIDTH + 8)     /* the same of states */
+#define WARPS 2112                 /* so many are wanted: two blocks of eight on a multiprocessor */
+#define SUMS 6                     /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
 #define LOG2E 1.4426950408889634f
 
 struct chunk_scan {
@@ -58,8 +58,8 @@ template <int K, int SPANS> struct scan_tiles {
 };
 template <int K, int SPANS> struct scan_back_tiles {
     scan_tiles<K, SPANS> forward;
-    float dh[CHUNKS][STATES], before[MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 4];
-    float dBC[1][2 * N]; /* of all times of the sequence, for each of the two warps side by side */
+    float dh[CHUNKS][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 8];
+    float dBC[1][2 * N]; /* of all times of the sequence */
 };
 
 __device__ __forceinline__ float power_of_two(float x) {
@@ -78,13 +78,13 @@ __device__ __forceinline__ float one_of(uint32_t pair, int c) {
     return __uint_as_float(c ? pair & 0xffff0000u : pair << 16);
 }
 
-/* Where a thread works in a tile: its chunk, the first of its two channels, and of its warp's eight. */
+/* Where a thread works in a tile: its chunk, and the first of its two channels. */
 struct place {
-    int chunk, channel, eight;
+    int chunk, channel;
 };
 __device__ __forceinline__ place place_of() {
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, eight = (warp & 1) * 8;
-    return {(warp >> 1) * 8 + (lane >> 2), eight + lane % 4 * 2, eight};
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    return {warp * 4 + (lane >> 2 & 3), (lane >> 4) * 8 + lane % 4 * 2};
 }
 
 /* Sends for 16 channels of a tile of times: every thread 16 bytes of each tensor. `from`: as of the sequence. */
@@ -117,9 +117,9 @@ __device__ __forceinline__ void fetch_states(scan_tiles<K, SPANS> &m, const chun
 }
 
 /* A thread's four times of two channels. */
-__device__ __forceinline__ void take(uint32_t *v, const half16 (*x)[CHUNK], const place &at) {
-    int lane = threadIdx.x & 31;
-    load_matrices(v, &x[(at.chunk & ~7) + (lane & 7)][(lane >> 3) * WIDTH + at.eight]);
+__device__ __forceinline__ void take(uint32_t *v, const half16 (*x)[CHUNK]) {
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    load_matrices(v, &x[warp * 4 + (lane & 3)][(lane >> 3) * WIDTH + (lane >> 2 & 1) * 8]);
 }
 __device__ __forceinline__ void put(half16 (*x)[CHUNK], const place &at, int i, float first, float second) {
     *(uint32_t *)&x[at.chunk][i * WIDTH + at.channel] = pack2(first, second);
@@ -137,8 +137,8 @@ template <int K, int SPANS>
 __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, const place &at, float (*decay)[TIMES][N]) {
     float rate[2][N], h[2][N] = {}, p[2][N], all[2] = {};
     uint32_t u[TIMES], d[TIMES];
-    take(u, m.x[now][0], at);
-    take(d, m.x[now][1], at);
+    take(u, m.x[now][0]);
+    take(d, m.x[now][1]);
 #pragma unroll
     for (int c = 0; c < 2; c++) {
         float4_of A = load4(m.A[now][at.channel + c]);
@@ -206,15 +206,15 @@ __device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*d
     return slope;
 }
 
-/* Where a lane puts one of its warp's 32 rows of eight channels, 16 bytes: in a tile, and in a sequence. */
+/* Which half of one of its warp's 16 rows a lane puts to memory, 16 bytes: in a tile, and in a sequence. */
 struct row_place {
     int chunk, piece;
     uint32_t at;
     bool there;
 };
-__device__ __forceinline__ row_place row_of(const chunk_scan &s, const place &at, int t0, int column) {
-    int row = (at.chunk & ~7) * TIMES + (threadIdx.x & 31), t = t0 + row, c = column * WIDTH + at.eight;
-    return {row / TIMES, row % TIMES * WIDTH + at.eight, (uint32_t)t * s.c_n + c, t < s.t_n && c < s.c_n};
+__device__ __forceinline__ row_place row_of(const chunk_scan &s, int t0, int column) {
+    int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8, t = t0 + row, c = column * WIDTH + half;
+    return {row / TIMES, row % TIMES * WIDTH + half, (uint32_t)t * s.c_n + c, t < s.t_n && c < s.c_n};
 }
 __device__ __forceinline__ void put_row(half16 *to, const half16 (*x)[CHUNK], const row_place &r) {
     uint4 v = *(const uint4 *)&x[r.chunk][r.piece];
@@ -229,9 +229,9 @@ __device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, c
                                              const float (*decay)[TIMES][N]) {
     float h[2][N], skip[2] = {m.D[now][at.channel], m.D[now][at.channel + 1]};
     uint32_t u[TIMES], d[TIMES], z[TIMES] = {};
-    take(u, m.x[now][0], at);
-    take(d, m.x[now][1], at);
-    if (GATE) take(z, m.x[now][K - 1], at);
+    take(u, m.x[now][0]);
+    take(d, m.x[now][1]);
+    if (GATE) take(z, m.x[now][K - 1]);
 #pragma unroll
     for (int n = 0; n < N; n++) {
         float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
@@ -284,7 +284,7 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         __syncthreads();
         walk_forward<GATE>(m, now, at, decay);
         __syncwarp();
-        put_row(y, m.x[now][0], row_of(s, at, tile * s.spans * SPAN, column));
+        put_row(y, m.x[now][0], row_of(s, tile * s.spans * SPAN, column));
         tile = next_tile;
         column = next_column;
     }
@@ -299,8 +299,8 @@ __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, int now, 
                                          const float (*decay)[TIMES][N]) {
     float e[2][N] = {};
     uint32_t g[TIMES], z[TIMES];
-    take(g, m.forward.x[now][2], at);
-    if (GATE) take(z, m.forward.x[now][K - 1], at);
+    take(g, m.forward.x[now][2]);
+    if (GATE) take(z, m.forward.x[now][K - 1]);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
         float4_of C = states_at(m.forward.C, at, i);
@@ -407,12 +407,12 @@ __device__ __forceinline__ void walk(scan_back_tiles<K, SPANS> &m, int now, cons
     half16(*x)[CHUNKS][CHUNK] = m.forward.x[now];
     scan_results to[2];
     uint32_t u[TIMES], d[TIMES], g[TIMES], z[TIMES];
-    take(u, x[0], at);
-    take(d, x[1], at);
-    take(g, x[2], at);
+    take(u, x[0]);
+    take(d, x[1]);
+    take(g, x[2]);
 #pragma unroll
     for (int c = 0; c < 2; c++) walk_back(m, now, at, c, decay[c], u, d, g, steps, fresh, dBC, to[c]);
-    if (GATE) take(z, x[K - 1], at);
+    if (GATE) take(z, x[K - 1]);
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         put(x[0], at, i, to[0].du[i], to[1].du[i]);
@@ -437,13 +437,17 @@ __device__ __forceinline__ void put_sums(scan_back_tiles<K, SPANS> &m, const chu
     }
 }
 
-/* Adds the thread's part of the tile's gradients of B and C to its warp's rows. */
+/* Adds the tile's gradients of B and C to their rows: of eight channels here, of the other eight 16 lanes away. */
 __device__ __forceinline__ void add_states(float (*rows)[2 * N], const place &at, state_sums &dBC) {
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         float *to = &rows[at.chunk * TIMES + i][(threadIdx.x & 3) * 2];
-        to[0] += dBC.of[i / 2][i % 2 * 2];
-        to[1] += dBC.of[i / 2][i % 2 * 2 + 1];
+        float first = dBC.of[i / 2][i % 2 * 2], second = dBC.of[i / 2][i % 2 * 2 + 1];
+        first += __shfl_xor_sync(0xffffffffu, first, 16);
+        second += __shfl_xor_sync(0xffffffffu, second, 16);
+        if (at.channel >= 8) continue;
+        to[0] += first;
+        to[1] += second;
     }
     dBC = {};
 }
@@ -469,10 +473,9 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
     int rows = s.tiles * s.spans * SPAN, chunks = s.spans * 8, last = (int)threadIdx.x - ((int)blockDim.x - N * WIDTH);
     const place at = place_of();
-    float(*dBC)[2 * N] = m.dBC + (at.eight ? rows : 0);
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
     state_sums sums = {};
-    for (int i = threadIdx.x; i < 2 * rows * 2 * N; i += blockDim.x) m.dBC[0][i] = 0;
+    for (int i = threadIdx.x; i < rows * 2 * N; i += blockDim.x) m.dBC[0][i] = 0;
     to.du += sequence;
     to.ddelta += sequence;
     to.dz += sequence;
@@ -502,19 +505,19 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
         if (p.back) {
             walk<GATE>(m, now, at, decay, to.steps, p.tile == s.tiles - 1, sums);
             __syncwarp();
-            const row_place r = row_of(s, at, t0, p.column);
+            const row_place r = row_of(s, t0, p.column);
             put_row(to.du, m.forward.x[now][0], r);
             put_row(to.ddelta, m.forward.x[now][1], r);
             if (GATE) put_row(to.dz, m.forward.x[now][K - 1], r);
-            if (s.tiles > 1) add_states(dBC + t0, at, sums);
+            if (s.tiles > 1) add_states(m.dBC + t0, at, sums);
         }
         if (p.back && p.tile == 0) put_sums(m, s, to, b, p.column);
         p = next;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
-    if (s.tiles == 1) add_states(dBC, at, sums);
+    if (s.tiles == 1) add_states(m.dBC, at, sums);
     __syncthreads();
-    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) out[i] = m.dBC[0][i] + m.dBC[rows][i];
+    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) out[i] = m.dBC[0][i];
 }
 
 /* A block per 32 columns of to.sums, added over sequences; then 1,024 gradients of B and C a block, over groups. */
@@ -619,7 +622,7 @@ size_t gpu_scan_chunks_backward_workspace(const gpu_call *call) {
 }
 
 template <int SPANS> static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
-    int rows = 2 * s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]);
+    int rows = s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]);
     return s.z ? launch(scan_chunks_backward_kernel<true, SPANS>, s, (int)sizeof(scan_back_tiles<4, SPANS>) + rows,
                         stream, to)
                : launch(scan_chunks_backward_kernel<false, SPANS>, s, (int)sizeof(scan_back_tiles<3, SPANS>) + rows,
