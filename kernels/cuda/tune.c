@@ -14,7 +14,7 @@
 #define LONG_ROUNDS 2
 #define MOST_TIMES 1000
 #define EVENTS (ROUNDS * GPU_CANDIDATES * 2)
-#define CLOSE 1.02
+#define CLOSE 1.04
 #define WORTH_IT 1.015
 
 /* Scratch memory of a contest: offsets into one block. */
