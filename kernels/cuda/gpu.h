@@ -159,10 +159,12 @@ extern const gpu_kernel gpu_matmul_kernels[];      /* matmul.c */
 extern const gpu_kernel gpu_chain_kernels[];       /* chain.c: elementwise steps, alone or fused */
 extern const gpu_kernel gpu_mlp_kernel;            /* mlp.c: steps with GPU_MLP or GPU_MLP_BACKWARD; not in a table */
 
+enum { GPU_TUNE = 1, GPU_TUNE_ANY_BITS = 2 };
 /* matmul.c: one cuBLASLt handle with a workspace of its own. A product's algorithm is chosen when it is put
    on the stream, that is once per captured graph. tune: of large bf16 products, by trying what cuBLASLt offers when
-   such a product is met first (tune.h). beside: of another queue of the device, whose answers about algorithms it
-   shares and which outlives it; or NULL. */
+   such a product is met first (tune.h): GPU_TUNE, what gives the same bits as its first answer, or GPU_TUNE_ANY_BITS,
+   others too where results are bf16. beside: of another queue of the device, whose answers about algorithms it shares
+   and which outlives it; or NULL. */
 const char *gpu_matmul_create(int tf32, int tune, const gpu_matmul *beside, gpu_matmul **out);
 void gpu_matmul_destroy(gpu_matmul *matmul);
 /* Kinds of products that were asked about on the device so far, those of which other algorithms were tried, and those

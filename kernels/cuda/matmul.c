@@ -385,7 +385,7 @@ static void improve(const gpu_matmul *made, const product *p, descriptors *d, an
     if (tries) mine->tried = 1;
     (void)pthread_mutex_unlock(&all->lock);
     if (!tries) return;
-    gpu_contest contest = {.seed = 1};
+    gpu_contest contest = {.seed = 1, .any_bits = made->tune == GPU_TUNE_ANY_BITS};
     const char *why = try_offers(made, p, given, d, &contest);
     if (!why) given->algorithm = contest.candidates[contest.chosen];
     (void)pthread_mutex_lock(&all->lock); /* as above */

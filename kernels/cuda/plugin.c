@@ -33,8 +33,10 @@ static const aira_field fields[] = {
                   "fused elementwise operations: compiled by NVRTC where there is one, or interpreted"),
     AIRA_F_CHOICE(cuda_config, attention, attention_names, 0,
                   "attention with bf16 heads of 64 to 256: by cuDNN where there is one, or by own kernels"),
-    AIRA_F_BOOL(cuda_config, deterministic, 1,
-                "the same bits on every run; false: cuDNN's gradient of attention may add in any order (faster)"),
+    AIRA_F_BOOL(
+        cuda_config, deterministic, 1,
+        "the same bits on every run; false: cuDNN's gradient of attention may add in any order, and large products in "
+        "the order that is fastest (faster)"),
     AIRA_F_BOOL(cuda_config, merge, 1,
                 "kernels do several steps at once where they can; false: every step by itself, for comparing"),
     AIRA_F_BOOL(cuda_config, tune, 1,
@@ -149,7 +151,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->host = host;
     device->gpu = (int)config->gpu;
     device->tf32 = config->matmul == 1;
-    device->tune = config->tune != 0;
+    device->tune = config->tune == 0 ? 0 : config->deterministic != 0 ? GPU_TUNE : GPU_TUNE_ANY_BITS;
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;

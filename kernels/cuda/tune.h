@@ -33,6 +33,7 @@ typedef struct gpu_contest {
     int adds, gelu;                   /* + a tensor like the result; a second result */
     uint32_t seed;                    /* of the operands */
     int all;                          /* times also those that are not admitted, or look slow */
+    int any_bits; /* bf16 results: admits also what gives other bits in up to half of all words: other orders of sums */
     int lasting_ms; /* > 0: each runs as long without a break, twice, so that the card's clock and power settle */
     cublasLtMatmulAlgo_t candidates[GPU_CANDIDATES]; /* [0]: the first answer */
     int n;

@@ -119,7 +119,7 @@ int main(int argc, char **argv) {
         printf("no GPU here\n");
         return 77;
     }
-    const char *why = gpu_matmul_create(0, 1, NULL, &matmul);
+    const char *why = gpu_matmul_create(0, GPU_TUNE, NULL, &matmul);
     if (why) {
         printf("cuBLASLt does not start: %s\n", why);
         return 1;
