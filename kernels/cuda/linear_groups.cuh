@@ -23,7 +23,7 @@
 #define GROUPS_THREADS 256
 #define GROUPS_STAGES 3
 #define GROUPS_FAN 128     /* columns of a stage */
-#define GROUPS_BIASES 2432 /* of all fanned products, each whole tiles: more than 2,048 + 5 x 63 */
+#define GROUPS_BIASES 2688 /* of all fanned products, each whole stages: more than 2,048 + 5 x 127 */
 #define ONES 0x3f803f80u   /* two of bf16 */
 
 /* Shared memory: the ring, then what every row needs, then sums of warps. */
@@ -147,6 +147,9 @@ __device__ __forceinline__ void settle(float (*c)[4], int n) {
         for (int e = 0; e < 4; e++) group_settle(c[k][e]);
 }
 
+/* A descriptor of what begins `elements` of bf16 further, a multiple of 8. */
+__device__ __forceinline__ uint64_t further(uint64_t tile, int elements) { return tile + elements / 8; }
+
 /* Starts sum[64 x D] += the group's rows of the chunk times its weights. */
 template <int D, bool TRANS>
 __device__ __forceinline__ void multiply_chunk(float (*sum)[4], uint32_t (*left)[4], half16 *stage) {
@@ -154,14 +157,15 @@ __device__ __forceinline__ void multiply_chunk(float (*sum)[4], uint32_t (*left)
     for (int k = 0; k < 4; k++) load_matrices(left[k], own_at(stage + D * 64, k));
     settle(sum, D / 8);
     group_fence();
+    uint64_t tile = group_tile(stage);
 #pragma unroll
     for (int k = 0; k < 64; k += 16)
 #pragma unroll
         for (int n = 0; n < D; n += 64) {
             if (TRANS)
-                group_multiply_rows(sum[n / 8], left[k / 16], group_tile(stage + n * 64 + k));
+                group_multiply_rows(sum[n / 8], left[k / 16], further(tile, n * 64 + k));
             else
-                group_multiply(sum[n / 8], left[k / 16], group_tile(stage + (n / 64 * 64 + k) * 64));
+                group_multiply(sum[n / 8], left[k / 16], further(tile, (n / 64 * 64 + k) * 64));
         }
     group_close();
 }
@@ -260,9 +264,15 @@ __device__ __forceinline__ void end_slope(bool more, float eps, const float *w, 
 /* --- fanned products: value (n, 2 r + e) of a thread is row g + 8 r, column 8 eight_of(t, n / 4) + 2 (n % 4) + e
    (TRANS), or column 8 n + 2 t + e --- */
 
-/* The product's sum begins as its bias. */
-template <bool TRANS> __device__ __forceinline__ void begin_fan(float (*y)[4], const half16 *bias, int step) {
+/* The product's sum begins as its bias, or as anything that will not be added to. */
+template <bool TRANS>
+__device__ __forceinline__ void begin_fan(float (*y)[4], bool biased, const half16 *bias, int step) {
     int t = threadIdx.x & 3;
+#pragma unroll
+    for (int n = 0; n < 8 && !biased; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) asm volatile("" : "=f"(y[n][e])); /* what it was does not last */
+    if (!biased) return;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         uint32_t words[4];
@@ -291,24 +301,33 @@ __device__ __forceinline__ void multiply_step(float (*c)[4], const uint32_t *a, 
 
 /* Starts y[64 x 64] = [y +] the group's rows, packed, times the tile. */
 template <int D, bool TRANS>
-__device__ __forceinline__ void multiply_fan(float (*y)[4], const uint32_t (*rows)[4], const half16 *tile, int add) {
+__device__ __forceinline__ void multiply_fan(float (*y)[4], const uint32_t (*rows)[4], uint64_t tile, int add) {
     settle(y, 8);
     group_fence();
 #pragma unroll
     for (int k = 0; k < D; k += 16)
-        multiply_step<TRANS>(y, rows[k / 16], group_tile(TRANS ? tile + k / 64 * 64 * 64 + k % 64 : tile + k * 64),
-                             k > 0 || add);
+        multiply_step<TRANS>(y, rows[k / 16], further(tile, TRANS ? k / 64 * 64 * 64 + k % 64 : k * 64), k > 0 || add);
     group_close();
 }
 
-__device__ __forceinline__ void turn_pair(float &low, float &high, float cosine, float sine) {
-    float was = low;
-    low = was * cosine - high * sine;
-    high = high * cosine + was * sine;
+/* Two neighbours, and their partners, turned and rounded. */
+__device__ __forceinline__ void turn_words(uint32_t &to_low, uint32_t &to_high, const float *low, const float *high,
+                                           float4 turn) {
+    to_low = pack2(low[0] * turn.x - high[0] * turn.y, low[1] * turn.z - high[1] * turn.w);
+    to_high = pack2(high[0] * turn.x + low[0] * turn.y, high[1] * turn.z + low[1] * turn.w);
 }
 
-/* Turns heads whose columns lie as eight_of tells. turns: where the positions of rows g and g + 8 begin. */
-__device__ __forceinline__ void turn_columns(float (*y)[4], int head, const float2 *table, const int *turns) {
+/* words[r][n] of values y[n][2 r], [2 r + 1]: rounded. */
+__device__ __forceinline__ void round_fan(uint32_t (*words)[8], const float (*y)[4]) {
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+        for (int n = 0; n < 8; n++) words[r][n] = pack2(y[n][2 * r], y[n][2 * r + 1]);
+}
+
+/* The same of heads that lie as eight_of tells, turned. turns: where the positions of rows g and g + 8 begin. */
+__device__ __forceinline__ void turn_fan(uint32_t (*words)[8], const float (*y)[4], int head, const float2 *table,
+                                         const int *turns) {
     if (head == 8) {
 #pragma unroll
         for (int r = 0; r < 2; r++)
@@ -316,21 +335,17 @@ __device__ __forceinline__ void turn_columns(float (*y)[4], int head, const floa
             for (int j = 0; j < 2; j++) {
                 float4 turn = *(const float4 *)(table + turns[r] + 2 * j);
 #pragma unroll
-                for (int n = j; n < 8; n += 4) {
-                    turn_pair(y[n][2 * r], y[n + 2][2 * r], turn.x, turn.y);
-                    turn_pair(y[n][2 * r + 1], y[n + 2][2 * r + 1], turn.z, turn.w);
-                }
+                for (int n = j; n < 8; n += 4)
+                    turn_words(words[r][n], words[r][n + 2], &y[n][2 * r], &y[n + 2][2 * r], turn);
             }
     } else {
-        int from = 8 * (threadIdx.x & 3) % (head / 2);
+        table += 8 * (threadIdx.x & 3) & (head / 2 - 1);
 #pragma unroll
         for (int r = 0; r < 2; r++)
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float4 turn = *(const float4 *)(table + turns[r] + from + 2 * j);
-                turn_pair(y[j][2 * r], y[j + 4][2 * r], turn.x, turn.y);
-                turn_pair(y[j][2 * r + 1], y[j + 4][2 * r + 1], turn.z, turn.w);
-            }
+            for (int n = 0; n < 4; n++)
+                turn_words(words[r][n], words[r][n + 4], &y[n][2 * r], &y[n + 4][2 * r],
+                           *(const float4 *)(table + turns[r] + 2 * n));
     }
 }
 
@@ -353,28 +368,31 @@ __device__ __forceinline__ void turn_quad(uint32_t *w) {
 
 /* 64 columns of a fanned product: positions, and to memory. first: the warp's first row; there: how many exist. */
 template <bool TRANS>
-__device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, float (*y)[4], const int *turns,
+__device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, const float (*y)[4], const int *turns,
                                         int first, int there) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3, n = p.n[at.product], step = TRANS ? step_of(p, at.product) : 4;
-    if (TRANS && (p.turned >> at.product & 1)) turn_columns(y, p.head, p.turns, turns);
+    uint32_t words[2][8];
+    if (at.at >= n) return;
+    if (TRANS && (p.turned >> at.product & 1))
+        turn_fan(words, y, p.head, p.turns, turns);
+    else
+        round_fan(words, y);
     int column = at.at + 8 * eight_of(t, 0, step), left = n - column;
     half16 *to = p.y[at.product] + (int64_t)(first + g) * n + column;
 #pragma unroll
     for (int r = 0; r < 2; r++)
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            uint32_t words[4];
+            uint32_t *word = &words[r][4 * i];
             half16 *place = to + (8 * r * n + 8 * i * step);
             int columns = g + 8 * r < there ? left - 8 * i * step : 0;
-#pragma unroll
-            for (int j = 0; j < 4; j++) words[j] = pack2(y[4 * i + j][2 * r], y[4 * i + j][2 * r + 1]);
-            if (!TRANS) turn_quad(words);
+            if (!TRANS) turn_quad(word);
             if (!TRANS || n % 8 == 0) {
-                if (columns > 0) *(uint4 *)place = *(const uint4 *)words;
+                if (columns > 0) *(uint4 *)place = make_uint4(word[0], word[1], word[2], word[3]);
             } else {
 #pragma unroll
                 for (int j = 0; j < 4; j++)
-                    if (2 * j < columns) *(uint32_t *)(place + 2 * j) = words[j];
+                    if (2 * j < columns) *(uint32_t *)(place + 2 * j) = word[j];
             }
         }
 }
@@ -395,7 +413,7 @@ __device__ __forceinline__ void copy_vectors(const linear_rows &p, groups_shared
         int n = p.n[j];
 #pragma unroll 1
         for (c = 2 * threadIdx.x; c < n; c += 2 * GROUPS_THREADS) copy_4(to + c, bias + c, true);
-        to += (n + 63) / 64 * 64;
+        to += (n + GROUPS_FAN - 1) / GROUPS_FAN * GROUPS_FAN;
     }
 }
 
@@ -432,7 +450,6 @@ __device__ __forceinline__ void request_fan(const linear_rows &p, groups_work *b
         b->fan.at += GROUPS_FAN;
         if (b->fan.at >= p.n[b->fan.product]) b->fan.product++, b->fan.at = 0;
     }
-    copy_close();
 }
 
 /* Number i of the ring; with sums no fanned product, which is requested when the last chunk is gone. */
@@ -446,9 +463,8 @@ __device__ __forceinline__ void request(const linear_rows &p, groups_work *b, ha
         const half16 *from = !SUMS ? p.r : i == b->chunks ? p.x : p.residual;
         if (from) copy_rows<GROUPS_ROWS, D>(stage, from + (int64_t)b->block * D, D, b->block_there, D);
     } else {
-        return request_fan<D, TRANS>(p, b, stage);
+        request_fan<D, TRANS>(p, b, stage);
     }
-    copy_close();
 }
 
 /* sum[64 x D] of all products, for each group. */
@@ -466,7 +482,7 @@ __device__ __forceinline__ void add_products(const linear_rows &p, groups_shared
         group_sees_copies();
         __syncthreads(); /* chunk i is there, and nobody reads the one before */
         multiply_chunk<D, TRANS>(sum, left, stage);
-        if (i) request<D, true, TRANS>(p, b, s->ring[(i + 2) % GROUPS_STAGES], i + 2);
+        if (i) request<D, true, TRANS>(p, b, s->ring[(i + 2) % GROUPS_STAGES], i + 2), copy_close();
         if (partial && p.columns_at[at.product] >= 0)
             add_columns(partial + p.columns_at[at.product] + at.at, stage + D * 64, p.k[at.product] - at.at);
         at.at += 64;
@@ -485,39 +501,37 @@ __device__ __forceinline__ void fan_out(const linear_rows &p, groups_shared<D, S
         turns[r] = (b->first + (threadIdx.x & 31) / 4 + 8 * r) % p.times * (p.head / 2);
     const half16 *bias = s->fan_bias;
     linear_place at = {0, 0}, done = {-1, 0};
-    float y[8][4] = {}, z[8][4];
-    for (int i = first_fan<SUMS>(*b), half = 0;;) {   /* number in the ring, tile of the stage */
+    float y[2][8][4] = {};                            /* of a stage's tiles */
+    for (int i = first_fan<SUMS>(*b);; i++) {         /* number in the ring */
         bool only = SUMS && i == first_fan<SUMS>(*b); /* requested alone: the others' places were taken */
-        if (half == 0) {
-            if (only)
-                copy_wait<0>();
-            else
-                copy_wait<1>();
-            group_sees_copies();
-            __syncthreads(); /* the stage is there, and nobody reads those before */
-        }
+        if (only)
+            copy_wait<0>();
+        else
+            copy_wait<1>();
+        group_sees_copies();
+        __syncthreads(); /* the stage is there, and nobody reads those before */
+        uint64_t tile = group_tile(s->ring[i % GROUPS_STAGES]);
         bool biased = p.fan_bias[at.product];
-        if (biased) begin_fan<TRANS>(y, bias, step_of(p, at.product)), bias += 64;
-        multiply_fan<D, TRANS>(y, rows, s->ring[i % GROUPS_STAGES] + half * 64 * D, biased);
-        if (half == 0)
-            for (int k = only ? 1 : 2; k < GROUPS_STAGES; k++)
-                request_fan<D, TRANS>(p, b, s->ring[(i + k) % GROUPS_STAGES]);
-        if (done.product >= 0) end_fan<TRANS>(p, done, z, turns, b->first, b->there);
+        int step = step_of(p, at.product);
+        begin_fan<TRANS>(y[0], biased, bias, step);
+        multiply_fan<D, TRANS>(y[0], rows, tile, biased);
+        for (int k = only ? 1 : 2; k < GROUPS_STAGES; k++)
+            request_fan<D, TRANS>(p, b, s->ring[(i + k) % GROUPS_STAGES]), copy_close();
+        if (done.product >= 0) end_fan<TRANS>(p, {done.product, done.at + 64}, y[1], turns, b->first, b->there);
         group_wait();
-        settle(y, 8);
-#pragma unroll
-        for (int n = 0; n < 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) z[n][e] = y[n][e];
+        settle(y[0], 8);
+        begin_fan<TRANS>(y[1], biased, bias + 64, step);
+        multiply_fan<D, TRANS>(y[1], rows, further(tile, 64 * D), biased);
+        end_fan<TRANS>(p, at, y[0], turns, b->first, b->there);
+        group_wait();
+        settle(y[1], 8);
+        if (biased) bias += GROUPS_FAN;
         done = at;
-        at.at += 64;
-        bool ends = at.at >= p.n[at.product];
-        if (ends) at.product++, at.at = 0;
+        at.at += GROUPS_FAN;
+        if (at.at >= p.n[at.product]) at.product++, at.at = 0;
         if (at.product == p.fans) break;
-        half = half == 0 && !ends;
-        if (half == 0) i++;
     }
-    end_fan<TRANS>(p, done, z, turns, b->first, b->there);
+    end_fan<TRANS>(p, {done.product, done.at + 64}, y[1], turns, b->first, b->there);
 }
 
 template <int D, bool SUMS, bool TRANS>
@@ -531,10 +545,12 @@ __global__ void __launch_bounds__(GROUPS_THREADS, 2) linear_groups(const __grid_
     b.block_there = (int)min((int64_t)GROUPS_ROWS, p.rows - b.block);
     b.there = min(16, b.block_there - 16 * warp);
     b.chunks = SUMS ? tiles_of(p.k, p.sums) : 0;
-    copy_vectors<D, SUMS>(p, s);
-    if (!SUMS) request<D, SUMS, TRANS>(p, &b, s->ring[0], 0);
 #pragma unroll 1
-    for (int i = SUMS ? 0 : 1; i < GROUPS_STAGES; i++) request<D, SUMS, TRANS>(p, &b, s->ring[i], i);
+    for (int i = 0; i < GROUPS_STAGES; i++) {
+        request<D, SUMS, TRANS>(p, &b, s->ring[i], i);
+        if (i == 0) copy_vectors<D, SUMS>(p, s);
+        copy_close();
+    }
 
     uint32_t rows[D / 16][4];
     half16 *out = s->ring[(first_fan<SUMS>(b) - 1) % GROUPS_STAGES];
@@ -545,6 +561,7 @@ __global__ void __launch_bounds__(GROUPS_THREADS, 2) linear_groups(const __grid_
         copy_wait<0>();
         __syncthreads(); /* x and the residual are there, and nobody reads the last chunk */
         request_fan<D, TRANS>(p, &b, s->ring[first_fan<SUMS>(b) % GROUPS_STAGES]);
+        copy_close();
         if (p.slope_w)
             end_slope<D>(p.residual, p.slope_eps, s->slope_w, rows, sum, s->ring[b.chunks % GROUPS_STAGES], out,
                          s->dw[warp]);
