@@ -15,6 +15,7 @@
  *
  * Warps take tile w of even heads and tile 7 - w of odd ones: causal work evens out.
  */
+#include "copy.cuh"
 #include "fast.h"
 #include "mma.cuh"
 #include "tables.h"
@@ -44,15 +45,15 @@ template <int D> struct small {
     static constexpr int HEADS = SEGMENTS / K; /* heads of a block */
 };
 
-/* slabs <- rows first.. of x (block's heads), zeros beyond T */
+/* Starts slabs <- rows first.. of x (block's heads), zeros beyond T: there after copy_wait_all and a barrier. */
 __device__ __forceinline__ void load_rows(half_t *slabs, const half_t *x, int64_t base, int stride, int first,
                                           int t_n) {
 #pragma unroll 2
     for (int i = threadIdx.x; i < ROWS * SEGMENTS; i += blockDim.x) {
         int row = i / SEGMENTS, segment = i % SEGMENTS;
-        uint4 v = make_uint4(0, 0, 0, 0);
-        if (first + row < t_n) v = *(const uint4 *)(x + base + (int64_t)(first + row) * stride + segment * 8);
-        *(uint4 *)(slabs + segment * SLAB + row * 8) = v;
+        bool there = first + row < t_n;
+        copy_16(slabs + segment * SLAB + row * 8, there ? x + base + (int64_t)(first + row) * stride + segment * 8 : x,
+                there);
     }
 }
 
@@ -286,6 +287,7 @@ template <int D> __global__ void __launch_bounds__(THREADS, 4) short_forward(sma
     load_rows(k, a.k, base, stride, 0, a.t_n);
     load_rows(v, a.v, base, stride, 0, a.t_n);
     const float *visible = load_visible(visible_rows, a, b, 0);
+    copy_wait_all();
     __syncthreads();
     if (a.turns) {
         turn_rows<D>(q, a.turns, 0, a.t_n, 1);
@@ -323,6 +325,7 @@ template <int D> __global__ void __launch_bounds__(THREADS) small_forward(small_
         load_rows(k, a.k, base, stride, chunk, a.t_n);
         load_rows(v, a.v, base, stride, chunk, a.t_n);
         const float *visible = load_visible(visible_rows, a, b, chunk);
+        copy_wait_all();
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < HEADS; h++) {
@@ -343,7 +346,7 @@ template <int D> __global__ void __launch_bounds__(THREADS) small_forward(small_
 /* --- backward -------------------------------------------------------------------------------------------------------
  */
 
-/* Queries of a chunk: q, do and per row lse (base 2) and delta = sum over the head of o do. */
+/* Queries of a chunk: q (as load_rows), do and per row lse (base 2) and delta = sum over the head of o do. */
 template <int D>
 __device__ __forceinline__ void load_queries(const small_heads &a, const half_t *o, const half_t *g_o, const float *lse,
                                              int64_t base, int stride, int64_t stat, int first, half_t *q,
@@ -396,11 +399,12 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
     float turn = a.scale * LOG2E, dq_sum[TILES][K][4] = {};
     half_t *my_q = q + h * K * SLAB, *my_k = k + h * K * SLAB, *my_v = v + h * K * SLAB,
            *my_slope = slope + h * K * SLAB;
-    load_queries<D>(a, o, g_o, lse, base, stride, stat, 0, q, slope, peak, delta);
     load_rows(k, a.k, base, stride, 0, a.t_n);
     load_rows(v, a.v, base, stride, 0, a.t_n);
+    load_queries<D>(a, o, g_o, lse, base, stride, stat, 0, q, slope, peak, delta);
     const float *visible = load_visible(visible_rows, a, b, 0);
     bool simple = is_causal_only(a);
+    copy_wait_all();
     __syncthreads();
     for (int s0 = 0; s0 < a.t_n; s0 += 16) {
         uint32_t keys[K][2], values[K][2];
@@ -479,6 +483,7 @@ __global__ void __launch_bounds__(THREADS) small_backward(small_heads a, const h
         load_rows(k, a.k, base, stride, chunk, a.t_n);
         load_rows(v, a.v, base, stride, chunk, a.t_n);
         visible = load_visible(visible_rows, a, b, chunk);
+        copy_wait_all();
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < HEADS; h++) {
@@ -518,6 +523,7 @@ __global__ void __launch_bounds__(THREADS) small_backward(small_heads a, const h
         if (chunk != first) {
             __syncthreads();
             load_queries<D>(a, o, g_o, lse, base, stride, stat, chunk, q, slope, peak, delta);
+            copy_wait_all();
             __syncthreads();
         }
 #pragma unroll
