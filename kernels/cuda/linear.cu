@@ -1,5 +1,5 @@
 /* linear.cu - calls of linear.cuh, and the second stage of its sums over rows. */
-#include "linear.cuh"
+#include "linear_groups.cuh"
 
 #include "element.cuh"
 #include "fast.h"
@@ -47,11 +47,6 @@ static int64_t width_of(const gpu_call *call) {
     for (uint32_t j = 0; j <= GPU_LINEAR_MOST; j++)
         if (l->columns >> j & 1) width += call->out[s.columns[j]].n;
     return width;
-}
-
-static int64_t blocks_of(const gpu_call *call) {
-    const gpu_view *a = &call->in[0]; /* the first operand has a row for every row */
-    return (a->n / gpu_last(&a->shape) + GPU_LINEAR_ROWS - 1) / GPU_LINEAR_ROWS;
 }
 
 /* bf16, `rows` rows of `columns`, at a multiple of `bytes` */
@@ -108,6 +103,7 @@ static const void *turns_of(const gpu_call *call, int make) {
 static bool takes_turns(const gpu_call *call, const gpu_linear_slots *s, int64_t rows) {
     const gpu_linear *l = call->linear;
     if (!l->turns) return true;
+    if (!l->transposed) return false; /* weights of projections lie [N][K] */
     if ((l->head != 8 && l->head != 16 && l->head != 32 && l->head != 64) || l->times == 0 || rows % l->times)
         return false;
     for (uint32_t j = 0; j < l->fans; j++)
@@ -135,7 +131,7 @@ bool gpu_linear_takes(const gpu_call *call) {
     }
     int64_t width = width_of(call);
     return all <= MOST_EXTENT && takes_turns(call, &s, rows) && width <= MOST_WIDTH &&
-           has_room(linear_size<128, true, false>::bytes((int)width));
+           has_room(linear_size<128, true>::bytes((int)width));
 }
 
 /* Where sums of `columns` columns begin in the partial ones; -1: they are not wanted. */
@@ -199,19 +195,26 @@ static bool has_groups() {
 #endif
 }
 
-template <int D, bool SUMS, bool TRANS, bool GROUP>
-static const char *launch(const gpu_call *call, const linear_rows &p) {
-    size_t bytes = linear_size<D, SUMS, GROUP>::bytes(p.width);
-    cudaError_t error = allow_shared(linear_kernel<D, SUMS, TRANS, GROUP>);
+template <int D, bool SUMS, bool TRANS> static const char *launch(const gpu_call *call, const linear_rows &p) {
+    cudaError_t error;
+    if (has_groups()) {
+        error = allow_shared(linear_groups<D, SUMS, TRANS>);
+        if (error != cudaSuccess) return cudaGetErrorString(error);
+        unsigned blocks = (unsigned)((p.rows + GROUPS_ROWS - 1) / GROUPS_ROWS);
+        linear_groups<D, SUMS, TRANS><<<blocks, GROUPS_THREADS, sizeof(groups_shared<D, SUMS>), call->stream>>>(p);
+        return gpu_launched();
+    }
+    error = allow_shared(linear_kernel<D, SUMS, TRANS>);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    linear_kernel<D, SUMS, TRANS, GROUP><<<(unsigned)blocks_of(call), LINEAR_THREADS, bytes, call->stream>>>(p);
+    unsigned blocks = (unsigned)((p.rows + GPU_LINEAR_ROWS - 1) / GPU_LINEAR_ROWS);
+    linear_kernel<D, SUMS, TRANS><<<blocks, LINEAR_THREADS, linear_size<D, SUMS>::bytes(p.width), call->stream>>>(p);
     return gpu_launched();
 }
 
-template <int D, bool GROUP> static const char *run_width(const gpu_call *call, const linear_rows &p) {
+template <int D> static const char *run_width(const gpu_call *call, const linear_rows &p) {
     const gpu_linear *l = call->linear;
-    if (l->sums) return l->transposed ? launch<D, true, true, GROUP>(call, p) : launch<D, true, false, GROUP>(call, p);
-    return l->transposed ? launch<D, false, true, GROUP>(call, p) : launch<D, false, false, GROUP>(call, p);
+    if (l->sums) return l->transposed ? launch<D, true, true>(call, p) : launch<D, true, false>(call, p);
+    return l->transposed ? launch<D, false, true>(call, p) : launch<D, false, false>(call, p);
 }
 
 static const char *run(const gpu_call *call) {
@@ -220,8 +223,7 @@ static const char *run(const gpu_call *call) {
     linear_rows p = rows_of(call, d);
     if (p.width && !p.partial) return "sums over rows were not split into two steps";
     if (p.turned && !p.turns) return "out of memory: there was no room for the table of rotary positions";
-    if (has_groups()) return d == 64 ? run_width<64, true>(call, p) : run_width<128, true>(call, p);
-    return d == 64 ? run_width<64, false>(call, p) : run_width<128, false>(call, p);
+    return d == 64 ? run_width<64>(call, p) : run_width<128>(call, p);
 }
 
 extern "C" const gpu_kernel gpu_linear_kernel = {0, run, NULL};

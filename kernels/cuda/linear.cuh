@@ -5,8 +5,7 @@
  * are copied one ahead: 64 of K times D columns of a sum, D times 64 columns of a fanned product. Rows beyond the last
  * are zeros and are not stored. See linear.h for what is computed.
  *
- * Products are mma.sync of a warp, or (GROUP, sm_90a) wgmma of the block, which is a group of four warps: the left
- * operand comes from registers, weights lie in panels of 64 columns in the 128-byte swizzle.
+ * Products are mma.sync of a warp; linear_groups.cuh does the same on sm_90a by wgmma.
  *
  * Rounding: the sum stays in fp32 until bias, residual or the norm's gradient are done; r and n are rounded to bf16
  * before products take them, as they are when they go through memory.
@@ -18,7 +17,6 @@
 #include "linear.h"
 #include "mma.cuh"
 #include "vector.cuh"
-#include "wgmma.cuh"
 
 #define LINEAR_WARPS 4
 #define LINEAR_THREADS (32 * LINEAR_WARPS)
@@ -43,11 +41,10 @@ struct linear_rows {
 
 /* What lies in shared memory: stages of weights, of each warp x, (with sums) the residual and chunks, then sums over
    rows. */
-template <int D, bool SUMS, bool GROUP> struct linear_size {
+template <int D, bool SUMS> struct linear_size {
     static constexpr int CHUNK = LINEAR_CHUNK, PITCH = D + 8, CHUNK_PITCH = CHUNK + 8; /* of a warp's rows */
     static constexpr int STAGES = SUMS ? 2 : 3;
-    static constexpr int PADDED = CHUNK * PITCH > D *CHUNK_PITCH ? CHUNK *PITCH : D *CHUNK_PITCH;
-    static constexpr int TILE = GROUP ? CHUNK * D : PADDED;
+    static constexpr int TILE = CHUNK * PITCH > D *CHUNK_PITCH ? CHUNK *PITCH : D *CHUNK_PITCH;
     static constexpr int ROWS = 16 * PITCH, CHUNK_ROWS = 16 * CHUNK_PITCH;
     static constexpr int OWN = SUMS ? STAGES * CHUNK_ROWS + 2 * ROWS : ROWS;
     static constexpr int ALL = STAGES * TILE + LINEAR_WARPS * OWN;
@@ -115,11 +112,11 @@ __device__ __forceinline__ int tiles_of(const int *extents, int n) {
 }
 
 /* Copies tile t of all: weights by the block, and of a sum the warp's own rows of its left operand. */
-template <int D, bool SUMS, bool TRANS, bool GROUP>
+template <int D, bool SUMS, bool TRANS>
 __device__ __forceinline__ void copy_weights(const linear_rows &p, half16 *tile, half16 *chunk, int t, int sum_tiles,
                                              int64_t first, int there) {
-    using size = linear_size<D, SUMS, GROUP>;
-    constexpr int LONG = GROUP ? 0 : size::PITCH, SHORT = GROUP ? 0 : size::CHUNK_PITCH;
+    using size = linear_size<D, SUMS>;
+    constexpr int LONG = size::PITCH, SHORT = size::CHUNK_PITCH;
     if (SUMS && t < sum_tiles) {
         linear_place at = place_of(p.k, t);
         int k = p.k[at.product], left = k - at.at;
@@ -162,78 +159,39 @@ __device__ __forceinline__ void load_left(uint32_t *r, const half16 *rows, int p
     load_matrices(r, rows + (lane & 15) * pitch + k + (lane >> 4) * 8);
 }
 
-__device__ __forceinline__ void settle(float (*c)[4], int n) {
-#pragma unroll
-    for (int k = 0; k < n; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) group_settle(c[k][e]);
-}
-
 /* sum[16 x D] += the warp's chunk times the tile */
-template <int D, bool TRANS, bool GROUP>
+template <int D, bool TRANS>
 __device__ __forceinline__ void add_chunk(float (*sum)[4], const half16 *chunk, const half16 *tile) {
     constexpr int CHUNK = LINEAR_CHUNK, CHUNK_PITCH = CHUNK + 8, PITCH = D + 8;
     uint32_t left[CHUNK / 16][4];
 #pragma unroll
     for (int k = 0; k < CHUNK / 16; k++) load_left(left[k], chunk, CHUNK_PITCH, 16 * k);
-    if constexpr (GROUP) {
-        settle(sum, D / 8);
-        group_fence();
 #pragma unroll
-        for (int k = 0; k < CHUNK; k += 16)
+    for (int k = 0; k < CHUNK; k += 16)
 #pragma unroll
-            for (int n = 0; n < D; n += 64) {
-                if (TRANS)
-                    group_multiply_rows(sum[n / 8], left[k / 16], group_tile(tile + n * 64 + k));
-                else
-                    group_multiply(sum[n / 8], left[k / 16], group_tile(tile + (n / 64 * CHUNK + k) * 64));
-            }
-        group_close();
-        group_wait();
-        settle(sum, D / 8);
-    } else {
-#pragma unroll
-        for (int k = 0; k < CHUNK; k += 16)
-#pragma unroll
-            for (int n = 0; n < D; n += 16) {
-                uint32_t right[4];
-                load_right<TRANS>(right, tile, TRANS ? CHUNK_PITCH : PITCH, k, n);
-                multiply_k16(sum[n / 8], left[k / 16], right[0], right[1]);
-                multiply_k16(sum[n / 8 + 1], left[k / 16], right[2], right[3]);
-            }
-    }
+        for (int n = 0; n < D; n += 16) {
+            uint32_t right[4];
+            load_right<TRANS>(right, tile, TRANS ? CHUNK_PITCH : PITCH, k, n);
+            multiply_k16(sum[n / 8], left[k / 16], right[0], right[1]);
+            multiply_k16(sum[n / 8 + 1], left[k / 16], right[2], right[3]);
+        }
 }
 
 /* y[16 x 64] = the warp's rows, packed, times the tile */
-template <int D, bool TRANS, bool GROUP>
+template <int D, bool TRANS>
 __device__ __forceinline__ void fan_chunk(float (*y)[4], const uint32_t (*rows)[4], const half16 *tile) {
     constexpr int CHUNK = LINEAR_CHUNK, CHUNK_PITCH = CHUNK + 8, PITCH = D + 8;
 #pragma unroll
     for (int n = 0; n < CHUNK / 8; n++) y[n][0] = y[n][1] = y[n][2] = y[n][3] = 0;
-    if constexpr (GROUP) {
-        settle(y, CHUNK / 8);
-        group_fence();
 #pragma unroll
-        for (int k = 0; k < D; k += 16) {
-            if (TRANS)
-                group_multiply_rows(y[0], rows[k / 16], group_tile(tile + k / 64 * CHUNK * 64 + k % 64));
-            else
-                group_multiply(y[0], rows[k / 16], group_tile(tile + k * 64));
+    for (int k = 0; k < D; k += 16)
+#pragma unroll
+        for (int n = 0; n < CHUNK; n += 16) {
+            uint32_t right[4];
+            load_right<TRANS>(right, tile, TRANS ? PITCH : CHUNK_PITCH, k, n);
+            multiply_k16(y[n / 8], rows[k / 16], right[0], right[1]);
+            multiply_k16(y[n / 8 + 1], rows[k / 16], right[2], right[3]);
         }
-        group_close();
-        group_wait();
-        settle(y, CHUNK / 8);
-    } else {
-#pragma unroll
-        for (int k = 0; k < D; k += 16)
-#pragma unroll
-            for (int n = 0; n < CHUNK; n += 16) {
-                uint32_t right[4];
-                load_right<TRANS>(right, tile, TRANS ? PITCH : CHUNK_PITCH, k, n);
-                multiply_k16(y[n / 8], rows[k / 16], right[0], right[1]);
-                multiply_k16(y[n / 8 + 1], rows[k / 16], right[2], right[3]);
-            }
-    }
 }
 
 /* --- rows in registers: packed as left operand; pair (n, r) holds columns 8n + 2t, + 1 of row g + 8r --- */
@@ -460,9 +418,9 @@ __device__ __forceinline__ void store_fan(const linear_rows &p, linear_place at,
 
 /* --- the whole --- */
 
-template <int D, bool SUMS, bool TRANS, bool GROUP>
+template <int D, bool SUMS, bool TRANS>
 __global__ void __launch_bounds__(LINEAR_THREADS, SUMS ? 2 : 3) linear_kernel(const __grid_constant__ linear_rows p) {
-    using size = linear_size<D, SUMS, GROUP>;
+    using size = linear_size<D, SUMS>;
     extern __shared__ __align__(1024) half16 linear_memory[];
     int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
     int64_t first = (int64_t)blockIdx.x * GPU_LINEAR_ROWS + 16 * warp, beyond = p.rows - first;
@@ -476,9 +434,9 @@ __global__ void __launch_bounds__(LINEAR_THREADS, SUMS ? 2 : 3) linear_kernel(co
     auto begin = [&](int t) { /* copying of tile t */
                               if (t < tiles) {
                                   int stage = t % size::STAGES;
-                                  copy_weights<D, SUMS, TRANS, GROUP>(p, linear_memory + stage * size::TILE,
-                                                                      chunks + stage * size::CHUNK_ROWS, t, sum_tiles,
-                                                                      first, there);
+                                  copy_weights<D, SUMS, TRANS>(p, linear_memory + stage * size::TILE,
+                                                               chunks + stage * size::CHUNK_ROWS, t, sum_tiles, first,
+                                                               there);
                               }
                               copy_close();
     };
@@ -500,7 +458,7 @@ __global__ void __launch_bounds__(LINEAR_THREADS, SUMS ? 2 : 3) linear_kernel(co
         for (int n = 0; n < D / 8; n++) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0;
         for (int t = 0; t < sum_tiles; t++) {
             half16 *tile = turn_to(t), *chunk = chunks + t % size::STAGES * size::CHUNK_ROWS;
-            add_chunk<D, TRANS, GROUP>(sum, chunk, tile);
+            add_chunk<D, TRANS>(sum, chunk, tile);
             linear_place at = place_of(p.k, t);
             if (p.columns_at[at.product] >= 0)
                 sum_columns(columns + p.columns_at[at.product] + at.at, chunk, size::CHUNK_PITCH,
@@ -533,7 +491,7 @@ __global__ void __launch_bounds__(LINEAR_THREADS, SUMS ? 2 : 3) linear_kernel(co
     }
     for (int t = sum_tiles; t < tiles; t++) {
         float y[size::CHUNK / 8][4];
-        fan_chunk<D, TRANS, GROUP>(y, rows, turn_to(t));
+        fan_chunk<D, TRANS>(y, rows, turn_to(t));
         linear_place at = place_of(p.n, t - sum_tiles);
         finish_fan(p, at, y, first);
         store_fan<D>(p, at, y, x, first, there);

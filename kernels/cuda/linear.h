@@ -7,8 +7,8 @@
  *
  * Without sums, r is an operand. Sums over rows on the way: of every a_j that bit j of `columns` names, of r (bit
  * GPU_LINEAR_MOST), and of the norm's weights if `slope`. They take two stages: a step that is `split` leaves a matrix
- * of its blocks' sums, [blocks][columns], and a later step (GPU_JOIN) adds up the blocks, for many such steps in one
- * launch.
+ * of sums over GPU_LINEAR_ROWS rows, [blocks][columns], and a later step (GPU_JOIN) adds up the blocks, for many such
+ * steps in one launch.
  *
  * Operands and results of the merged step lie in the order of gpu_linear_slots.
  */
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define GPU_LINEAR_MOST 5u
-#define GPU_LINEAR_ROWS 64 /* rows of a block */
+#define GPU_LINEAR_ROWS 64 /* rows whose sums are left together */
 
 typedef struct gpu_linear {
     uint8_t sums, fans; /* products in and out */

@@ -20,6 +20,7 @@ static int failures;
 typedef struct layer {
     int64_t rows, d, k[MOST], n[MOST]; /* 0 ends a list */
     bool transposed, bias, slope, residual, norm;
+    bool hidden;              /* nobody else reads the norm */
     unsigned biases, columns; /* bit j: product j has a bias, a_j's columns are summed; bit MOST: the rows' are */
     unsigned turns;           /* bit j: product j is turned by rotary positions, in heads of `head` */
     int64_t head;
@@ -224,7 +225,7 @@ static void build(net *g, const layer *l) {
         if (l->columns >> j & 1) sum_columns(g, a[j], j % 2 ? AIRA_F32 : AIRA_BF16);
     if (l->columns >> MOST & 1) sum_columns(g, r, AIRA_F32);
     if (l->norm) {
-        uint32_t n = want(g, rows, AIRA_BF16);
+        uint32_t n = l->hidden ? add_tensor(g, rows, AIRA_BF16, AIRA_STORE_ARENA) : want(g, rows, AIRA_BF16);
         norm(g, r, give(g, SHAPE(l->d), AIRA_F32, 0.3, 1), n);
         r = n;
     }
@@ -313,7 +314,7 @@ static void try_layer(test_device *device, const layer *l) {
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%lld", j ? "+" : " ", (long long)l->k[j]);
     snprintf(name, sizeof name, "%lldx%lld%s%s%s%s%s%s%s", (long long)l->rows, (long long)l->d, list,
              l->transposed ? " transposed" : "", l->bias ? " bias" : "", l->slope ? " slope" : "",
-             l->residual ? " residual" : "", l->norm ? " norm" : "", l->n[0] ? " >" : "");
+             l->residual ? " residual" : "", l->norm ? l->hidden ? " hidden norm" : " norm" : "", l->n[0] ? " >" : "");
     for (int j = 0; j < MOST && l->n[j]; j++)
         snprintf(name + strlen(name), sizeof name - strlen(name), " %lld%s", (long long)l->n[j],
                  l->turns >> j & 1 ? " turned" : "");
@@ -362,6 +363,7 @@ static layer random_layer(aira_rng *rng) {
     bool sums = aira_rng_below(rng, 3) != 0;
     l.slope = sums && aira_rng_below(rng, 2);
     l.norm = !l.slope;
+    l.hidden = l.norm && aira_rng_below(rng, 2);
     l.transposed = aira_rng_below(rng, 2);
     l.residual = sums && aira_rng_below(rng, 2);
     l.bias = sums && !l.slope && aira_rng_below(rng, 2);
@@ -413,6 +415,28 @@ int main(int argc, char **argv) {
         {.rows = 130, .d = 64, .n = {32, 512, 96}, .transposed = true, .norm = true, .turns = 5, .head = 16},
         {.rows = 70, .d = 128, .n = {772}, .transposed = true, .norm = true},
         {.rows = 3, .d = 128, .n = {32, 64}, .transposed = false},
+        /* Mamba, and what ends in the middle of tiles: one chunk of a sum, heads over less than 64 columns */
+        {.rows = 384,
+         .d = 128,
+         .k = {256},
+         .n = {256, 4, 128, 128, 256},
+         .transposed = true,
+         .norm = true,
+         .hidden = true,
+         .residual = true},
+        {.rows = 193, .d = 64, .k = {40}, .n = {6, 64}, .biases = 1, .transposed = true, .norm = true, .bias = true},
+        {.rows = 129, .d = 128, .k = {8}, .slope = true, .n = {136}, .columns = 33},
+        {.rows = 150,
+         .d = 128,
+         .n = {32, 160, 96, 48},
+         .biases = 10,
+         .transposed = true,
+         .norm = true,
+         .hidden = true,
+         .turns = 11,
+         .head = 16},
+        {.rows = 257, .d = 128, .n = {128, 96, 64}, .transposed = true, .norm = true, .turns = 3, .head = 32},
+        {.rows = 256, .d = 128, .n = {64, 192}, .biases = 3, .transposed = true, .norm = true, .turns = 3, .head = 64},
         {.rows = 4096, .d = 128, .k = {128}, .n = {512}, .transposed = true, .norm = true, .residual = true},
     };
     char path[4096], trace[] = "/tmp/aira-linear-XXXXXX";
