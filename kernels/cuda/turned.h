@@ -9,6 +9,10 @@
 
 #include "steps.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Products by the transpose of a copy that stays, or of whole rows of it, of `least` floating-point operations and more
    read a turned copy. steps[0 .. *kept) make the copies that stay, and make the turned ones afterwards; steps at the
    end do so after the updates. *n grows, up to `room`; most: bytes that turned copies may take. Before batch.c. False:
@@ -18,5 +22,9 @@ bool gpu_turn_weights(gpu_layout *layout, gpu_step *steps, uint32_t *n, uint32_t
 
 /* turn.cu: a bf16 matrix of rows and columns, transposed. */
 extern const gpu_kernel gpu_turn_kernel;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
