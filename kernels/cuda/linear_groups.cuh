@@ -492,7 +492,7 @@ __device__ __forceinline__ void add_products(const linear_rows &p, groups_shared
     }
 }
 
-/* All fanned products of the rows. */
+/* All fanned products of the rows. The first stage's copies of this thread are there. */
 template <int D, bool SUMS, bool TRANS>
 __device__ __forceinline__ void fan_out(const linear_rows &p, groups_shared<D, SUMS> *s, groups_work *b,
                                         const uint32_t (*rows)[4]) {
@@ -501,27 +501,24 @@ __device__ __forceinline__ void fan_out(const linear_rows &p, groups_shared<D, S
         turns[r] = (b->first + (threadIdx.x & 31) / 4 + 8 * r) % p.times * (p.head / 2);
     const half16 *bias = s->fan_bias;
     linear_place at = {0, 0}, done = {-1, 0};
-    float y[2][8][4] = {};                            /* of a stage's tiles */
-    for (int i = first_fan<SUMS>(*b);; i++) {         /* number in the ring */
-        bool only = SUMS && i == first_fan<SUMS>(*b); /* requested alone: the others' places were taken */
-        if (only)
-            copy_wait<0>();
-        else
-            copy_wait<1>();
-        group_sees_copies();
-        __syncthreads(); /* the stage is there, and nobody reads those before */
+    float y[2][8][4] = {};                                    /* of a stage's tiles */
+    for (int i = first_fan<SUMS>(*b);; i++) {                 /* number in the ring */
+        int ahead = SUMS && i == first_fan<SUMS>(*b) ? 1 : 2; /* the first was requested alone: places were taken */
+        __syncthreads();                                      /* the stage is there, and nobody reads those before */
         uint64_t tile = group_tile(s->ring[i % GROUPS_STAGES]);
         bool biased = p.fan_bias[at.product];
         int step = step_of(p, at.product);
         begin_fan<TRANS>(y[0], biased, bias, step);
         multiply_fan<D, TRANS>(y[0], rows, tile, biased);
-        for (int k = only ? 1 : 2; k < GROUPS_STAGES; k++)
-            request_fan<D, TRANS>(p, b, s->ring[(i + k) % GROUPS_STAGES]), copy_close();
+        for (; ahead < GROUPS_STAGES; ahead++)
+            request_fan<D, TRANS>(p, b, s->ring[(i + ahead) % GROUPS_STAGES]), copy_close();
         if (done.product >= 0) end_fan<TRANS>(p, {done.product, done.at + 64}, y[1], turns, b->first, b->there);
         group_wait();
         settle(y[0], 8);
         begin_fan<TRANS>(y[1], biased, bias + 64, step);
         multiply_fan<D, TRANS>(y[1], rows, further(tile, 64 * D), biased);
+        copy_wait<1>(); /* the next stage; before stores, which the fence would wait for */
+        group_sees_copies();
         end_fan<TRANS>(p, at, y[0], turns, b->first, b->there);
         group_wait();
         settle(y[1], 8);
@@ -576,6 +573,11 @@ __global__ void __launch_bounds__(GROUPS_THREADS, 2) linear_groups(const __grid_
         for (int k = 0; k < D / 16; k++) load_matrices(rows[k], own_at(out, k));
     }
     if (p.norm_w) norm_rows<D>(rows, s->norm_w, p.norm_eps);
+    if (SUMS)
+        copy_wait<0>();
+    else
+        copy_wait<1>();
+    group_sees_copies();
     if (p.to_n) {
 #pragma unroll
         for (int k = 0; k < D / 16; k++) store_matrices(own_at(out, k), rows[k]);
