@@ -70,22 +70,29 @@ __device__ __forceinline__ void add_tiles(float (*sum)[4], const uint32_t (*p)[4
 
 /* What a thread moves: 16 bytes of every STEP-th row from its own on. at: in a tensor; in: in slabs. */
 template <int N> struct mover {
-    static constexpr int STEP = N / SEGMENTS;
-    int row, in;
-    int64_t at, step;
+    static constexpr int STEP = N / SEGMENTS, COUNT = ROWS / STEP;
+    int row, in, step;
+    int64_t at;
     __device__ __forceinline__ mover(int64_t base, int stride)
-        : row(threadIdx.x / SEGMENTS), in(threadIdx.x % SEGMENTS * SLAB + row * 8),
-          at(base + (int64_t)row * stride + threadIdx.x % SEGMENTS * 8), step((int64_t)STEP * stride) {}
-    __device__ __forceinline__ void next() { row += STEP, in += STEP * 8, at += step; }
+        : row(threadIdx.x / SEGMENTS), in(threadIdx.x % SEGMENTS * SLAB + row * 8), step(STEP * stride),
+          at(base + (int64_t)row * stride + threadIdx.x % SEGMENTS * 8) {}
 };
 
 /* Begins the copies of `rows` rows into slabs, zeros beyond T. */
 template <int N>
-__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, mover<N> m, int rows, int t_n) {
-    for (; m.row < rows; m.next()) copy_16(slabs + m.in, m.row < t_n ? x + m.at : x, m.row < t_n);
+__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, const mover<N> &m, int rows, int t_n) {
+    const half_t *from = x + m.at;
+#pragma unroll
+    for (int k = 0; k < mover<N>::COUNT; k++, from += m.step) {
+        int row = m.row + k * mover<N>::STEP;
+        if (row < rows) copy_16(slabs + m.in + k * mover<N>::STEP * 8, row < t_n ? from : x, row < t_n);
+    }
 }
-template <int N> __device__ __forceinline__ void put_back(half_t *x, const half_t *slabs, mover<N> m, int t_n) {
-    for (; m.row < t_n; m.next()) *(uint4 *)(x + m.at) = *(const uint4 *)(slabs + m.in);
+template <int N> __device__ __forceinline__ void put_back(half_t *x, const half_t *slabs, const mover<N> &m, int t_n) {
+    half_t *to = x + m.at;
+#pragma unroll
+    for (int k = 0; k < mover<N>::COUNT; k++, to += m.step)
+        if (m.row + k * mover<N>::STEP < t_n) *(uint4 *)to = *(const uint4 *)(slabs + m.in + k * mover<N>::STEP * 8);
 }
 
 /* --- forward --- */
@@ -190,16 +197,24 @@ template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(sm
 
 /* do of all rows into slabs; per row minus lse (base 2) and minus delta, the sum over the head of o do. */
 template <int D, int N>
-__device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, mover<N> m, int rows,
-                                            int t_n, half_t *slope, float (*peak)[ROWS], float (*delta)[ROWS]) {
-    constexpr int K = small<D>::K;
+__device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, const mover<N> &m,
+                                            int rows, int t_n, half_t *slope, float (*peak)[ROWS],
+                                            float (*delta)[ROWS]) {
+    constexpr int K = small<D>::K, COUNT = mover<N>::COUNT, STEP = mover<N>::STEP;
     int segment = threadIdx.x % SEGMENTS;
-    for (; m.row < rows; m.next()) { /* all lanes or none: rows come in thirty-twos */
-        bool there = m.row < t_n;
-        uint4 x = make_uint4(0, 0, 0, 0), y = x;
-        if (there) x = *(const uint4 *)(g_o + m.at), y = *(const uint4 *)(o + m.at);
-        *(uint4 *)(slope + m.in) = x;
-        const uint32_t *u = (const uint32_t *)&x, *w = (const uint32_t *)&y;
+    uint4 x[COUNT], y[COUNT];
+    const half_t *from = g_o + m.at, *results = o + m.at;
+#pragma unroll
+    for (int k = 0; k < COUNT; k++, from += m.step, results += m.step) {
+        x[k] = y[k] = make_uint4(0, 0, 0, 0);
+        if (m.row + k * STEP < t_n) x[k] = *(const uint4 *)from, y[k] = *(const uint4 *)results;
+    }
+#pragma unroll
+    for (int k = 0; k < COUNT; k++) { /* all lanes or none: rows come in thirty-twos */
+        int row = m.row + k * STEP;
+        if (row >= rows) break;
+        *(uint4 *)(slope + m.in + k * STEP * 8) = x[k];
+        const uint32_t *u = (const uint32_t *)&x[k], *w = (const uint32_t *)&y[k];
         float dot = 0;
 #pragma unroll
         for (int c = 0; c < 4; c++) {
@@ -209,8 +224,8 @@ __device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, 
 #pragma unroll
         for (int step = 1; step < K; step *= 2) dot += __shfl_xor_sync(0xffffffffu, dot, step);
         if (segment % K == 0) {
-            delta[segment / K][m.row] = -dot;
-            peak[segment / K][m.row] = there ? lse[segment / K * t_n + m.row] * -LOG2E : 0.0f;
+            delta[segment / K][row] = -dot;
+            peak[segment / K][row] = row < t_n ? lse[segment / K * t_n + row] * -LOG2E : 0.0f;
         }
     }
 }
