@@ -195,11 +195,10 @@ template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(sm
 /* --- backward -------------------------------------------------------------------------------------------------------
  */
 
-/* do of all rows into slabs; per row minus lse (base 2) and minus delta, the sum over the head of o do. */
+/* do of all rows into slabs; per row minus lse (base 2), and minus delta, the sum over the head of o do. */
 template <int D, int N>
 __device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, const mover<N> &m,
-                                            int rows, int t_n, half_t *slope, float (*peak)[ROWS],
-                                            float (*delta)[ROWS]) {
+                                            int rows, int t_n, half_t *slope, float2 (*minus)[ROWS]) {
     constexpr int K = small<D>::K, COUNT = mover<N>::COUNT, STEP = mover<N>::STEP;
     int segment = threadIdx.x % SEGMENTS;
     uint4 x[COUNT], y[COUNT];
@@ -223,17 +222,15 @@ __device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, 
         }
 #pragma unroll
         for (int step = 1; step < K; step *= 2) dot += __shfl_xor_sync(0xffffffffu, dot, step);
-        if (segment % K == 0) {
-            delta[segment / K][row] = -dot;
-            peak[segment / K][row] = row < t_n ? lse[segment / K * t_n + row] * -LOG2E : 0.0f;
-        }
+        if (segment % K == 0)
+            minus[segment / K][row] = make_float2(row < t_n ? lse[segment / K * t_n + row] * -LOG2E : 0.0f, -dot);
     }
 }
 
 /* What a warp knows of its head. */
 struct head_rows {
-    uint32_t q, slope;         /* rows_from */
-    const float *peak, *delta; /* [ROWS], minus; from the lane's column on */
+    uint32_t q, slope;   /* rows_from */
+    const float2 *minus; /* [ROWS] minus lse (base 2), minus delta; from the lane's column on */
     float turn;
 };
 
@@ -250,20 +247,19 @@ __device__ __forceinline__ void weigh(const head_rows &a, const key_rows<K> &own
                                       uint32_t (*pull)[4]) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
     float s[N][4] = {}, ds[N][4];
+    float4 minus[N]; /* of two neighbours */
     products<K, N>(s, own.k, a.q + STEP_OF(t0));
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        float2 minus = *(const float2 *)(a.delta + t0 + n * 8);
-        ds[n][0] = ds[n][2] = minus.x;
-        ds[n][1] = ds[n][3] = minus.y;
+        minus[n] = *(const float4 *)(a.minus + t0 + n * 8);
+        ds[n][0] = ds[n][2] = minus[n].y;
+        ds[n][1] = ds[n][3] = minus[n].w;
     }
     products<K, N>(ds, own.v, a.slope + STEP_OF(t0));
 #pragma unroll
-    for (int n = 0; n < N; n++) {
-        float2 top = *(const float2 *)(a.peak + t0 + n * 8);
+    for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int c = 0; c < 4; c++) s[n][c] = power2(fmaf(s[n][c], a.turn, c & 1 ? top.y : top.x));
-    }
+        for (int c = 0; c < 4; c++) s[n][c] = power2(fmaf(s[n][c], a.turn, c & 1 ? minus[n].z : minus[n].x));
     if (DIAGONAL) { /* rows are keys: g of the first eight, g + 8 of the second */
         bool even = g <= 2 * t, odd = g <= 2 * t + 1;
         s[0][0] = even ? s[0][0] : 0.0f;
@@ -330,7 +326,7 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
     constexpr int K = small<D>::K, HEADS = small<D>::HEADS, TILES = ROWS / 16;
     static_assert(K <= 2, "turn_back knows halves of one or two tiles");
     __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB], slope[SEGMENTS * SLAB];
-    __shared__ __align__(16) float peak[HEADS][ROWS], delta[HEADS][ROWS];
+    __shared__ __align__(16) float2 minus[HEADS][ROWS];
     int b = blockIdx.z, h0 = blockIdx.y * HEADS, h = threadIdx.x / 32, lane = threadIdx.x & 31, stride = a.h_n * D,
         n_s = (a.t_n + 15) / 16;
     const mover<32 * HEADS> m((int64_t)b * a.t_n * stride + h0 * D, stride);
@@ -340,11 +336,11 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
     fetch_rows(q, a.q, m, rows, a.t_n);
     fetch_rows(k, a.k, m, 16 * n_s, a.t_n);
     fetch_rows(v, a.v, m, 16 * n_s, a.t_n);
-    load_slopes<D>(o, g_o, lse + ((int64_t)b * a.h_n + h0) * a.t_n, m, rows, a.t_n, slope, peak, delta);
+    load_slopes<D>(o, g_o, lse + ((int64_t)b * a.h_n + h0) * a.t_n, m, rows, a.t_n, slope, minus);
     copy_wait_all();
     __syncthreads();
-    const head_rows mine = {rows_from(my_q), rows_from(slope + h * K * SLAB), peak[h] + 2 * (lane & 3),
-                            delta[h] + 2 * (lane & 3), a.scale * LOG2E};
+    const head_rows mine = {rows_from(my_q), rows_from(slope + h * K * SLAB), minus[h] + 2 * (lane & 3),
+                            a.scale * LOG2E};
     uint32_t keys = rows_from(my_k), values = rows_from(my_v);
     for (int s = 0; s < n_s; s++) {
         key_rows<K> own = {};
