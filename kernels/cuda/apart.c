@@ -79,6 +79,8 @@ static bool find_views(const apart *m, uint32_t s, const gpu_range *range, uint3
     for (bool over = false; end < m->n && !over; end++) {
         uint32_t n = uses_of(&m->steps[end], uses);
         for (uint32_t k = 0; k < n; k++) {
+            const aira_plan_tensor *t = gpu_tensor_of(m->plan, uses[k].id);
+            if (t->storage != range->storage || t->offset >= range->end) continue; /* most are: bytes are not counted */
             gpu_range used = gpu_range_of(m->plan, uses[k].id, 0);
             uint32_t known = 0;
             if (!gpu_ranges_meet(&used, range)) continue;
