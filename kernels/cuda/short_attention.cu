@@ -8,13 +8,22 @@
  * registers. Sums begin where they would be subtracted from: at minus delta; the scale comes in at the end. dq and dk
  * are turned back by their positions (turns) before they leave.
  */
+#include <type_traits>
+
 #include "copy.cuh"
 #include "short_attention.h"
 #include "small_attention.cuh"
 
 #define ONES 0x3f803f80u          /* two bf16 */
 #define STEP_OF(rows) ((rows)*16) /* bytes between rows of a slab */
-#define NEXT_SLAB (SLAB * 2)
+#define FEW 32                    /* positions, for which blocks are smaller: more of them on a multiprocessor */
+
+/* A block's shape: R positions, heads of D. */
+template <int D, int R> struct block {
+    static constexpr int K = D / 8, HEADS = SEGMENTS / K, TILES = R / 16;
+    static constexpr int SLAB_SIZE = (R + 2) * 8, NEXT = SLAB_SIZE * 2;         /* elements, bytes */
+    static constexpr int FORWARD = R == FEW ? 128 : 256, BACKWARD = 32 * HEADS; /* threads */
+};
 
 /* 2 or 4 matrices of 8 rows from `at` on, the lane's own row included (rows_from); of two, lanes 16.. are not asked. */
 template <int N> __device__ __forceinline__ void load_rows_of(uint32_t *r, uint32_t at) {
@@ -45,54 +54,67 @@ template <int N> __device__ __forceinline__ void load_columns_of(uint32_t *r, ui
 __device__ __forceinline__ uint32_t rows_from(const half_t *slab) {
     return shared_address(slab) + STEP_OF(threadIdx.x & 31);
 }
-/* s[n] = left times N tiles of 8 rows from `at` on */
-template <int K, int N>
+/* s[n] += left times N tiles of 8 rows from `at` on */
+template <class B, int N>
 __device__ __forceinline__ void products(float (*s)[4], const uint32_t (*left)[2], uint32_t at) {
 #pragma unroll
-    for (int d = 0; d < K; d++) {
+    for (int d = 0; d < B::K; d++) {
         uint32_t b[4];
-        load_rows_of<N>(b, at + d * NEXT_SLAB);
+        load_rows_of<N>(b, at + d * B::NEXT);
 #pragma unroll
         for (int n = 0; n < N; n++) multiply_k8(s[n], left[d][0], left[d][1], b[n]);
     }
 }
 /* sum[k] += packed tiles (16 columns each) times N tiles of 8 rows from `at` on */
-template <int K, int N>
+template <class B, int N>
 __device__ __forceinline__ void add_tiles(float (*sum)[4], const uint32_t (*p)[4], uint32_t at) {
 #pragma unroll
-    for (int d = 0; d < K; d++) {
+    for (int d = 0; d < B::K; d++) {
         uint32_t b[4];
-        load_columns_of<N>(b, at + d * NEXT_SLAB);
+        load_columns_of<N>(b, at + d * B::NEXT);
 #pragma unroll
         for (int n = 0; n < N; n += 2) multiply_k16(sum[d], p[n / 2], b[n], b[n + 1]);
     }
 }
 
 /* What a thread moves: 16 bytes of every STEP-th row from its own on. at: in a tensor; in: in slabs. */
-template <int N> struct mover {
-    static constexpr int STEP = N / SEGMENTS, COUNT = ROWS / STEP;
+template <class B, int N> struct mover {
+    static constexpr int STEP = N / SEGMENTS, COUNT = 16 * B::TILES / STEP;
     int row, in, step;
     int64_t at;
     __device__ __forceinline__ mover(int64_t base, int stride)
-        : row(threadIdx.x / SEGMENTS), in(threadIdx.x % SEGMENTS * SLAB + row * 8), step(STEP * stride),
+        : row(threadIdx.x / SEGMENTS), in(threadIdx.x % SEGMENTS * B::SLAB_SIZE + row * 8), step(STEP * stride),
           at(base + (int64_t)row * stride + threadIdx.x % SEGMENTS * 8) {}
 };
 
 /* Begins the copies of `rows` rows into slabs, zeros beyond T. */
-template <int N>
-__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, const mover<N> &m, int rows, int t_n) {
+template <class B, int N>
+__device__ __forceinline__ void fetch_rows(half_t *slabs, const half_t *x, const mover<B, N> &m, int rows, int t_n) {
     const half_t *from = x + m.at;
 #pragma unroll
-    for (int k = 0; k < mover<N>::COUNT; k++, from += m.step) {
-        int row = m.row + k * mover<N>::STEP;
-        if (row < rows) copy_16(slabs + m.in + k * mover<N>::STEP * 8, row < t_n ? from : x, row < t_n);
+    for (int k = 0; k < mover<B, N>::COUNT; k++, from += m.step) {
+        int row = m.row + k * mover<B, N>::STEP;
+        if (row < rows) copy_16(slabs + m.in + k * mover<B, N>::STEP * 8, row < t_n ? from : x, row < t_n);
     }
 }
-template <int N> __device__ __forceinline__ void put_back(half_t *x, const half_t *slabs, const mover<N> &m, int t_n) {
+template <class B, int N>
+__device__ __forceinline__ void put_back(half_t *x, const half_t *slabs, const mover<B, N> &m, int t_n) {
     half_t *to = x + m.at;
 #pragma unroll
-    for (int k = 0; k < mover<N>::COUNT; k++, to += m.step)
-        if (m.row + k * mover<N>::STEP < t_n) *(uint4 *)to = *(const uint4 *)(slabs + m.in + k * mover<N>::STEP * 8);
+    for (int k = 0; k < mover<B, N>::COUNT; k++, to += m.step)
+        if (m.row + k * mover<B, N>::STEP < t_n)
+            *(uint4 *)to = *(const uint4 *)(slabs + m.in + k * mover<B, N>::STEP * 8);
+}
+
+/* 16 x 8 K sums times f0 (rows g) and f1 (rows g + 8) into slabs, rows from `row` on */
+template <class B>
+__device__ __forceinline__ void put_tile(half_t *slab, int row, const float (*sum)[4], float f0, float f1) {
+    uint32_t *at = (uint32_t *)(slab + (row + (threadIdx.x & 31) / 4) * 8) + (threadIdx.x & 3);
+#pragma unroll
+    for (int d = 0; d < B::K; d++) {
+        at[d * B::SLAB_SIZE / 2] = pack2(sum[d][0] * f0, sum[d][1] * f0);
+        at[d * B::SLAB_SIZE / 2 + 32] = pack2(sum[d][2] * f1, sum[d][3] * f1);
+    }
 }
 
 /* --- forward --- */
@@ -101,12 +123,12 @@ template <int N> __device__ __forceinline__ void put_back(half_t *x, const half_
 template <int K> struct sums { float sum[K][4], total[4], peak[2]; };
 
 /* N tiles of 8 more keys, from row j on; DIAGONAL: the last two are the queries' own positions. */
-template <int K, int N, bool DIAGONAL>
-__device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2], uint32_t k, uint32_t v, int j,
+template <class B, int N, bool DIAGONAL>
+__device__ __forceinline__ void see_keys(sums<B::K> &own, const uint32_t (*left)[2], uint32_t k, uint32_t v, int j,
                                          float turn) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
     float s[N][4] = {};
-    products<K, N>(s, left, k + STEP_OF(j));
+    products<B, N>(s, left, k + STEP_OF(j));
     if (DIAGONAL) {
         bool even = 2 * t <= g, odd = 2 * t + 1 <= g; /* keys of eight are seen by queries of the same eight */
         float(*low)[4] = s + N - 2, (*high)[4] = s + N - 1;
@@ -131,7 +153,7 @@ __device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2]
         }
         own.total[2 * r] *= shrink;
 #pragma unroll
-        for (int d = 0; d < K; d++) own.sum[d][2 * r] *= shrink, own.sum[d][2 * r + 1] *= shrink;
+        for (int d = 0; d < B::K; d++) own.sum[d][2 * r] *= shrink, own.sum[d][2 * r + 1] *= shrink;
     }
     uint32_t p[N / 2][4];
 #pragma unroll
@@ -139,7 +161,7 @@ __device__ __forceinline__ void see_keys(sums<K> &own, const uint32_t (*left)[2]
         pack_left(p[n / 2], s[n], s[n + 1]);
         multiply_k16(own.total, p[n / 2], ONES, ONES);
     }
-    add_tiles<K, N>(own.sum, p, v + STEP_OF(j));
+    add_tiles<B, N>(own.sum, p, v + STEP_OF(j));
 }
 
 __device__ __forceinline__ float inverse(float x) {
@@ -149,31 +171,32 @@ __device__ __forceinline__ float inverse(float x) {
 }
 
 /* Queries row.. of a head: results take their place in q, which nobody else reads. */
-template <int K>
+template <class B>
 __device__ __forceinline__ void attend(half_t *q, uint32_t k, uint32_t v, float *lse, int row, int t_n, float turn) {
-    sums<K> own = {};
-    uint32_t left[K][2];
+    sums<B::K> own = {};
+    uint32_t left[B::K][2], queries = rows_from(q) + STEP_OF(row);
     own.peak[0] = own.peak[1] = -INFINITY;
-    load_left<K>(left, q, row);
-    for (int j = 0; j + 32 <= row; j += 32) see_keys<K, 4, false>(own, left, k, v, j, turn);
+#pragma unroll
+    for (int d = 0; d < B::K; d++) load_rows_of<2>(left[d], queries + d * B::NEXT);
+    for (int j = 0; j + 32 <= row; j += 32) see_keys<B, 4, false>(own, left, k, v, j, turn);
     if (row & 16)
-        see_keys<K, 4, true>(own, left, k, v, row - 16, turn);
+        see_keys<B, 4, true>(own, left, k, v, row - 16, turn);
     else
-        see_keys<K, 2, true>(own, left, k, v, row, turn);
+        see_keys<B, 2, true>(own, left, k, v, row, turn);
     int lane = threadIdx.x & 31;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         int at = row + lane / 4 + 8 * r;
         if (lane % 4 == 0 && at < t_n) lse[at] = (own.peak[r] + __log2f(own.total[2 * r])) * LN2; /* 1 to 128 */
     }
-    put_rows<K>(q, row, own.sum, inverse(own.total[0]), inverse(own.total[2]));
+    put_tile<B>(q, row, own.sum, inverse(own.total[0]), inverse(own.total[2]));
 }
 
-template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(small_heads a, half_t *o, float *lse) {
-    constexpr int K = small<D>::K, HEADS = small<D>::HEADS;
-    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB];
-    int b = blockIdx.z, h0 = blockIdx.y * HEADS, stride = a.h_n * D, tiles = (a.t_n + 15) / 16;
-    const mover<THREADS> m((int64_t)b * a.t_n * stride + h0 * D, stride);
+template <class B, int D>
+__global__ void __launch_bounds__(B::FORWARD, 1024 / B::FORWARD) causal_forward(small_heads a, half_t *o, float *lse) {
+    __shared__ __align__(16) half_t q[SEGMENTS * B::SLAB_SIZE], k[SEGMENTS * B::SLAB_SIZE], v[SEGMENTS * B::SLAB_SIZE];
+    int b = blockIdx.z, h0 = blockIdx.y * B::HEADS, stride = a.h_n * D, tiles = (a.t_n + 15) / 16;
+    const mover<B, B::FORWARD> m((int64_t)b * a.t_n * stride + h0 * D, stride);
     fetch_rows(q, a.q, m, 16 * tiles, a.t_n);
     fetch_rows(k, a.k, m, 16 * tiles, a.t_n);
     fetch_rows(v, a.v, m, 16 * tiles, a.t_n);
@@ -182,11 +205,11 @@ template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(sm
     __syncthreads();
     uint32_t keys = rows_from(k), values = rows_from(v);
     int tile = threadIdx.x / 32, h = 0;
-    for (;; tile += THREADS / 32) {
+    for (;; tile += B::FORWARD / 32) {
         for (; tile >= tiles; h++) tile -= tiles;
-        if (h >= HEADS) break;
-        int row = 16 * (h & 1 ? tiles - 1 - tile : tile), at = h * K * SLAB; /* causal work evens out */
-        attend<K>(q + at, keys + 2 * at, values + 2 * at, lse + h * a.t_n, row, a.t_n, a.scale * LOG2E);
+        if (h >= B::HEADS) break;
+        int row = 16 * (h & 1 ? tiles - 1 - tile : tile), at = h * B::K * B::SLAB_SIZE; /* causal work evens out */
+        attend<B>(q + at, keys + 2 * at, values + 2 * at, lse + h * a.t_n, row, a.t_n, a.scale * LOG2E);
     }
     __syncthreads();
     put_back(o, q, m, a.t_n);
@@ -196,10 +219,10 @@ template <int D> __global__ void __launch_bounds__(THREADS, 4) causal_forward(sm
  */
 
 /* do of all rows into slabs; per row minus lse (base 2), and minus delta, the sum over the head of o do. */
-template <int D, int N>
-__device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, const mover<N> &m,
-                                            int rows, int t_n, half_t *slope, float2 (*minus)[ROWS]) {
-    constexpr int K = small<D>::K, COUNT = mover<N>::COUNT, STEP = mover<N>::STEP;
+template <class B, int N>
+__device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, const float *lse, const mover<B, N> &m,
+                                            int rows, int t_n, half_t *slope, float2 (*minus)[16 * B::TILES]) {
+    constexpr int K = B::K, COUNT = mover<B, N>::COUNT, STEP = mover<B, N>::STEP;
     int segment = threadIdx.x % SEGMENTS;
     uint4 x[COUNT], y[COUNT];
     const half_t *from = g_o + m.at, *results = o + m.at;
@@ -230,7 +253,7 @@ __device__ __forceinline__ void load_slopes(const half_t *o, const half_t *g_o, 
 /* What a warp knows of its head. */
 struct head_rows {
     uint32_t q, slope;   /* rows_from */
-    const float2 *minus; /* [ROWS] minus lse (base 2), minus delta; from the lane's column on */
+    const float2 *minus; /* [rows] minus lse (base 2), minus delta; from the lane's column on */
     float turn;
 };
 
@@ -242,20 +265,20 @@ template <int K> struct key_rows {
 
 /* For N tiles of 8 queries: p and ds of their products with 16 keys, packed as left operands; queries from t0 on.
    DIAGONAL: the first 16 are the keys' own positions. */
-template <int K, int N, bool DIAGONAL>
-__device__ __forceinline__ void weigh(const head_rows &a, const key_rows<K> &own, int t0, uint32_t (*p)[4],
+template <class B, int N, bool DIAGONAL>
+__device__ __forceinline__ void weigh(const head_rows &a, const key_rows<B::K> &own, int t0, uint32_t (*p)[4],
                                       uint32_t (*pull)[4]) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
     float s[N][4] = {}, ds[N][4];
     float4 minus[N]; /* of two neighbours */
-    products<K, N>(s, own.k, a.q + STEP_OF(t0));
+    products<B, N>(s, own.k, a.q + STEP_OF(t0));
 #pragma unroll
     for (int n = 0; n < N; n++) {
         minus[n] = *(const float4 *)(a.minus + t0 + n * 8);
         ds[n][0] = ds[n][2] = minus[n].y;
         ds[n][1] = ds[n][3] = minus[n].w;
     }
-    products<K, N>(ds, own.v, a.slope + STEP_OF(t0));
+    products<B, N>(ds, own.v, a.slope + STEP_OF(t0));
 #pragma unroll
     for (int n = 0; n < N; n++)
 #pragma unroll
@@ -280,19 +303,19 @@ __device__ __forceinline__ void weigh(const head_rows &a, const key_rows<K> &own
 }
 
 /* 16 keys and N / 2 tiles of 16 queries: dv += p do, dk += ds q, and, transposed, dq += ds' k; dk, dq without scale. */
-template <int K, int N, bool DIAGONAL>
-__device__ __forceinline__ void pull_tiles(const head_rows &a, key_rows<K> &own, int t0, float (*dq)[K][4]) {
+template <class B, int N, bool DIAGONAL>
+__device__ __forceinline__ void pull_tiles(const head_rows &a, key_rows<B::K> &own, int t0, float (*dq)[B::K][4]) {
     uint32_t p[N / 2][4], pull[N / 2][4];
-    weigh<K, N, DIAGONAL>(a, own, t0, p, pull);
-    add_tiles<K, N>(own.dv, p, a.slope + STEP_OF(t0));
-    add_tiles<K, N>(own.dk, pull, a.q + STEP_OF(t0));
+    weigh<B, N, DIAGONAL>(a, own, t0, p, pull);
+    add_tiles<B, N>(own.dv, p, a.slope + STEP_OF(t0));
+    add_tiles<B, N>(own.dk, pull, a.q + STEP_OF(t0));
 #pragma unroll
     for (int tile = 0; tile < N / 2; tile++) {
         /* keys 0-7 and 8-15 of queries 0-7, then of queries 8-15; by rows of queries: */
         uint32_t turned[4] = {transposed(pull[tile][0]), transposed(pull[tile][2]), transposed(pull[tile][1]),
                               transposed(pull[tile][3])};
 #pragma unroll
-        for (int d = 0; d < K; d++) multiply_k16(dq[tile][d], turned, own.k_turned[d][0], own.k_turned[d][1]);
+        for (int d = 0; d < B::K; d++) multiply_k16(dq[tile][d], turned, own.k_turned[d][0], own.k_turned[d][1]);
     }
 }
 
@@ -319,58 +342,62 @@ template <int K> __device__ __forceinline__ void turn_back(float (*sum)[4], cons
     }
 }
 
-template <int D>
-__global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
+template <class B, int D>
+__global__ void __launch_bounds__(B::BACKWARD, (B::TILES == 2 ? 768
+                                                : D == 8      ? 512
+                                                              : 384) /
+                                                   B::BACKWARD)
     causal_backward(small_heads a, const half_t *o, const half_t *g_o, const float *lse, half_t *dq, half_t *dk,
                     half_t *dv) {
-    constexpr int K = small<D>::K, HEADS = small<D>::HEADS, TILES = ROWS / 16;
+    constexpr int K = B::K, HEADS = B::HEADS, TILES = B::TILES, SLAB_SIZE = B::SLAB_SIZE;
     static_assert(K <= 2, "turn_back knows halves of one or two tiles");
-    __shared__ __align__(16) half_t q[SEGMENTS * SLAB], k[SEGMENTS * SLAB], v[SEGMENTS * SLAB], slope[SEGMENTS * SLAB];
-    __shared__ __align__(16) float2 minus[HEADS][ROWS];
+    __shared__ __align__(16) half_t q[SEGMENTS * SLAB_SIZE], k[SEGMENTS * SLAB_SIZE], v[SEGMENTS * SLAB_SIZE],
+        slope[SEGMENTS * SLAB_SIZE];
+    __shared__ __align__(16) float2 minus[HEADS][16 * TILES];
     int b = blockIdx.z, h0 = blockIdx.y * HEADS, h = threadIdx.x / 32, lane = threadIdx.x & 31, stride = a.h_n * D,
         n_s = (a.t_n + 15) / 16;
-    const mover<32 * HEADS> m((int64_t)b * a.t_n * stride + h0 * D, stride);
+    const mover<B, B::BACKWARD> m((int64_t)b * a.t_n * stride + h0 * D, stride);
     int rows = (n_s + 1) / 2 * 32; /* tiles of queries go in pairs */
-    half_t *my_q = q + h * K * SLAB, *my_k = k + h * K * SLAB, *my_v = v + h * K * SLAB;
+    half_t *my_q = q + h * K * SLAB_SIZE, *my_k = k + h * K * SLAB_SIZE, *my_v = v + h * K * SLAB_SIZE;
     float dq_sum[TILES][K][4] = {};
     fetch_rows(q, a.q, m, rows, a.t_n);
     fetch_rows(k, a.k, m, 16 * n_s, a.t_n);
     fetch_rows(v, a.v, m, 16 * n_s, a.t_n);
-    load_slopes<D>(o, g_o, lse + ((int64_t)b * a.h_n + h0) * a.t_n, m, rows, a.t_n, slope, minus);
+    load_slopes(o, g_o, lse + ((int64_t)b * a.h_n + h0) * a.t_n, m, rows, a.t_n, slope, minus);
     copy_wait_all();
     __syncthreads();
-    const head_rows mine = {rows_from(my_q), rows_from(slope + h * K * SLAB), minus[h] + 2 * (lane & 3),
+    const head_rows mine = {rows_from(my_q), rows_from(slope + h * K * SLAB_SIZE), minus[h] + 2 * (lane & 3),
                             a.scale * LOG2E};
     uint32_t keys = rows_from(my_k), values = rows_from(my_v);
     for (int s = 0; s < n_s; s++) {
         key_rows<K> own = {};
 #pragma unroll
         for (int d = 0; d < K; d++) {
-            load_rows_of<2>(own.k[d], keys + STEP_OF(16 * s) + d * NEXT_SLAB);
-            load_rows_of<2>(own.v[d], values + STEP_OF(16 * s) + d * NEXT_SLAB);
-            load_columns_of<2>(own.k_turned[d], keys + STEP_OF(16 * s) + d * NEXT_SLAB);
+            load_rows_of<2>(own.k[d], keys + STEP_OF(16 * s) + d * B::NEXT);
+            load_rows_of<2>(own.v[d], values + STEP_OF(16 * s) + d * B::NEXT);
+            load_columns_of<2>(own.k_turned[d], keys + STEP_OF(16 * s) + d * B::NEXT);
         }
 #pragma unroll
         for (int i = 0; i < TILES; i += 2) {
             if (i + 1 < s || i >= n_s) continue;
             if (i > s)
-                pull_tiles<K, 4, false>(mine, own, 16 * i, dq_sum + i);
+                pull_tiles<B, 4, false>(mine, own, 16 * i, dq_sum + i);
             else if (i == s)
-                pull_tiles<K, 4, true>(mine, own, 16 * i, dq_sum + i);
+                pull_tiles<B, 4, true>(mine, own, 16 * i, dq_sum + i);
             else
-                pull_tiles<K, 2, true>(mine, own, 16 * i + 16, dq_sum + i + 1);
+                pull_tiles<B, 2, true>(mine, own, 16 * i + 16, dq_sum + i + 1);
         }
         if (a.turns) turn_back<K>(own.dk, a.turns, 16 * s, a.t_n);
         __syncwarp(); /* nobody reads k and v of these keys any more: their gradients take the place */
-        put_rows<K>(my_v, 16 * s, own.dv, 1, 1);
-        put_rows<K>(my_k, 16 * s, own.dk, a.scale, a.scale);
+        put_tile<B>(my_v, 16 * s, own.dv, 1, 1);
+        put_tile<B>(my_k, 16 * s, own.dk, a.scale, a.scale);
     }
     __syncwarp(); /* nor q */
 #pragma unroll
     for (int tile = 0; tile < TILES; tile++) {
         if (tile >= n_s) continue;
         if (a.turns) turn_back<K>(dq_sum[tile], a.turns, tile * 16, a.t_n);
-        put_rows<K>(my_q, tile * 16, dq_sum[tile], a.scale, a.scale);
+        put_tile<B>(my_q, tile * 16, dq_sum[tile], a.scale, a.scale);
     }
     __syncthreads();
     put_back(dq, q, m, a.t_n);
@@ -385,17 +412,29 @@ bool gpu_short_attention_takes(const small_heads &a, int64_t d_n, bool backward)
     return a.causal && !a.window && !a.visible && a.t_n <= ROWS && (d_n == 8 || d_n == 16) && (backward || !a.turns);
 }
 
-void gpu_short_attention(const small_heads &a, int64_t d_n, dim3 grid, half_t *o, float *lse, cudaStream_t stream) {
-    if (d_n == 8)
-        causal_forward<8><<<grid, THREADS, 0, stream>>>(a, o, lse);
+/* Calls f with the block that fits. */
+template <class F> static void with_block(int64_t d_n, int t_n, F f) {
+    if (d_n == 8 && t_n <= FEW)
+        f(block<8, FEW>(), std::integral_constant<int, 8>());
+    else if (d_n == 8)
+        f(block<8, ROWS>(), std::integral_constant<int, 8>());
+    else if (t_n <= FEW)
+        f(block<16, FEW>(), std::integral_constant<int, 16>());
     else
-        causal_forward<16><<<grid, THREADS, 0, stream>>>(a, o, lse);
+        f(block<16, ROWS>(), std::integral_constant<int, 16>());
+}
+
+void gpu_short_attention(const small_heads &a, int64_t d_n, dim3 grid, half_t *o, float *lse, cudaStream_t stream) {
+    with_block(d_n, a.t_n, [&](auto shape, auto d) {
+        using B = decltype(shape);
+        causal_forward<B, d()><<<grid, B::FORWARD, 0, stream>>>(a, o, lse);
+    });
 }
 
 void gpu_short_attention_backward(const small_heads &a, int64_t d_n, dim3 grid, const half_t *o, const half_t *g_o,
                                   const float *lse, half_t *dq, half_t *dk, half_t *dv, cudaStream_t stream) {
-    if (d_n == 8)
-        causal_backward<8><<<grid, 128, 0, stream>>>(a, o, g_o, lse, dq, dk, dv);
-    else
-        causal_backward<16><<<grid, 64, 0, stream>>>(a, o, g_o, lse, dq, dk, dv);
+    with_block(d_n, a.t_n, [&](auto shape, auto d) {
+        using B = decltype(shape);
+        causal_backward<B, d()><<<grid, B::BACKWARD, 0, stream>>>(a, o, g_o, lse, dq, dk, dv);
+    });
 }
