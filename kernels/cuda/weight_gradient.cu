@@ -8,7 +8,7 @@
  * it needs to know moves on by constants. Sums over rows of dY are a product with ones.
  *
  * On sm_90a eight slices of a tile are a cluster: each block adds an eighth of the tile over the eight, reading the
- * others' shared memory in order; where there are several clusters, the last to arrive adds what they left, also in
+ * others' shared memory from its own on; where there are several clusters, the last to arrive adds what they left in
  * order. All of that is elementwise, so sums stay in the order in which registers hold them until they are results.
  * Elsewhere every slice is written to memory and a second kernel adds them.
  */
@@ -393,17 +393,19 @@ __device__ __forceinline__ void add_to(share *sum, const share &v) {
     sum->db += v.db;
 }
 
-/* Adds up over the cluster, in order. */
+/* Adds up over the cluster, every block from itself on and round: in the order of ranks, all would read the same
+   block's shared memory at the same time, and wait for it in turn. */
 __device__ __forceinline__ void add_cluster(share *sum, const shared *s, uint32_t rank) {
     uint32_t dw = shared_address(&s->groups.dw[rank * SHARE][threadIdx.x]),
              db = shared_address(&s->groups.db[rank * SHARE_ROWS + threadIdx.x % SHARE_ROWS]);
     share from[CLUSTER] = {};
 #pragma unroll
     for (int k = 0; k < CLUSTER; k++) {
+        uint32_t other = (rank + k) % CLUSTER;
 #pragma unroll
         for (int n = 0; n < SHARE; n++)
-            if (sum->has[n]) from[k].dw[n] = load_4_from(place_in(dw, k) + n * (uint32_t)sizeof s->groups.dw[0]);
-        if (sum->has_row) from[k].db = load_1_from(place_in(db, k));
+            if (sum->has[n]) from[k].dw[n] = load_4_from(place_in(dw, other) + n * (uint32_t)sizeof s->groups.dw[0]);
+        if (sum->has_row) from[k].db = load_1_from(place_in(db, other));
     }
 #pragma unroll
     for (int k = 0; k < CLUSTER; k++) add_to(sum, from[k]);
