@@ -3,9 +3,10 @@
  * A block owns a tile of 128 x 128 of dW and one slice of rows. Both operands have the reduced axis outside, and lie in
  * shared memory as they lie in memory: panels [row][64 columns] whose 16-byte parts are swapped by row % 8, a layout
  * that both ways of multiplying read turned: ldmatrix and mma.sync by warps (sm_80 on), wgmma by groups of four warps
- * (sm_90a). Six stages of 32 rows form a ring, five of them on their way while one is multiplied. A stage must cost few
- * instructions, since two warps a scheduler hide little: a thread copies the same places of every stage, so that what
- * it needs to know moves on by constants. Sums over rows of dY are a product with ones.
+ * (sm_90a). Six stages of 32 rows form a ring, four of them on their way while two are multiplied: products of one
+ * stage need not be done when those of the next begin. A stage must cost few instructions, since two warps a scheduler
+ * hide little: a thread copies the same places of every stage, so that what it needs to know moves on by constants.
+ * Sums over rows of dY are a product with ones.
  *
  * On sm_90a eight slices of a tile are a cluster: each block adds an eighth of the tile over the eight, reading the
  * others' shared memory from its own on; where there are several clusters, the last to arrive adds what they left in
@@ -22,7 +23,8 @@
 #define CLUSTER GPU_WEIGHT_CLUSTER
 #define DEEP 32 /* rows of a stage */
 #define STAGES 6
-#define AHEAD 5 /* stages on their way */
+#define AHEAD 4 /* stages on their way; another may still be multiplied beside the present one */
+static_assert(STAGES == AHEAD + 2, "");
 #define THREADS 256
 #define PITCH (TILE + 8) /* of sums in shared memory: the 8 rows of a warp lie in different banks */
 #define ONES 0x3f803f80u /* two of bf16 */
@@ -194,10 +196,11 @@ struct group_product {
         right = turned_place(s->stages[0].x, sizeof s->stages[0].x[0]);
         ones = turned_place(s->ones, 1024);
     }
-    /* Before the barrier after which products read what arrived, and copies take the place of what was multiplied. */
+    /* Before the barrier after which products read what arrived, and copies take the place of what was multiplied two
+       stages ago: all but the last stage's products are done. */
     __device__ __forceinline__ void arrived() {
         group_sees_copies();
-        group_wait();
+        GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory");
     }
     __device__ __forceinline__ void finish() {
         group_wait();
