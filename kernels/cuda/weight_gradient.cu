@@ -56,38 +56,45 @@ struct shared {
 /* --- copies ----------------------------------------------------------------------------------------------------------
  */
 
-/* 16 or 8 bytes of a copy that runs beside the arithmetic; zeros where it is not `there`. */
-template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool there) {
+/* 16 or 8 bytes of a copy that runs beside the arithmetic, where it is `mine`; zeros where it is not `there`. */
+template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool mine, bool there) {
     if (BYTES == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0)
+        asm volatile("{ .reg .pred mine; setp.ne.b32 mine, %3, 0;\n"
+                     "@mine cp.async.cg.shared.global [%0], [%1], 16, %2; }" ::"r"(to),
+                     "l"(from), "r"(there ? 16 : 0), "r"((int)mine)
                      : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(there ? 8 : 0)
+        asm volatile("{ .reg .pred mine; setp.ne.b32 mine, %3, 0;\n"
+                     "@mine cp.async.ca.shared.global [%0], [%1], 8, %2; }" ::"r"(to),
+                     "l"(from), "r"(there ? 8 : 0), "r"((int)mine)
                      : "memory");
 }
 
 /* What this thread copies of every stage of an operand: parts of 16 bytes, or of 8 where rows begin at multiples of 8.
-   Zeros lie where the operand has no such column or the slice no such row. */
+   Zeros lie where the slice has no such row. Columns that do not exist are left as they are, since they meet none but
+   sums that do not exist either, and zeros take a multiprocessor longer than copies. */
 template <int BYTES> struct copier {
     static constexpr int PARTS = TILE * 2 / BYTES, ROWS = THREADS / PARTS; /* of a row; at once, a multiple of 8 */
 
     const char *from;   /* the first part of the next stage */
     uint32_t to, pitch; /* its place in a stage; bytes of a row in memory */
     int row;            /* of a stage */
+    bool exists;        /* the column */
 
     /* first: of the slice's first row, the tile's first column; width: of a row; columns: of the tile that exist */
     __device__ __forceinline__ copier(const void *first, uint32_t width, uint32_t columns, uint32_t in_stage) {
         uint32_t byte = threadIdx.x % PARTS * BYTES, r = threadIdx.x / PARTS;
-        bool exists = byte < columns * 2;
+        exists = byte < columns * 2;
         pitch = width * 2;
         from = (const char *)first + (exists ? r * pitch + byte : 0);
         to = in_stage + byte / 128 * (DEEP * 128) + r * 128 + ((byte / 16 ^ r) & 7) * 16 + byte % 16;
-        row = exists ? (int)r : INT32_MAX / 2;
+        row = (int)r;
     }
     /* to the stage at `at`; left: rows of the slice from the stage's first on */
     __device__ __forceinline__ void copy(uint32_t at, int left) {
 #pragma unroll
-        for (int r = 0; r < DEEP; r += ROWS) copy_part<BYTES>(at + to + r * 128, from + r * pitch, row + r < left);
+        for (int r = 0; r < DEEP; r += ROWS)
+            copy_part<BYTES>(at + to + r * 128, from + r * pitch, exists, row + r < left);
         from += DEEP * pitch;
     }
 };
