@@ -21,6 +21,7 @@
 
 #define TILE GPU_WEIGHT_TILE
 #define CLUSTER GPU_WEIGHT_CLUSTER
+static_assert(GPU_WEIGHT_FEW % CLUSTER == 0, "");
 #define DEEP 32 /* rows of a stage */
 #define STAGES 6
 #define AHEAD 4 /* stages on their way; another may still be multiplied beside the present one */
