@@ -305,12 +305,13 @@ static bool is_weight(const aira_plan *plan, const gpu_step *steps, uint32_t s, 
     return false;
 }
 
-/* Do gradients of weights take less time as a list? One alone is cuBLASLt's, which cuts it for the whole GPU, and so is
-   each of two where one is large: their tiles of 128 x 128 read operands more often. */
+/* Are gradients of weights better off as a list? One product alone takes longer so, but keeps few multiprocessors busy
+   where cuBLASLt cuts it for all of them. Of one or two, large ones are cuBLASLt's: tiles of 128 x 128 read operands
+   more often than its own. */
 static bool pays(const aira_plan *plan, const gpu_step *steps, uint32_t n) {
     const int64_t most = 4 * GPU_WEIGHT_TILE * GPU_WEIGHT_TILE;
-    if (n != 2) return n > 2;
-    for (uint32_t k = 0; k < n; k++)
+    if (n == 0 || (n == 1 && steps[0].step->op != AIRA_OP_MATMUL)) return false;
+    for (uint32_t k = 0; k < n && n <= 2; k++)
         if (steps[k].step->op == AIRA_OP_MATMUL &&
             gpu_elements(&gpu_tensor_of(plan, gpu_step_out(&steps[k])[0])->shape) > most)
             return false;

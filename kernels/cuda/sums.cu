@@ -11,6 +11,7 @@
 /* --- columns ---------------------------------------------------------------------------------------------------------
  */
 
+#define FEW 8192 /* results at most, of which a thread each would read part after part on an idle GPU */
 #define CHUNK 64 /* rows of a block: 8 warps, 8 rows each; a warp reads 128 columns of a row */
 
 template <class T>
@@ -80,7 +81,10 @@ const char *gpu_columns(const gpu_call *call) {
 const char *gpu_join_partials(const gpu_view *to, const float *partial, int64_t chunks, int64_t width,
                               cudaStream_t stream) {
     join_plan plan = {.n = width, .inner = width, .step = 0, .outer = chunks, .outer_step = width, .parts = 1};
-    join<float>(of(*to), partial, plan, stream);
+    if (width > 0 && width <= FEW && chunks > 4 && chunks <= 32)
+        join_columns_kernel<float><<<(unsigned)((width + 31) / 32), 1024, 0, stream>>>(of(*to), partial, plan);
+    else
+        join<float>(of(*to), partial, plan, stream);
     return gpu_launched();
 }
 

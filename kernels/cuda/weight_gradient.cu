@@ -3,12 +3,13 @@
  * A block owns a tile of 128 x 128 of dW and one slice of rows. Both operands have the reduced axis outside, and lie in
  * shared memory as they lie in memory: panels [row][64 columns] whose 16-byte parts are swapped by row % 8, a layout
  * that both ways of multiplying read turned: ldmatrix and mma.sync by warps (sm_80 on), wgmma by groups of four warps
- * (sm_90a). Six stages of 32 rows form a ring, five of them on their way while one is multiplied. A stage must cost few
- * instructions, since two warps a scheduler hide little: a thread copies the same places of every stage, so that what
- * it needs to know moves on by constants. Sums over rows of dY are a product with ones.
+ * (sm_90a). Six stages of 32 rows form a ring, four of them on their way while two are multiplied: products of one
+ * stage need not be done when those of the next begin. A stage must cost few instructions, since two warps a scheduler
+ * hide little: a thread copies the same places of every stage, so that what it needs to know moves on by constants.
+ * Sums over rows of dY are a product with ones.
  *
  * On sm_90a eight slices of a tile are a cluster: each block adds an eighth of the tile over the eight, reading the
- * others' shared memory in order; where there are several clusters, the last to arrive adds what they left, also in
+ * others' shared memory from its own on; where there are several clusters, the last to arrive adds what they left in
  * order. All of that is elementwise, so sums stay in the order in which registers hold them until they are results.
  * Elsewhere every slice is written to memory and a second kernel adds them.
  */
@@ -20,9 +21,11 @@
 
 #define TILE GPU_WEIGHT_TILE
 #define CLUSTER GPU_WEIGHT_CLUSTER
+static_assert(GPU_WEIGHT_FEW % CLUSTER == 0, "");
 #define DEEP 32 /* rows of a stage */
 #define STAGES 6
-#define AHEAD 5 /* stages on their way */
+#define AHEAD 4 /* stages on their way; another may still be multiplied beside the present one */
+static_assert(STAGES == AHEAD + 2, "");
 #define THREADS 256
 #define PITCH (TILE + 8) /* of sums in shared memory: the 8 rows of a warp lie in different banks */
 #define ONES 0x3f803f80u /* two of bf16 */
@@ -54,38 +57,45 @@ struct shared {
 /* --- copies ----------------------------------------------------------------------------------------------------------
  */
 
-/* 16 or 8 bytes of a copy that runs beside the arithmetic; zeros where it is not `there`. */
-template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool there) {
+/* 16 or 8 bytes of a copy that runs beside the arithmetic, where it is `mine`; zeros where it is not `there`. */
+template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool mine, bool there) {
     if (BYTES == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0)
+        asm volatile("{ .reg .pred mine; setp.ne.b32 mine, %3, 0;\n"
+                     "@mine cp.async.cg.shared.global [%0], [%1], 16, %2; }" ::"r"(to),
+                     "l"(from), "r"(there ? 16 : 0), "r"((int)mine)
                      : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(there ? 8 : 0)
+        asm volatile("{ .reg .pred mine; setp.ne.b32 mine, %3, 0;\n"
+                     "@mine cp.async.ca.shared.global [%0], [%1], 8, %2; }" ::"r"(to),
+                     "l"(from), "r"(there ? 8 : 0), "r"((int)mine)
                      : "memory");
 }
 
 /* What this thread copies of every stage of an operand: parts of 16 bytes, or of 8 where rows begin at multiples of 8.
-   Zeros lie where the operand has no such column or the slice no such row. */
+   Zeros lie where the slice has no such row. Columns that do not exist are left as they are, since they meet none but
+   sums that do not exist either, and zeros take a multiprocessor longer than copies. */
 template <int BYTES> struct copier {
     static constexpr int PARTS = TILE * 2 / BYTES, ROWS = THREADS / PARTS; /* of a row; at once, a multiple of 8 */
 
     const char *from;   /* the first part of the next stage */
     uint32_t to, pitch; /* its place in a stage; bytes of a row in memory */
     int row;            /* of a stage */
+    bool exists;        /* the column */
 
     /* first: of the slice's first row, the tile's first column; width: of a row; columns: of the tile that exist */
     __device__ __forceinline__ copier(const void *first, uint32_t width, uint32_t columns, uint32_t in_stage) {
         uint32_t byte = threadIdx.x % PARTS * BYTES, r = threadIdx.x / PARTS;
-        bool exists = byte < columns * 2;
+        exists = byte < columns * 2;
         pitch = width * 2;
         from = (const char *)first + (exists ? r * pitch + byte : 0);
         to = in_stage + byte / 128 * (DEEP * 128) + r * 128 + ((byte / 16 ^ r) & 7) * 16 + byte % 16;
-        row = exists ? (int)r : INT32_MAX / 2;
+        row = (int)r;
     }
     /* to the stage at `at`; left: rows of the slice from the stage's first on */
     __device__ __forceinline__ void copy(uint32_t at, int left) {
 #pragma unroll
-        for (int r = 0; r < DEEP; r += ROWS) copy_part<BYTES>(at + to + r * 128, from + r * pitch, row + r < left);
+        for (int r = 0; r < DEEP; r += ROWS)
+            copy_part<BYTES>(at + to + r * 128, from + r * pitch, exists, row + r < left);
         from += DEEP * pitch;
     }
 };
@@ -194,10 +204,11 @@ struct group_product {
         right = turned_place(s->stages[0].x, sizeof s->stages[0].x[0]);
         ones = turned_place(s->ones, 1024);
     }
-    /* Before the barrier after which products read what arrived, and copies take the place of what was multiplied. */
+    /* Before the barrier after which products read what arrived, and copies take the place of what was multiplied two
+       stages ago: all but the last stage's products are done. */
     __device__ __forceinline__ void arrived() {
         group_sees_copies();
-        group_wait();
+        GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory");
     }
     __device__ __forceinline__ void finish() {
         group_wait();
@@ -393,17 +404,19 @@ __device__ __forceinline__ void add_to(share *sum, const share &v) {
     sum->db += v.db;
 }
 
-/* Adds up over the cluster, in order. */
+/* Adds up over the cluster, every block from itself on and round: in the order of ranks, all would read the same
+   block's shared memory at the same time, and wait for it in turn. */
 __device__ __forceinline__ void add_cluster(share *sum, const shared *s, uint32_t rank) {
     uint32_t dw = shared_address(&s->groups.dw[rank * SHARE][threadIdx.x]),
              db = shared_address(&s->groups.db[rank * SHARE_ROWS + threadIdx.x % SHARE_ROWS]);
     share from[CLUSTER] = {};
 #pragma unroll
     for (int k = 0; k < CLUSTER; k++) {
+        uint32_t other = (rank + k) % CLUSTER;
 #pragma unroll
         for (int n = 0; n < SHARE; n++)
-            if (sum->has[n]) from[k].dw[n] = load_4_from(place_in(dw, k) + n * (uint32_t)sizeof s->groups.dw[0]);
-        if (sum->has_row) from[k].db = load_1_from(place_in(db, k));
+            if (sum->has[n]) from[k].dw[n] = load_4_from(place_in(dw, other) + n * (uint32_t)sizeof s->groups.dw[0]);
+        if (sum->has_row) from[k].db = load_1_from(place_in(db, other));
     }
 #pragma unroll
     for (int k = 0; k < CLUSTER; k++) add_to(sum, from[k]);

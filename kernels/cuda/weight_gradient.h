@@ -1,8 +1,8 @@
 /* weight_gradient.h - gradients of small weights, a list of them in one launch (weight_gradient.cu).
  *
  * dW[N,K] = dY[R,N]' X[R,K] and db[N] = sum over rows of dY: bf16 operands, fp32 sums, results in fp32 or bf16. Long
- * and thin: the rows are cut into slices, a block adds up one tile of one slice, and the slices are then added in
- * order. The cut follows from the product's shape alone, so its bits do not depend on who shares the launch.
+ * and thin: the rows are cut into slices, a block adds up one tile of one slice, and the slices are then added in a
+ * fixed order. The cut follows from the product's shape alone, so its bits do not depend on who shares the launch.
  */
 #ifndef AIRA_GPU_WEIGHT_GRADIENT_H
 #define AIRA_GPU_WEIGHT_GRADIENT_H
@@ -10,8 +10,17 @@
 #include "sums.h"
 
 #define GPU_WEIGHT_TILE 128  /* rows and columns of dW that a block owns */
-#define GPU_WEIGHT_SLICES 32 /* of the rows at most, and a quarter of that at least */
 #define GPU_WEIGHT_CLUSTER 8 /* slices that are added within a cluster of blocks: 2, 4 or 8 */
+/* How rows are cut. A block costs the time of some 500 rows before the first and after the last of them, and as much
+   again for its sums where a tile has more slices than a cluster. Other work fills what a list leaves idle, so few
+   blocks of many rows are best for a busy GPU; alone, a list waits for its longest block. Slices are therefore
+   GPU_WEIGHT_FEW, and twice as many while a block has more than GPU_WEIGHT_ROWS rows (half of that where a tile is
+   narrow and a row cheap). Once the product has GPU_WEIGHT_BLOCKS blocks, more do not stream faster, since a layer's
+   list has several products, and a block may have twice the rows. */
+#define GPU_WEIGHT_FEW 8     /* slices at least, */
+#define GPU_WEIGHT_SLICES 32 /* and at most */
+#define GPU_WEIGHT_ROWS 1024
+#define GPU_WEIGHT_BLOCKS 32
 /* Sums that a block of a cluster adds up: its part of a tile of dW and of as many sums over rows. */
 #define GPU_WEIGHT_SHARE (GPU_WEIGHT_TILE * (GPU_WEIGHT_TILE + 1) / GPU_WEIGHT_CLUSTER)
 #define GPU_WEIGHT_JOIN 1024  /* results that a block of the second kernel adds up, where there is one */
@@ -54,15 +63,16 @@ typedef struct gpu_weights {
     uint32_t n_blocks, n_joins;
 } gpu_weights;
 
-/* Sets slice, tiles and slices from rows, n and k: blocks for a quarter of a large GPU or, where there are four tiles,
-   for a half, since a layer has several products; but slices of 128 rows at least. Where a tile is narrow, it is rows
-   that take time, so there are more slices. */
+/* Sets slice, tiles and slices from rows, n and k. */
 static inline void gpu_weight_cut(gpu_weight *w) {
     w->tiles_n = (w->n + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE;
     w->tiles_k = w->k ? (w->k + GPU_WEIGHT_TILE - 1) / GPU_WEIGHT_TILE : 1;
     uint32_t tiles = w->tiles_n * w->tiles_k, narrow = w->n <= GPU_WEIGHT_TILE / 2 || w->k <= GPU_WEIGHT_TILE / 2;
-    w->slices = GPU_WEIGHT_SLICES / (tiles <= 1 + narrow ? 1 : tiles <= 8 ? 2 : 4);
-    while (w->slices > GPU_WEIGHT_SLICES / 4 && w->rows < (int64_t)w->slices * 128) w->slices /= 2;
+    int64_t most = narrow ? GPU_WEIGHT_ROWS / 2 : GPU_WEIGHT_ROWS;
+    w->slices = GPU_WEIGHT_FEW;
+    while (w->slices < GPU_WEIGHT_SLICES &&
+           w->rows > w->slices * (2 * w->slices * tiles > GPU_WEIGHT_BLOCKS ? 2 * most : most))
+        w->slices *= 2;
     w->slice = ((w->rows + w->slices - 1) / w->slices + 15) / 16 * 16;
 }
 /* What a block reads: bytes. */

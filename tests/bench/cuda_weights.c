@@ -4,9 +4,8 @@
  *
  * A program holds the products of a layer many times over, on operands of several sets in turn, so that nothing stays
  * in the cache; it is one captured graph. A line gives the median of 21 runs divided by the repetitions: with the
- * products of a layer as one launch (a product without a bias is no list, and cuBLASLt's here too), and each as a step
- * of its own (cuBLASLt and sums over rows), which is what a plan of several copies gets; then the bytes of operands and
- * results, and what they take at 4.3 TB/s.
+ * products of a layer as one launch, and each as a step of its own (cuBLASLt and sums over rows), which is what a plan
+ * of several copies gets; then the bytes of operands and results, and what they take at 4.3 TB/s.
  */
 
 #include "timed_plan.h"
@@ -130,6 +129,10 @@ static const layer layers[] = {
       {128, 128, true, true},
       {128, 512, false, false},
       {512, 128, false, false}}},
+    {"mlp 128 and half, 16384 rows",
+     16384,
+     3,
+     {{128, 512, false, false}, {512, 128, false, false}, {128, 512, false, false}}},
     {"mamba 128, 16384 rows", 16384, 3, {{256, 128, false, false}, {256, 128, false, true}, {128, 256, false, false}}},
     {"mamba 128, 4096 rows", 4096, 3, {{256, 128, false, false}, {256, 128, false, true}, {128, 256, false, false}}},
     {"mamba's steps 128, 16384 rows", 16384, 2, {{16, 256, false, false}, {256, 8, false, false}}},
@@ -143,11 +146,14 @@ static const layer layers[] = {
       {4, 128, false, true}}},
     {"two of 128 x 128, 16384 rows", 16384, 2, {{128, 128, false, false}, {128, 128, false, false}}},
     {"128 x 128, 16384 rows", 16384, 1, {{128, 128, false, false}}},
+    {"128 x 256, 16384 rows", 16384, 1, {{128, 256, false, false}}},
+    {"128 x 512, 16384 rows", 16384, 1, {{128, 512, false, false}}},
     {"128 x 128 and bias, 16384 rows", 16384, 1, {{128, 128, true, false}}},
     {"128 x 512 and bias, 16384 rows", 16384, 1, {{128, 512, true, false}}},
     {"512 x 128 and bias, 4096 rows", 4096, 1, {{512, 128, true, false}}},
     {"256 x 512 and bias, 16384 rows", 16384, 1, {{256, 512, true, false}}},
     {"772 x 128 and bias, 16384 rows", 16384, 1, {{772, 128, true, false}}},
+    {"16 x 128 and bias, 4096 rows", 4096, 1, {{16, 128, true, false}}},
     {"16 x 128 and bias, 16384 rows", 16384, 1, {{16, 128, true, false}}},
 };
 
