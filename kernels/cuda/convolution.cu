@@ -15,10 +15,10 @@
 /* --- four taps ------------------------------------------------------------------------------------------------------
  */
 
-#define SHORT 8     /* times of a thread */
-#define STRIP 16    /* backward, where a strip needs the three slopes behind it, or twice that: */
-#define MANY 100000 /* with so many threads at least: about as many as a wave has */
-#define SIDES 4     /* most convolutions of a launch */
+#define SHORT 8    /* times of a thread */
+#define STRIP 16   /* backward, where a strip needs the three slopes behind it, or twice that: */
+#define MANY 60000 /* with so many threads at least: two blocks for every multiprocessor, and the rest for others */
+#define SIDES 4    /* most convolutions of a launch */
 #define THREADS 256
 #define PARTS 5 /* sums per channel: of four taps and the bias */
 
