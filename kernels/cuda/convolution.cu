@@ -57,21 +57,20 @@ __device__ __forceinline__ float4_of load_any(elements e, int64_t at) {
     return e.dtype == AIRA_BF16 ? load4((const __nv_bfloat16 *)e.data + at) : load4((const float *)e.data + at);
 }
 
-/* w[k].v[j]: tap k of channel j. */
-__device__ __forceinline__ void load_taps(float4_of *w, const strips &s, int channel) {
+/* w[k].v[j]: tap k of channel j, times scale. */
+__device__ __forceinline__ void load_taps(float4_of *w, const strips &s, int channel, float scale) {
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         float4_of taps = load_any(s.w, (int64_t)(channel + j) * 4);
 #pragma unroll
-        for (int k = 0; k < 4; k++) w[k].v[j] = taps.v[k];
+        for (int k = 0; k < 4; k++) w[k].v[j] = taps.v[k] * scale;
     }
 }
 
-/* 1 / (1 + exp(-x)): 0 and 1 far out. */
-__device__ __forceinline__ float sigmoid(float x) {
-    float e, y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-1.4426950408889634f * x));
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + e));
+/* -1 and 1 far out; within 2^-11, which bf16 does not show. */
+__device__ __forceinline__ float tanh_near(float x) {
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 
@@ -84,7 +83,8 @@ template <class T> struct forward_side {
     const T *x;
 };
 
-/* The strip's results at times 0 .. left - 1; FULL: at all of them. */
+/* The strip's results at times 0 .. left - 1; FULL: at all of them. SiLU of c is h (1 + tanh(h)) with h = c / 2, which
+   halved taps and bias give. */
 template <class T, after AFTER, bool FULL>
 __device__ __forceinline__ void put_strip(T *y, T *c, const typename packed<T>::type *window, const float4_of *w,
                                           const float4_of &bias, int64_t step, int left) {
@@ -98,7 +98,11 @@ __device__ __forceinline__ void put_strip(T *y, T *c, const typename packed<T>::
             for (int j = 0; j < 4; j++) sum.v[j] += w[k].v[j] * x.v[j];
         }
 #pragma unroll
-        for (int j = 0; j < 4; j++) open.v[j] = AFTER == AS_IT_IS ? sum.v[j] : sum.v[j] * sigmoid(sum.v[j]);
+        for (int j = 0; j < 4; j++) {
+            float h = sum.v[j];
+            open.v[j] = AFTER == AS_IT_IS ? h : h + h * tanh_near(h);
+            if (AFTER == SILU_KEPT) sum.v[j] = 2 * h;
+        }
         if (FULL || t < left) store4(y, open);
         if (AFTER == SILU_KEPT && (FULL || t < left)) store4(c, sum);
         y += step;
@@ -122,8 +126,11 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     for (int t = 0; t < 3; t++) window[t] = fetch_if(from + (t - 3) * step, t0 > 0);
 #pragma unroll
     for (int t = 3; t < SHORT + 3; t++) window[t] = fetch_if(from + (t - 3) * step, t - 3 < left);
+    const float scale = AFTER == AS_IT_IS ? 1.0f : 0.5f;
     float4_of w[4], bias = load_any(s.bias, channel);
-    load_taps(w, s, channel);
+    load_taps(w, s, channel, scale);
+#pragma unroll
+    for (int j = 0; j < 4; j++) bias.v[j] *= scale;
     T *y = list.member[side].y + at, *c = AFTER == SILU_KEPT ? list.member[side].c + at : NULL;
     if (left >= SHORT)
         put_strip<T, AFTER, true>(y, c, window, w, bias, step, left);
@@ -189,11 +196,9 @@ template <class T, int OPENED> __device__ __forceinline__ pair slope_of(const st
     pair h = v.bias;
 #pragma unroll
     for (int j = 0; j < 2 && OPENED; j++) {
-        float t;
 #pragma unroll
         for (int tap = 0; tap < 4; tap++) h.v[j] += v.w[tap].v[j] * v.x[(k + 1 + tap) & 3].v[j];
-        asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(h.v[j]));
-        float open = 1.0f + t;
+        float t = tanh_near(h.v[j]), open = 1.0f + t;
         g.v[j] *= open + open * (h.v[j] - h.v[j] * t);
     }
     return g;
