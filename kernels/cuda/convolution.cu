@@ -1,10 +1,11 @@
 /* convolution.cu - causal convolution of every channel with a few taps, forward and backward.
  *
- * Two texts. `strip`: four taps, four neighbouring channels of a strip of times per thread, bf16 or fp32; with GPU_SILU
- * it applies SiLU, and backward its slope, for which the convolution is computed again: x is read anyway. Bytes are all
- * that counts, so that what is on its way is kept as it lies in memory. The other: any number of taps and any types,
- * one element per thread. Gradients of taps and biases are sums over times and sequences: partial sums of blocks, which
- * the last of them adds (strip), or a second kernel.
+ * Two texts. `strip`: four taps, neighbouring channels of a strip of times per thread (forward four, bound by bytes;
+ * backward two, bound by instructions, for which four blocks must fit on a multiprocessor), bf16 or fp32; with GPU_SILU
+ * it applies SiLU, and backward its slope, for which the convolution is computed again: x is read anyway. What is on
+ * its way is kept as it lies in memory. The other: any number of taps and any types, one element per thread. Gradients
+ * of taps and biases are sums over times and sequences: partial sums of blocks, which the last of them adds (strip), or
+ * a second kernel.
  */
 #include "fast.h"
 #include "join.cuh"
@@ -14,19 +15,20 @@
 /* --- four taps ------------------------------------------------------------------------------------------------------
  */
 
-#define SHORT 8  /* times of a thread */
-#define STRIP 16 /* backward, where a strip needs the three slopes behind it */
-#define SIDES 4  /* most convolutions of a launch */
+#define SHORT 8    /* times of a thread */
+#define STRIP 16   /* backward, where a strip needs the three slopes behind it, or twice that: */
+#define MANY 60000 /* with so many threads at least: two blocks for every multiprocessor, and the rest for others */
+#define SIDES 4    /* most convolutions of a launch */
 #define THREADS 256
-#define COLUMNS 20 /* sums of four channels: [tap][channel], then [channel] of biases */
+#define PARTS 5 /* sums per channel: of four taps and the bias */
 
 struct strips {
-    int batch, t_n, quads, n; /* quads: groups of four channels; n: strips of a sequence */
-    int wide, tall, deep;     /* quads, strips and sequences of a block, backward */
+    int batch, t_n, groups, n;    /* groups: of the channels of a thread; n: strips of a sequence */
+    int length, wide, tall, deep; /* backward: times of a strip; groups, strips and sequences of a block */
     elements w, bias;
 };
 
-/* Convolutions side by side: blockIdx.x from first[k] on is member k's. All but quads, w and bias of their strips
+/* Convolutions side by side: blockIdx.x from first[k] on is member k's. All but groups, w and bias of their strips
    agree. */
 template <class MEMBER> struct side_list {
     MEMBER member[SIDES];
@@ -55,21 +57,20 @@ __device__ __forceinline__ float4_of load_any(elements e, int64_t at) {
     return e.dtype == AIRA_BF16 ? load4((const __nv_bfloat16 *)e.data + at) : load4((const float *)e.data + at);
 }
 
-/* w[k].v[j]: tap k of channel j. */
-__device__ __forceinline__ void load_taps(float4_of *w, const strips &s, int channel) {
+/* w[k].v[j]: tap k of channel j, times scale. */
+__device__ __forceinline__ void load_taps(float4_of *w, const strips &s, int channel, float scale) {
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         float4_of taps = load_any(s.w, (int64_t)(channel + j) * 4);
 #pragma unroll
-        for (int k = 0; k < 4; k++) w[k].v[j] = taps.v[k];
+        for (int k = 0; k < 4; k++) w[k].v[j] = taps.v[k] * scale;
     }
 }
 
-/* 1 / (1 + exp(-x)): 0 and 1 far out. */
-__device__ __forceinline__ float sigmoid(float x) {
-    float e, y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-1.4426950408889634f * x));
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + e));
+/* -1 and 1 far out; within 2^-11, which bf16 does not show. */
+__device__ __forceinline__ float tanh_near(float x) {
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 
@@ -82,7 +83,8 @@ template <class T> struct forward_side {
     const T *x;
 };
 
-/* The strip's results at times 0 .. left - 1; FULL: at all of them. */
+/* The strip's results at times 0 .. left - 1; FULL: at all of them. SiLU of c is h (1 + tanh(h)) with h = c / 2, which
+   halved taps and bias give. */
 template <class T, after AFTER, bool FULL>
 __device__ __forceinline__ void put_strip(T *y, T *c, const typename packed<T>::type *window, const float4_of *w,
                                           const float4_of &bias, int64_t step, int left) {
@@ -96,7 +98,11 @@ __device__ __forceinline__ void put_strip(T *y, T *c, const typename packed<T>::
             for (int j = 0; j < 4; j++) sum.v[j] += w[k].v[j] * x.v[j];
         }
 #pragma unroll
-        for (int j = 0; j < 4; j++) open.v[j] = AFTER == AS_IT_IS ? sum.v[j] : sum.v[j] * sigmoid(sum.v[j]);
+        for (int j = 0; j < 4; j++) {
+            float h = sum.v[j];
+            open.v[j] = AFTER == AS_IT_IS ? h : h + h * tanh_near(h);
+            if (AFTER == SILU_KEPT) sum.v[j] = 2 * h;
+        }
         if (FULL || t < left) store4(y, open);
         if (AFTER == SILU_KEPT && (FULL || t < left)) store4(c, sum);
         y += step;
@@ -109,19 +115,22 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     strip_kernel(const __grid_constant__ side_list<forward_side<T>> list) {
     int side = side_of(list);
     const strips &s = list.s[side];
-    uint32_t i = (blockIdx.x - list.first[side]) * THREADS + threadIdx.x, row = i / (uint32_t)s.quads;
+    uint32_t i = (blockIdx.x - list.first[side]) * THREADS + threadIdx.x, row = i / (uint32_t)s.groups;
     uint32_t b = row / (uint32_t)s.n;
     if (b >= (uint32_t)s.batch) return;
-    int channel = (int)(i - row * s.quads) * 4, t0 = (int)(row - b * s.n) * SHORT, left = s.t_n - t0;
-    int64_t step = s.quads * 4, at = ((int64_t)b * s.t_n + t0) * step + channel;
+    int channel = (int)(i - row * s.groups) * 4, t0 = (int)(row - b * s.n) * SHORT, left = s.t_n - t0;
+    int64_t step = s.groups * 4, at = ((int64_t)b * s.t_n + t0) * step + channel;
     const T *__restrict__ from = list.member[side].x + at;
     typename packed<T>::type window[SHORT + 3];
 #pragma unroll
     for (int t = 0; t < 3; t++) window[t] = fetch_if(from + (t - 3) * step, t0 > 0);
 #pragma unroll
     for (int t = 3; t < SHORT + 3; t++) window[t] = fetch_if(from + (t - 3) * step, t - 3 < left);
+    const float scale = AFTER == AS_IT_IS ? 1.0f : 0.5f;
     float4_of w[4], bias = load_any(s.bias, channel);
-    load_taps(w, s, channel);
+    load_taps(w, s, channel, scale);
+#pragma unroll
+    for (int j = 0; j < 4; j++) bias.v[j] *= scale;
     T *y = list.member[side].y + at, *c = AFTER == SILU_KEPT ? list.member[side].c + at : NULL;
     if (left >= SHORT)
         put_strip<T, AFTER, true>(y, c, window, w, bias, step, left);
@@ -129,7 +138,29 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
         put_strip<T, AFTER, false>(y, c, window, w, bias, step, left);
 }
 
-/* g, more: gradients of the results that are added; more: or NULL. sums: [group of quads][row][quad of it][COLUMNS], a
+/* Backward: two neighbouring channels of a strip. */
+
+/* Two elements as they lie in memory, and opened. */
+template <class T> struct packed_pair { typedef float2 type; };
+template <> struct packed_pair<__nv_bfloat16> { typedef __nv_bfloat162 type; };
+struct pair {
+    float v[2];
+};
+__device__ __forceinline__ pair open2(float2 x) { return {{x.x, x.y}}; }
+__device__ __forceinline__ pair open2(__nv_bfloat162 x) {
+    uint32_t both = *(uint32_t *)&x;
+    return {{__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u)}};
+}
+__device__ __forceinline__ void store2(float *to, pair x) { *(float2 *)to = make_float2(x.v[0], x.v[1]); }
+__device__ __forceinline__ void store2(__nv_bfloat16 *to, pair x) { *(uint32_t *)to = pack2(x.v[0], x.v[1]); }
+template <class T> __device__ __forceinline__ typename packed_pair<T>::type fetch2_if(const T *from, bool there) {
+    return there ? *(const typename packed_pair<T>::type *)from : typename packed_pair<T>::type{};
+}
+__device__ __forceinline__ pair add2(float2 a, float2 b) { return {{a.x + b.x, a.y + b.y}}; }
+/* Rounded to bf16, as a gradient in memory would be: half the instructions of opening both. */
+__device__ __forceinline__ pair add2(__nv_bfloat162 a, __nv_bfloat162 b) { return open2(__hadd2(a, b)); }
+
+/* g, more: gradients of the results that are added; more: or NULL. sums: [group of pairs][row][PARTS][channel of it], a
    row per block of the group. */
 template <class T> struct backward_side {
     T *dx;
@@ -138,72 +169,137 @@ template <class T> struct backward_side {
     elements dw, db;
 };
 
-/* What a thread has of its strip, walking backward: time t lies at t % 4, and what was sent for as well. Times are
-   given as i + k, where i is a multiple of four and k known when compiling, so that all of it stays in registers. */
+/* What a thread has of its strip, walking backward: time t of it lies at t % 4, what was sent for at t % 2; the strip's
+   end is a multiple of four here. k < 4, a time's place in its four, is known when compiling, so that all of it stays
+   in registers. Pointers are the same for the whole block: offset `at` of the walk's time finds there x of five times
+   before, g and more of two, and dx. */
 template <class T> struct strip_walk {
-    typename packed<T>::type next_x[4], next_g[4], next_more[4]; /* next_x: of three times before the other two's */
-    float4_of x[4], slope[4], w[4], bias, taps[4], dbias;
-    const T *x_at, *g_at, *more_at; /* what is sent for next */
-    int64_t step;
-    uint32_t end; /* times of the sequence, or 0 */
+    typename packed_pair<T>::type next_x[2], next_g[2], next_more[2]; /* next_x: of three times before the others */
+    pair x[4], slope[4], w[4], bias, taps[4], dbias;
+    const T *x_at, *g_at, *more_at;
+    T *dx;
 };
 
-/* Sends for what time t of the sequence needs, which is k in its four; then time t - 1 is the next. */
-template <class T, int OPENED> __device__ __forceinline__ void send(strip_walk<T> &v, int t, int k, uint32_t end) {
-    v.next_x[k] = fetch_if(v.x_at, (uint32_t)(t - 3) < end);
-    v.next_g[k] = fetch_if(v.g_at, (uint32_t)t < end);
-    if (OPENED == 2) v.next_more[k] = fetch_if(v.more_at, (uint32_t)t < end);
-    v.x_at -= v.step;
-    v.g_at -= v.step;
-    if (OPENED == 2) v.more_at -= v.step;
+/* Sends for what the walk needs two times after the one at `at`, which is k in its four: time enough where four blocks
+   share a multiprocessor. */
+template <class T, int OPENED>
+__device__ __forceinline__ void send(strip_walk<T> &v, int at, int k, bool has_x, bool has_g) {
+    v.next_x[k & 1] = fetch2_if(v.x_at + at, has_x);
+    v.next_g[k & 1] = fetch2_if(v.g_at + at, has_g);
+    if (OPENED == 2) v.next_more[k & 1] = fetch2_if(v.more_at + at, has_g);
 }
 
-/* The gradient of the convolution's result at time t from what has come; sends for time t - 4 if that is below end. */
-template <class T, int OPENED>
-__device__ __forceinline__ float4_of slope_at(strip_walk<T> &v, int t, int k, uint32_t end) {
-    v.x[(k + 1) & 3] = open4(v.next_x[k]);
-    float4_of g = open4(v.next_g[k]), c = v.bias;
-    if (OPENED == 2) {
-        float4_of more = open4(v.next_more[k]);
+/* The gradient of the convolution's result at a time, given that of what became of it; OPENED: twice that. With h half
+   the result c and t = tanh(h), SiLU's slope sigmoid(c) (1 + c (1 - sigmoid(c))) is (1 + t) (1 + h (1 - t)) / 2; taps
+   and bias are halved for h. */
+template <class T, int OPENED> __device__ __forceinline__ pair slope_of(const strip_walk<T> &v, pair g, int k) {
+    pair h = v.bias;
 #pragma unroll
-        for (int j = 0; j < 4; j++) g.v[j] += more.v[j];
-    }
-    send<T, OPENED>(v, t - 4, k, end);
+    for (int j = 0; j < 2 && OPENED; j++) {
 #pragma unroll
-    for (int j = 0; j < 4 && OPENED; j++) {
-#pragma unroll
-        for (int tap = 0; tap < 4; tap++) c.v[j] += v.w[tap].v[j] * v.x[(k + 1 + tap) & 3].v[j];
-        float open = sigmoid(c.v[j]);
-        g.v[j] *= open + open * (c.v[j] - c.v[j] * open);
+        for (int tap = 0; tap < 4; tap++) h.v[j] += v.w[tap].v[j] * v.x[(k + 1 + tap) & 3].v[j];
+        float t = tanh_near(h.v[j]), open = 1.0f + t;
+        g.v[j] *= open + open * (h.v[j] - h.v[j] * t);
     }
     return g;
 }
 
-/* Gradients at time t, given the slopes of the three after it. */
+/* Gradients at a time from what has come, given the slopes of the three after it; sends for what comes next in its
+   place. dx is written where there is such a time. */
 template <class T, int OPENED>
-__device__ __forceinline__ void walk(strip_walk<T> &v, T *dx, int t, int k, uint32_t end) {
-    float4_of slope = slope_at<T, OPENED>(v, t, k, end), sum = {};
-    v.slope[k] = slope;
+__device__ __forceinline__ void walk(strip_walk<T> &v, int at, int k, bool has_x, bool has_g, bool there) {
+    v.x[(k + 1) & 3] = open2(v.next_x[k & 1]);
+    pair g = OPENED == 2 ? add2(v.next_g[k & 1], v.next_more[k & 1]) : open2(v.next_g[k & 1]), sum;
+    send<T, OPENED>(v, at, k, has_x, has_g);
+    pair slope = v.slope[k] = slope_of<T, OPENED>(v, g, k);
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < 2; j++) {
         v.dbias.v[j] += slope.v[j];
+        sum.v[j] = v.w[3].v[j] * slope.v[j];
 #pragma unroll
         for (int tap = 0; tap < 4; tap++) {
             v.taps[tap].v[j] += slope.v[j] * v.x[(k + 1 + tap) & 3].v[j];
-            sum.v[j] += v.w[3 - tap].v[j] * v.slope[(k + tap) & 3].v[j];
+            if (tap > 0) sum.v[j] += v.w[3 - tap].v[j] * v.slope[(k + tap) & 3].v[j];
         }
     }
-    if ((uint32_t)t < v.end) store4(dx, sum);
+    if (there) store2(v.dx + at, sum);
 }
 
-/* The last block of a group adds the rows of its sums: a thread four columns of every SLICES-th row, then the slices.
- */
-__device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, int rows, const strips &s, int first,
-                                         elements dw, elements db) {
-    int columns = s.wide * (COLUMNS / 4), slices = (int)blockDim.x / columns, slice = threadIdx.x / columns;
+/* Taps and bias of two channels; those of OPENED halved. */
+template <class T, int OPENED>
+__device__ __forceinline__ void load_filter(strip_walk<T> &v, const strips &s, int channel) {
+    const float scale = OPENED ? 0.5f : 1.0f;
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        float4_of taps = load_any(s.w, (int64_t)(channel + j) * 4);
+#pragma unroll
+        for (int k = 0; k < 4; k++) v.w[k].v[j] = taps.v[k] * scale;
+    }
+    v.bias = {};
+    if (!OPENED) return;
+    v.bias = s.bias.dtype == AIRA_BF16 ? open2(((const __nv_bfloat162 *)s.bias.data)[channel / 2])
+                                       : open2(((const float2 *)s.bias.data)[channel / 2]);
+    v.bias = {{v.bias.v[0] * scale, v.bias.v[1] * scale}};
+}
+
+/* Computes the slopes of the three times from the strip's end on, which are zero if nothing is `behind` it, and sends
+   for the two before. at: offset of the end. */
+template <class T, int OPENED>
+__device__ __forceinline__ void enter(strip_walk<T> &v, const strips &s, int end, int at, int channel, bool behind) {
+    int step = s.groups * 2;
+    typename packed_pair<T>::type x[6], g[3], more[3]; /* x: of the three times before the end, and the three after */
+#pragma unroll
+    for (int k = 0; k < 6; k++) x[k] = fetch2_if(v.x_at + (at + (k + 2) * step), k < 3 ? end + k >= 3 : behind);
+#pragma unroll
+    for (int k = 0; k < 3; k++) {
+        g[k] = fetch2_if(v.g_at + (at + (k + 2) * step), behind);
+        if (OPENED == 2) more[k] = fetch2_if(v.more_at + (at + (k + 2) * step), behind);
+    }
+    send<T, OPENED>(v, at + step, 3, end >= 4, true);
+    send<T, OPENED>(v, at, 2, end >= 5, end >= 2);
+    load_filter<T, OPENED>(v, s, channel);
+#pragma unroll
+    for (int k = 0; k < 3; k++) v.x[k] = open2(x[k + 3]);
+#pragma unroll
+    for (int k = 2; k >= 0; k--) {
+        v.x[(k + 1) & 3] = open2(x[k]);
+        v.slope[k] = slope_of<T, OPENED>(v, OPENED == 2 ? add2(g[k], more[k]) : open2(g[k]), k);
+    }
+}
+
+/* The strip's times, the last first. at: offset of its end. */
+template <class T, int OPENED>
+__device__ __forceinline__ void walk_strip(strip_walk<T> &v, int first, int end, int at, int step) {
+    int left = end - 4 - max(first, 3); /* times from the four's first until x is no longer sent for */
+    at -= step;
+#pragma unroll 1
+    for (; left >= 2; left -= 4) {
+#pragma unroll
+        for (int k = 3; k >= 0; k--, at -= step) walk<T, OPENED>(v, at, k, true, true, true);
+    }
+#pragma unroll 1
+    for (int t = left + max(first, 3); t >= max(first, -3); t -= 4) {
+#pragma unroll
+        for (int k = 3; k >= 0; k--, at -= step)
+            walk<T, OPENED>(v, at, k, t + k - 2 >= max(first, 3), t + k - 2 >= max(first, 0), t + k >= 0);
+    }
+}
+
+/* What threads add to a block's sums of a channel pair: [PARTS][thread]. */
+template <class T> __device__ __forceinline__ void put_parts(float2 *part, const strip_walk<T> &v, int i, int threads) {
+#pragma unroll
+    for (int k = 0; k < 4; k++) part[k * threads + i] = make_float2(v.taps[k].v[0], v.taps[k].v[1]);
+    part[4 * threads + i] = make_float2(v.dbias.v[0], v.dbias.v[1]);
+}
+
+/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, then the
+   slices. i: of `threads`. */
+__device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, int rows, const strips &s, int i,
+                                         int threads, int channel, float scale, elements dw, elements db) {
+    int wide = s.wide * 2, columns = wide * PARTS / 4, slices = threads / columns, slice = i / columns;
     float4_of sum = {};
     if (slice < slices) {
-        const float *from = sums + (int64_t)threadIdx.x % columns * 4;
+        const float *from = sums + (int64_t)i % columns * 4;
 #pragma unroll 8
         for (int r = slice; r < rows; r += slices) {
             float4 v = __ldcg((const float4 *)(from + (int64_t)r * columns * 4));
@@ -211,87 +307,75 @@ __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, in
         }
     }
 #pragma unroll
-    for (int k = 0; k < 4; k++) part[threadIdx.x][k] = sum.v[k];
+    for (int k = 0; k < 4; k++) part[i][k] = sum.v[k];
     __syncthreads();
-    for (int i = threadIdx.x; i < columns * 4; i += blockDim.x) {
+    for (; i < columns * 4; i += threads) {
         float all = 0;
         for (int n = 0; n < slices; n++) all += part[n * columns + i / 4][i % 4];
-        int k = i % COLUMNS, quad = first + i / COLUMNS, c = quad * 4 + k % 4;
-        if (quad >= s.quads) continue;
-        if (k < 16)
-            store<float>(dw, (int64_t)c * 4 + k / 4, all);
+        int k = i / wide, c = channel + i % wide;
+        if (c >= s.groups * 2) continue;
+        if (k < 4)
+            store<float>(dw, (int64_t)c * 4 + k, all * scale);
         else
-            store<float>(db, c, all);
+            store<float>(db, c, all * scale);
     }
 }
 
 /* OPENED: 0: g is the gradient of the convolution's results; 1, 2: of SiLU of them, and so many are added.
-   blockIdx: group of `wide` quads, group of `tall` strips, `deep` sequences; thread: quad, strip, sequence. A thread
-   goes from the last time to the first. The slopes behind a strip are computed before any dx is written, so that dx may
-   lie on gradients where a block holds the sequence. */
+   blockIdx: group of `wide` pairs, group of `tall` strips, `deep` sequences; threadIdx: pair, strip, sequence. Strips
+   end where the sequence does, so that the first may begin before it. A thread goes from the last time to the first.
+   The slopes behind a strip are computed before any dx is written, so that dx may lie on gradients where a block holds
+   the sequence. */
 template <class T, int OPENED>
-__global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 2 : 1)
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     strip_backward_kernel(const __grid_constant__ side_list<backward_side<T>> list, uint32_t *counters) {
-    __shared__ float part[THREADS][COLUMNS + 1];
+    __shared__ __align__(16) float2 part[THREADS * PARTS];
     __shared__ bool last;
     int side = side_of(list), group = (int)(blockIdx.x - list.first[side]);
     const strips &s = list.s[side];
     const backward_side<T> &to = list.member[side];
-    int place = threadIdx.x / s.wide, strip = blockIdx.y * s.tall + place % s.tall;
-    int quad = group * s.wide + threadIdx.x % s.wide, b = blockIdx.z * s.deep + place / s.tall;
-    bool live = quad < s.quads && strip < s.n && b < s.batch && place < s.tall * s.deep;
-    int channel = live ? quad * 4 : 0, t0 = live ? strip * STRIP : 0;
+    int places = (int)(blockDim.y * blockDim.z), place = (int)(threadIdx.z * blockDim.y + threadIdx.y);
+    int wide = (int)blockDim.x, threads = places * wide, i = place * wide + (int)threadIdx.x;
+    int strip = (int)(blockIdx.y * blockDim.y + threadIdx.y), b = (int)(blockIdx.z * blockDim.z + threadIdx.z);
+    int channel = (group * wide + (int)threadIdx.x) * 2, step = s.groups * 2;
+    bool live = channel < step && strip < s.n && b < s.batch;
+    int end = s.t_n - strip * s.length, at = (b * s.t_n + end) * step + channel;
     strip_walk<T> v;
-    v.step = s.quads * 4;
-    v.end = live ? s.t_n : 0;
-    int64_t at = (live ? (int64_t)b * s.t_n + t0 + STRIP - 1 : STRIP - 1) * v.step +
-                 channel; /* the strip's last time */
-    T *dx = to.dx + at;
-    v.x_at = to.x + at;
-    v.g_at = to.g + at + 3 * v.step;
-    v.more_at = OPENED == 2 ? to.more + at + 3 * v.step : NULL;
-#pragma unroll
-    for (int k = 2; k >= 0; k--)
-        v.x[k] = open4(fetch_if(v.x_at + (k + 1) * v.step, (uint32_t)(t0 + STRIP + k) < v.end));
-#pragma unroll
-    for (int k = 2; k >= 0; k--) send<T, OPENED>(v, t0 + STRIP + k, k, v.end);
-    send<T, OPENED>(v, t0 + STRIP - 1, 3, v.end);
-    load_taps(v.w, s, channel);
-    v.bias = OPENED ? load_any(s.bias, channel) : float4_of{};
     v.dbias = {};
 #pragma unroll
     for (int k = 0; k < 4; k++) v.taps[k] = {};
-#pragma unroll
-    for (int k = 2; k >= 0; k--) v.slope[k] = slope_at<T, OPENED>(v, t0 + STRIP + k, k, v.end);
+    if (live) {
+        v.x_at = to.x - 5 * step;
+        v.g_at = to.g - 2 * step;
+        v.more_at = OPENED == 2 ? to.more - 2 * step : NULL;
+        v.dx = to.dx;
+        enter<T, OPENED>(v, s, end, at, channel, strip > 0);
+    }
     __syncthreads();
-#pragma unroll 1
-    for (int t = t0 + STRIP - 4; t >= t0; t -= 4) {
-        uint32_t end = t > t0 ? v.end : 0;
-#pragma unroll
-        for (int k = 3; k >= 0; k--) {
-            walk<T, OPENED>(v, dx, t + k, k, end);
-            dx -= v.step;
+    if (live) walk_strip<T, OPENED>(v, end - s.length, end, at, step);
+    put_parts(part, v, i, threads);
+    __syncthreads();
+    int rows = (int)(gridDim.y * gridDim.z), row = (int)(blockIdx.z * gridDim.y + blockIdx.y);
+    float *sums = to.sums + (int64_t)group * rows * wide * 2 * PARTS;
+    for (int k = place; k < PARTS; k += places) {
+        float2 sum = {0, 0};
+#pragma unroll 8
+        for (int n = 0; n < places; n++) {
+            float2 more = part[k * threads + n * wide + threadIdx.x];
+            sum.x += more.x, sum.y += more.y;
         }
+        ((float2 *)sums)[((int64_t)row * PARTS + k) * wide + threadIdx.x] = sum;
     }
-#pragma unroll
-    for (int k = 0; k < COLUMNS; k++) part[threadIdx.x][k] = k < 16 ? v.taps[k / 4].v[k % 4] : v.dbias.v[k % 4];
     __syncthreads();
-    int rows = gridDim.y * gridDim.z, columns = s.wide * COLUMNS, places = s.tall * s.deep;
-    float *sums = to.sums + (int64_t)group * rows * columns;
-    float *row = sums + (int64_t)(blockIdx.z * gridDim.y + blockIdx.y) * columns;
-    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
-        float sum = 0;
-        for (int n = 0; n < places; n++) sum += part[n * s.wide + i / COLUMNS][i % COLUMNS];
-        row[i] = sum;
+    if (i == 0) {
+        __threadfence();
+        last = atomicAdd(counters + blockIdx.x, 1u) == (uint32_t)rows - 1;
+        __threadfence();
     }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(counters + blockIdx.x, 1u) == (uint32_t)rows - 1;
     __syncthreads();
     if (!last) return;
-    __threadfence();
-    end_sums((float(*)[4])part, sums, rows, s, group * s.wide, to.dw, to.db);
-    if (threadIdx.x == 0) counters[blockIdx.x] = 0;
+    end_sums((float(*)[4])part, sums, rows, s, i, threads, group * wide * 2, OPENED ? 0.5f : 1.0f, to.dw, to.db);
+    if (i == 0) counters[blockIdx.x] = 0;
 }
 
 /* How many convolutions the call is, and call number k of them. */
@@ -309,18 +393,29 @@ static gpu_call side_call(const gpu_call *call, uint32_t k) {
     return one;
 }
 
-/* backward: 256 threads a block, fewer where that gives too few blocks. */
-static strips strips_of(const gpu_call *call) {
-    const aira_shape *x = &call->in[0].shape;
+/* Convolution k of the call. Backward: 256 threads a block, fewer where that gives too few blocks. */
+static strips strips_of(const gpu_call *call, uint32_t k) {
+    gpu_call one = side_call(call, k);
+    const int64_t *x = one.in[0].shape.dims;
     bool back = call->step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD;
-    int length = back ? STRIP : SHORT;
-    strips s = {(int)x->dims[0], (int)x->dims[1], (int)(x->dims[2] / 4), (int)((x->dims[1] + length - 1) / length)};
-    s.tall = s.n < 64 ? s.n : 64;
-    s.wide = s.tall <= 16 ? 16 : s.tall <= 32 ? 8 : 4;
+    strips s = {};
+    s.batch = (int)x[0];
+    s.t_n = (int)x[1];
+    s.groups = (int)(x[2] / (back ? 2 : 4));
+    s.length = SHORT;
+    if (back) {
+        int64_t channels = 0;
+        for (uint32_t j = 0; j < sides_of(call); j++) channels += side_call(call, j).in[0].shape.dims[2];
+        bool many = x[0] * ((x[1] + 2 * STRIP - 1) / (2 * STRIP)) * (channels / 2) >= MANY;
+        s.length = many || x[1] > 32 * STRIP ? 2 * STRIP : STRIP;
+    }
+    s.n = (s.t_n + s.length - 1) / s.length;
+    s.tall = s.n < 32 ? s.n : 32;
+    s.wide = s.tall <= 8 ? 32 : s.tall <= 16 ? 16 : 8;
     s.deep = THREADS / (s.tall * s.wide);
-    while (s.deep > 1 && (s.batch + s.deep - 1) / s.deep < 32) s.deep /= 2;
-    s.w = of(call->in[1]);
-    if (!back || call->merged & GPU_SILU) s.bias = of(call->in[2]);
+    while (s.deep / 2 * s.tall >= PARTS && (s.batch + s.deep - 1) / s.deep < 32) s.deep /= 2;
+    s.w = of(one.in[1]);
+    if (!back || call->merged & GPU_SILU) s.bias = of(one.in[2]);
     return s;
 }
 
@@ -343,7 +438,7 @@ static bool forward_strips(const gpu_call *call) {
 }
 
 static dim3 backward_grid(const strips &s) {
-    return dim3((unsigned)((s.quads + s.wide - 1) / s.wide), (unsigned)((s.n + s.tall - 1) / s.tall),
+    return dim3((unsigned)((s.groups + s.wide - 1) / s.wide), (unsigned)((s.n + s.tall - 1) / s.tall),
                 (unsigned)((s.batch + s.deep - 1) / s.deep));
 }
 
@@ -351,14 +446,17 @@ static bool backward_strips(const gpu_call *call) {
     bool silu = call->merged & GPU_SILU;
     const gpu_view *big[4] = {&call->in[0], &call->in[silu ? 3 : 2], &call->out[0], &call->in[call->n_in - 1]};
     if (!strips_take(call, big, 4) || (silu && !aligned_to_quads(&call->in[2]))) return false;
-    dim3 grid = backward_grid(strips_of(call));
-    return grid.x <= GPU_COUNTERS / SIDES && grid.y <= 65535 && grid.z <= 65535;
+    const int64_t *x = call->in[0].shape.dims;
+    dim3 grid = backward_grid(strips_of(call, 0));
+    bool is_near = (x[0] * x[1] + 64) * x[2] < INT32_MAX; /* offsets are of 32 bits */
+    return is_near && grid.x <= GPU_COUNTERS / SIDES && grid.y <= 65535 && grid.z <= 65535;
 }
 
+/* A convolution alone, whose strips are as long as among others or shorter. */
 static bool takes_side(const gpu_call *call) {
     bool half = call->in[0].dtype == AIRA_BF16;
     if (call->step->op == AIRA_OP_CONV1D_CAUSAL) return half && forward_strips(call);
-    strips s = strips_of(call);
+    strips s = strips_of(call, 0);
     bool replaces = false;
     for (uint32_t k = 2; k < call->n_in; k++) replaces = replaces || call->in[k].data == call->out[0].data;
     return half && backward_strips(call) && (!replaces || s.tall == s.n);
@@ -376,7 +474,7 @@ bool gpu_conv_takes(const gpu_call *call) {
 }
 
 static unsigned strip_blocks(const strips &s) {
-    return (unsigned)(((int64_t)s.batch * s.n * s.quads + THREADS - 1) / THREADS);
+    return (unsigned)(((int64_t)s.batch * s.n * s.groups + THREADS - 1) / THREADS);
 }
 
 template <class T, after AFTER> static const char *strip_conv(const gpu_call *call) {
@@ -384,7 +482,7 @@ template <class T, after AFTER> static const char *strip_conv(const gpu_call *ca
     list.n = (int)sides_of(call);
     for (int k = 0; k < list.n; k++) {
         gpu_call one = side_call(call, (uint32_t)k);
-        list.s[k] = strips_of(&one);
+        list.s[k] = strips_of(call, (uint32_t)k);
         list.member[k] = {(T *)one.out[0].data, (T *)one.out[one.n_out - 1].data, (const T *)one.in[0].data};
         list.first[k + 1] = list.first[k] + strip_blocks(list.s[k]);
     }
@@ -401,7 +499,7 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
     list.n = (int)sides_of(call);
     for (int k = 0; k < list.n; k++) {
         gpu_call one = side_call(call, (uint32_t)k);
-        strips s = list.s[k] = strips_of(&one);
+        strips s = list.s[k] = strips_of(call, (uint32_t)k);
         backward_side<T> &to = list.member[k];
         to.dx = (T *)one.out[0].data;
         to.x = (const T *)one.in[0].data;
@@ -412,13 +510,12 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
         to.db = of(one.out[2]);
         grid = backward_grid(s);
         list.first[k + 1] = list.first[k] + grid.x;
-        sums += (size_t)grid.x * grid.y * grid.z * s.wide * COLUMNS;
+        sums += (size_t)grid.x * grid.y * grid.z * s.wide * 2 * PARTS;
     }
     const strips &s = list.s[0];
-    unsigned threads = (unsigned)(s.wide * s.tall * s.deep), least = (unsigned)s.wide * (COLUMNS / 4);
-    threads = ((threads > least ? threads : least) + 31) / 32 * 32;
+    dim3 block((unsigned)s.wide, (unsigned)s.tall, (unsigned)s.deep);
     grid.x = list.first[list.n];
-    strip_backward_kernel<T, OPENED><<<grid, threads, 0, call->stream>>>(list, counters);
+    strip_backward_kernel<T, OPENED><<<grid, block, 0, call->stream>>>(list, counters);
     return gpu_launched();
 }
 
@@ -505,10 +602,9 @@ static size_t conv_backward_workspace(const gpu_call *call) {
         size_t bytes = 0;
         (void)gpu_tables_counter(call->tables, 1); /* where there are none, running says so */
         for (uint32_t k = 0; k < sides_of(call); k++) {
-            gpu_call one = side_call(call, k);
-            strips s = strips_of(&one);
+            strips s = strips_of(call, k);
             dim3 grid = backward_grid(s);
-            bytes += (size_t)grid.x * grid.y * grid.z * s.wide * COLUMNS * sizeof(float);
+            bytes += (size_t)grid.x * grid.y * grid.z * s.wide * 2 * PARTS * sizeof(float);
         }
         return bytes;
     }
