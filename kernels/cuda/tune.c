@@ -168,7 +168,7 @@ static const char *time_them(ring *r) {
         c->timed[k] = k == 0 || good || (c->all && c->differing[k] >= 0);
         n += c->timed[k];
     }
-    if (n == 1) return NULL; /* nothing to choose from */
+    if (n == 1 && c->lasting_ms == 0) return NULL; /* nothing to choose from */
     int rounds = c->lasting_ms > 0 ? LONG_ROUNDS : ROUNDS, times[GPU_CANDIDATES];
     for (int k = 0; k < c->n; k++) {
         double fit = c->lasting_ms > 0 && c->us[k] > 0 ? 1e3 * c->lasting_ms / c->us[k] : 1;
