@@ -83,6 +83,12 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
+/* s (w g - x pull) + more. Which of the two products is rounded is said here: the compiler would choose anew in every
+   kernel, and operands that lie elsewhere, thus are read by another one, would give other bits. */
+__device__ __forceinline__ float slope_of(float s, float w, float g, float x, float pull, float more) {
+    return __fmaf_rn(s, __fmaf_rn(w, g, -__fmul_rn(x, pull)), more);
+}
+
 /* With n = x s and h = w g: dx = s (h - n mean(h n)) [+ residual], dw = sum over rows of g n. A warp per row. */
 template <class T, int N>
 __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, const T *x, const float *w, const T *g,
@@ -122,7 +128,7 @@ __global__ void __launch_bounds__(THREADS) rms_backward(T *dx, float *partial, c
 #pragma unroll
             for (int k = 0; k < 4; k++) {
                 dw[n].v[k] += slope[n].v[k] * v[n].v[k] * s;
-                out.v[k] = s * (weight.v[k] * slope[n].v[k] - v[n].v[k] * pull) + more.v[k];
+                out.v[k] = slope_of(s, weight.v[k], slope[n].v[k], v[n].v[k], pull, more.v[k]);
             }
             store4(dx + row * width + c, out);
         }
@@ -200,7 +206,7 @@ __global__ void __launch_bounds__(THREADS)
 #pragma unroll
                 for (int k = 0; k < 4; k++) {
                     dw[n].v[k] += slope.v[k] * v.v[k] * s;
-                    out.v[k] = s * (weight[n].v[k] * slope.v[k] - v.v[k] * pull) + add.v[k];
+                    out.v[k] = slope_of(s, weight[n].v[k], slope.v[k], v.v[k], pull, add.v[k]);
                 }
                 store4(dx + (row + r) * width + c, out);
             }
@@ -283,7 +289,7 @@ __global__ void __launch_bounds__(THREADS)
 #pragma unroll
                 for (int k = 0; k < 8; k++) {
                     dw[n].v[k] += slope.v[k] * v.v[k] * s;
-                    out.v[k] = s * (weight[n].v[k] * slope.v[k] - v.v[k] * pull) + add.v[k];
+                    out.v[k] = slope_of(s, weight[n].v[k], slope.v[k], v.v[k], pull, add.v[k]);
                 }
                 store8<ONE>(dx + (row + r) * width + c, out);
             }
