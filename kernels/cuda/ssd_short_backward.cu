@@ -8,7 +8,7 @@
  *     G = x g'       M = K exp(a_i - a_j)       dx = dt M g + D g       dK += G exp(a_i - a_j) dt
  *
  * K = B C' is computed once and lies in shared memory in the order of accumulators: a thread reads what it wrote. Four
- * warps own 64 times j: the first four two units, the others one. G arrives 32 columns at a time, so that dx, and dK in
+ * warps own 64 times j: the first four two units, the others one. G arrives 16 columns at a time, so that dx, and dK in
  * bf16, stay in registers. At the end the blocks add each other's dK (dB and dC are sums over heads); then the first
  * computes dB = dK C, the second dC = dK' B.
  */
@@ -49,13 +49,18 @@ struct short_to {
 
 #define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
 
-/* c[64 x 32] = [c +] a[64 x 16] b[32 x 16]', as group_multiply */
-static __device__ __forceinline__ void multiply_32(float *c, uint64_t a, uint64_t b, int add) {
-    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %18, 0;\n"
-              "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, 0; }"
-              : C4(c, 0), C4(c, 4), C4(c, 8), C4(c, 12)
+/* c[64 x 16] = [c +] a[64 x 16] b[16 x 16]', as group_multiply */
+static __device__ __forceinline__ void multiply_16(float *c, uint64_t a, uint64_t b, int add) {
+    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %10, 0;\n"
+              "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, add, 1, "
+              "1, 0, 0; }"
+              : C4(c, 0), C4(c, 4)
               : "l"(a), "l"(b), "r"(add));
+}
+
+/* Waits for all groups of products but the newest. */
+static __device__ __forceinline__ void group_wait_but_one() {
+    GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory");
 }
 
 static __device__ __forceinline__ float row_sum(float v) {
@@ -126,36 +131,38 @@ static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const fl
     put_column_sums(passed, columns);
 }
 
-/* dx += M g and what else a unit gives; its last product is under way. */
+/* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
+   those before are under way. The last products are under way at the end. */
 template <bool DIAGONAL>
 static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const head_tiles &head,
                                                  const uint4 (*K)[GROUP], const float *log, row_pair &j, int row,
                                                  int column, float *passed) {
     int lane = threadIdx.x & 31, strip = warp_of_block() % 4;
     uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
+    float G[2][8];
+    uint32_t M[2][4];
+    group_fence();
 #pragma unroll
-    for (int n = 0; n < UNIT; n += 32) {
-        float G[16];
-        uint32_t M[2][4];
-        group_fence();
+    for (int n = 0; n < 2; n++) {
 #pragma unroll
-        for (int p = 0; p < P; p += 16) multiply_32(G, further(x, p), further(g, n * 64 + p), p > 0);
+        for (int p = 0; p < P; p += 16) multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
         group_close();
-        group_wait();
-        settle<16>(G);
+    }
 #pragma unroll
-        for (int k = 0; k < 2; k++) {
-            int at = n / 16 + k;
-            if (DIAGONAL && at < strip) {
-                M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
-                continue;
-            }
-            pairs<DIAGONAL>(M[k], dK + 4 * at, G + 8 * k, K[at][threadIdx.x % GROUP], log + column + 16 * at, j,
-                            16 * (at - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * at);
-        }
+    for (int n = 0; n < UNIT / 16; n++) {
+        int k = n % 2;
+        group_wait_but_one(); /* G is there, and M of two turns before has been taken */
+        settle<8>(G[k]);
+        if (DIAGONAL && n < strip)
+            M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
+        else
+            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], K[n][threadIdx.x % GROUP], log + column + 16 * n, j,
+                            16 * (n - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * n);
         group_fence();
+        group_multiply(dx, M[k], further(g, n * 16 * 64));
+        if (n + 2 < UNIT / 16)
 #pragma unroll
-        for (int k = 0; k < 2; k++) group_multiply(dx, M[k], further(g, (n + 16 * k) * 64));
+            for (int p = 0; p < P; p += 16) multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
         group_close();
     }
 }
