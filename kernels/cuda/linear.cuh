@@ -219,7 +219,7 @@ template <int D> __device__ __forceinline__ void norm_rows(uint32_t (*rows)[4], 
             squares[r] += low * low + high * high;
         }
 #pragma unroll
-    for (int r = 0; r < 2; r++) squares[r] = 1.0f / sqrtf(sum_of_four(squares[r]) / (float)D + eps);
+    for (int r = 0; r < 2; r++) squares[r] = rsqrtf(sum_of_four(squares[r]) / (float)D + eps);
 #pragma unroll
     for (int n = 0; n < D / 8; n++) {
         float2 weight = *(const float2 *)(w + 8 * n + 2 * (threadIdx.x & 3));
@@ -301,7 +301,7 @@ __device__ __forceinline__ void finish_slope(const linear_rows &p, uint32_t (*ro
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        squares[r] = 1.0f / sqrtf(sum_of_four(squares[r]) / (float)D + p.slope_eps);
+        squares[r] = rsqrtf(sum_of_four(squares[r]) / (float)D + p.slope_eps);
         dot[r] = sum_of_four(dot[r]) * squares[r] * squares[r] / (float)D;
     }
 #pragma unroll

@@ -2,8 +2,9 @@
  *
  * A block owns 128 rows, each of its two groups 64, a warp 16, whole, from end to end. All that comes from memory
  * passes through a ring of three stages, requested two ahead, in this order: of each 64 of K of a sum the weights and
- * the left operand's rows, then x, then the residual (where there is no sum, the rows themselves instead of all these),
- * then weights of 128 columns of a fanned product. Both groups multiply by the same weights.
+ * the left operand's rows, then x (of a norm's gradient alone), then the residual (where there is no sum, the rows
+ * themselves instead of all these), then weights of 128 columns of a fanned product. Both groups multiply by the same
+ * weights.
  *
  * Tiles lie in panels of 64 columns in the 128-byte swizzle. A fanned product is multiplied 64 columns at a time: while
  * the tensor cores are at one tile, the columns before it are finished and stored from registers. For that a thread
@@ -230,8 +231,12 @@ __device__ __forceinline__ void end_slope(bool more, float eps, const float *w, 
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        scale[r] = 1.0f / sqrtf(sum_of_four(scale[r]) / (float)D + eps);
+        scale[r] = rsqrtf(sum_of_four(scale[r]) / (float)D + eps);
         dot[r] = sum_of_four(dot[r]) * scale[r] * scale[r] / (float)D;
+    }
+    if (more) {
+        copy_wait<1>();
+        __syncthreads(); /* the residual is there */
     }
 #pragma unroll
     for (int half = 0; half < D; half += 64) { /* 64 columns */
@@ -317,35 +322,26 @@ __device__ __forceinline__ void turn_words(uint32_t &to_low, uint32_t &to_high, 
     to_high = pack2(high[0] * turn.x + low[0] * turn.y, high[1] * turn.z + low[1] * turn.w);
 }
 
-/* words[r][n] of values y[n][2 r], [2 r + 1]: rounded. */
-__device__ __forceinline__ void round_fan(uint32_t (*words)[8], const float (*y)[4]) {
+/* words[n] of values y[n][2 r], [2 r + 1]: rounded. */
+__device__ __forceinline__ void round_fan(uint32_t *words, const float (*y)[4], int r) {
 #pragma unroll
-    for (int r = 0; r < 2; r++)
-#pragma unroll
-        for (int n = 0; n < 8; n++) words[r][n] = pack2(y[n][2 * r], y[n][2 * r + 1]);
+    for (int n = 0; n < 8; n++) words[n] = pack2(y[n][2 * r], y[n][2 * r + 1]);
 }
 
-/* The same of heads that lie as eight_of tells, turned. turns: where the positions of rows g and g + 8 begin. */
-__device__ __forceinline__ void turn_fan(uint32_t (*words)[8], const float (*y)[4], int head, const float2 *table,
-                                         const int *turns) {
+/* The same of heads that lie as eight_of tells, turned. turns: of the row's position. */
+__device__ __forceinline__ void turn_fan(uint32_t *words, const float (*y)[4], int r, int head, const float2 *turns) {
     if (head == 8) {
 #pragma unroll
-        for (int r = 0; r < 2; r++)
+        for (int j = 0; j < 2; j++) {
+            float4 turn = *(const float4 *)(turns + 2 * j);
 #pragma unroll
-            for (int j = 0; j < 2; j++) {
-                float4 turn = *(const float4 *)(table + turns[r] + 2 * j);
-#pragma unroll
-                for (int n = j; n < 8; n += 4)
-                    turn_words(words[r][n], words[r][n + 2], &y[n][2 * r], &y[n + 2][2 * r], turn);
-            }
+            for (int n = j; n < 8; n += 4) turn_words(words[n], words[n + 2], &y[n][2 * r], &y[n + 2][2 * r], turn);
+        }
     } else {
-        table += 8 * (threadIdx.x & 3) & (head / 2 - 1);
+        turns += 8 * (threadIdx.x & 3) & (head / 2 - 1);
 #pragma unroll
-        for (int r = 0; r < 2; r++)
-#pragma unroll
-            for (int n = 0; n < 4; n++)
-                turn_words(words[r][n], words[r][n + 4], &y[n][2 * r], &y[n + 4][2 * r],
-                           *(const float4 *)(table + turns[r] + 2 * n));
+        for (int n = 0; n < 4; n++)
+            turn_words(words[n], words[n + 4], &y[n][2 * r], &y[n + 4][2 * r], *(const float4 *)(turns + 2 * n));
     }
 }
 
@@ -368,38 +364,41 @@ __device__ __forceinline__ void turn_quad(uint32_t *w) {
 
 /* 64 columns of a fanned product: positions, and to memory. first: the warp's first row; there: how many exist. */
 template <bool TRANS>
-__device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, const float (*y)[4], const int *turns,
-                                        int first, int there) {
+__device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, const float (*y)[4],
+                                        const uint32_t *turns, int first, int there) {
     int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3, n = p.n[at.product], step = TRANS ? step_of(p, at.product) : 4;
-    uint32_t words[2][8];
     if (at.at >= n) return;
-    if (TRANS && (p.turned >> at.product & 1))
-        turn_fan(words, y, p.head, p.turns, turns);
-    else
-        round_fan(words, y);
     int column = at.at + 8 * eight_of(t, 0, step), left = n - column;
     half16 *to = p.y[at.product] + (int64_t)(first + g) * n + column;
 #pragma unroll
-    for (int r = 0; r < 2; r++)
+    for (int r = 0; r < 2; r++, to += 8 * n) {
+        uint32_t words[8];
+        if (TRANS && (p.turned >> at.product & 1))
+            turn_fan(words, y, r, p.head, p.turns + turns[r]);
+        else
+            round_fan(words, y, r);
+        bool is_row = g + 8 * r < there;
+        if (!TRANS || n % 8 == 0) {
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            uint32_t *word = &words[r][4 * i];
-            half16 *place = to + (8 * r * n + 8 * i * step);
-            int columns = g + 8 * r < there ? left - 8 * i * step : 0;
-            if (!TRANS) turn_quad(word);
-            if (!TRANS || n % 8 == 0) {
-                if (columns > 0) *(uint4 *)place = make_uint4(word[0], word[1], word[2], word[3]);
-            } else {
+            for (int i = 0; i < 2; i++) {
+                uint32_t *word = words + 4 * i;
+                if (!TRANS) turn_quad(word);
+                if (is_row && 8 * i * step < left)
+                    *(uint4 *)(to + 8 * i * step) = make_uint4(word[0], word[1], word[2], word[3]);
+            }
+        } else {
 #pragma unroll
-                for (int j = 0; j < 4; j++)
-                    if (2 * j < columns) *(uint32_t *)(place + 2 * j) = word[j];
+            for (int j = 0; j < 8; j++) {
+                int more = j / 4 * 8 * step + j % 4 * 2;
+                if (is_row && more < left) *(uint32_t *)(to + more) = words[j];
             }
         }
+    }
 }
 
 /* --- the whole --- */
 
-/* Copies what every row needs: it is there with number 0 of the ring. */
+/* Copies what every row needs: it is there with number 0 of the ring, or 1 where there are sums. */
 template <int D, bool SUMS>
 __device__ __forceinline__ void copy_vectors(const linear_rows &p, groups_shared<D, SUMS> *s) {
     int c = threadIdx.x;
@@ -433,14 +432,9 @@ __device__ __forceinline__ void leave_sums(const linear_rows &p, groups_shared<D
 struct groups_work {
     int block, first;       /* first row of the block, of the warp */
     int block_there, there; /* rows of them that exist */
-    int chunks;             /* 64 of K each, of all sums */
+    int chunks, fans;       /* numbers in the ring: of 64 of K each, of all sums; where fanned products begin */
     linear_place chunk, fan;
 };
-
-/* Number in the ring of the first fanned product's weights. */
-template <bool SUMS> __device__ __forceinline__ int first_fan(const groups_work &b) {
-    return b.chunks + (SUMS ? 2 : 1);
-}
 
 /* The next 128 columns of fanned products, or nothing where all were requested. */
 template <int D, bool TRANS>
@@ -452,15 +446,15 @@ __device__ __forceinline__ void request_fan(const linear_rows &p, groups_work *b
     }
 }
 
-/* Number i of the ring; with sums no fanned product, which is requested when the last chunk is gone. */
+/* Number i of the ring. */
 template <int D, bool SUMS, bool TRANS>
 __device__ __forceinline__ void request(const linear_rows &p, groups_work *b, half16 *stage, int i) {
     if (SUMS && i < b->chunks) {
         copy_chunk<D, TRANS>(stage, p, b->block, b->block_there, b->chunk);
         b->chunk.at += 64;
         if (b->chunk.at >= p.k[b->chunk.product]) b->chunk.product++, b->chunk.at = 0;
-    } else if (SUMS || i == 0) {
-        const half16 *from = !SUMS ? p.r : i == b->chunks ? p.x : p.residual;
+    } else if (i < b->fans) {
+        const half16 *from = !SUMS ? p.r : i == b->fans - 1 ? p.residual : p.x;
         if (from) copy_rows<GROUPS_ROWS, D>(stage, from + (int64_t)b->block * D, D, b->block_there, D);
     } else {
         request_fan<D, TRANS>(p, b, stage);
@@ -482,7 +476,7 @@ __device__ __forceinline__ void add_products(const linear_rows &p, groups_shared
         group_sees_copies();
         __syncthreads(); /* chunk i is there, and nobody reads the one before */
         multiply_chunk<D, TRANS>(sum, left, stage);
-        if (i) request<D, true, TRANS>(p, b, s->ring[(i + 2) % GROUPS_STAGES], i + 2), copy_close();
+        if (i) request<D, true, TRANS>(p, b, s->ring[(i + 2) % GROUPS_STAGES], i + 2), copy_close(); /* after 0, 1, 2 */
         if (partial && p.columns_at[at.product] >= 0)
             add_columns(partial + p.columns_at[at.product] + at.at, stage + D * 64, p.k[at.product] - at.at);
         at.at += 64;
@@ -496,15 +490,15 @@ __device__ __forceinline__ void add_products(const linear_rows &p, groups_shared
 template <int D, bool SUMS, bool TRANS>
 __device__ __forceinline__ void fan_out(const linear_rows &p, groups_shared<D, SUMS> *s, groups_work *b,
                                         const uint32_t (*rows)[4]) {
-    int turns[2] = {0, 0};
+    uint32_t turns[2] = {0, 0};
     for (int r = 0; r < 2 && p.turned; r++)
         turns[r] = (b->first + (threadIdx.x & 31) / 4 + 8 * r) % p.times * (p.head / 2);
     const half16 *bias = s->fan_bias;
     linear_place at = {0, 0}, done = {-1, 0};
-    float y[2][8][4] = {};                                    /* of a stage's tiles */
-    for (int i = first_fan<SUMS>(*b);; i++) {                 /* number in the ring */
-        int ahead = SUMS && i == first_fan<SUMS>(*b) ? 1 : 2; /* the first was requested alone: places were taken */
-        __syncthreads();                                      /* the stage is there, and nobody reads those before */
+    float y[2][8][4] = {};                                     /* of a stage's tiles */
+    for (int i = b->fans;; i++) {                              /* number in the ring */
+        int ahead = SUMS && p.slope_w && i == b->fans ? 1 : 2; /* the first was requested alone: places were taken */
+        __syncthreads();                                       /* the stage is there, and nobody reads those before */
         uint64_t tile = group_tile(s->ring[i % GROUPS_STAGES]);
         bool biased = p.fan_bias[at.product];
         int step = step_of(p, at.product);
@@ -535,37 +529,37 @@ template <int D, bool SUMS, bool TRANS>
 __global__ void __launch_bounds__(GROUPS_THREADS, 2) linear_groups(const __grid_constant__ linear_rows p) {
     extern __shared__ __align__(1024) half16 linear_memory[];
     groups_shared<D, SUMS> *s = (groups_shared<D, SUMS> *)linear_memory;
-    int warp = threadIdx.x / 32, group = warp / 4;
+    int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), group = warp / 4; /* known to be the same for all lanes */
     groups_work b = {};
     b.block = blockIdx.x * GROUPS_ROWS;
     b.first = b.block + 16 * warp;
     b.block_there = (int)min((int64_t)GROUPS_ROWS, p.rows - b.block);
     b.there = min(16, b.block_there - 16 * warp);
     b.chunks = SUMS ? tiles_of(p.k, p.sums) : 0;
+    b.fans = b.chunks + (SUMS && p.slope_w ? 2 : 1);
 #pragma unroll 1
     for (int i = 0; i < GROUPS_STAGES; i++) {
         request<D, SUMS, TRANS>(p, &b, s->ring[i], i);
-        if (i == 0) copy_vectors<D, SUMS>(p, s);
+        if (i == SUMS) copy_vectors<D, SUMS>(p, s);
         copy_close();
     }
 
     uint32_t rows[D / 16][4];
-    half16 *out = s->ring[(first_fan<SUMS>(b) - 1) % GROUPS_STAGES];
+    half16 *out = s->ring[(b.fans - 1) % GROUPS_STAGES];
+    float *partial = NULL;
     if constexpr (SUMS) {
-        float sum[D / 8][4] = {}, *partial = NULL;
+        float sum[D / 8][4] = {};
         if (p.width && b.block_there > 64 * group) partial = p.partial + ((int64_t)blockIdx.x * 2 + group) * p.width;
         add_products<D, TRANS>(p, s, &b, sum, partial);
-        copy_wait<0>();
-        __syncthreads(); /* x and the residual are there, and nobody reads the last chunk */
-        request_fan<D, TRANS>(p, &b, s->ring[first_fan<SUMS>(b) % GROUPS_STAGES]);
+        copy_wait<1>();
+        __syncthreads(); /* what follows the last chunk is there, and nobody reads that */
+        request_fan<D, TRANS>(p, &b, s->ring[(b.chunks + 2) % GROUPS_STAGES]);
         copy_close();
         if (p.slope_w)
             end_slope<D>(p.residual, p.slope_eps, s->slope_w, rows, sum, s->ring[b.chunks % GROUPS_STAGES], out,
                          s->dw[warp]);
         else
             end_sum<D>(p.residual, s->bias, rows, sum, out);
-        store_own<D>(p.to_r + (int64_t)b.first * D, out, b.there);
-        if (p.width) leave_sums<D, SUMS>(p, s, out, partial);
     } else {
         copy_wait<GROUPS_STAGES - 1>();
         __syncthreads();
@@ -573,11 +567,15 @@ __global__ void __launch_bounds__(GROUPS_THREADS, 2) linear_groups(const __grid_
         for (int k = 0; k < D / 16; k++) load_matrices(rows[k], own_at(out, k));
     }
     if (p.norm_w) norm_rows<D>(rows, s->norm_w, p.norm_eps);
-    if (SUMS)
+    if (SUMS && p.slope_w) /* the first stage of products; before stores, which the fence would wait for */
         copy_wait<0>();
     else
         copy_wait<1>();
     group_sees_copies();
+    if constexpr (SUMS) {
+        store_own<D>(p.to_r + (int64_t)b.first * D, out, b.there);
+        if (p.width) leave_sums<D, SUMS>(p, s, out, partial);
+    }
     if (p.to_n) {
 #pragma unroll
         for (int k = 0; k < D / 16; k++) store_matrices(own_at(out, k), rows[k]);

@@ -22,6 +22,9 @@ struct state_tiles {
     panel part[2];
 };
 
+/* Which warp of the block this is, known to be the same for all its lanes. */
+static __device__ __forceinline__ int warp_of_block() { return __shfl_sync(0xffffffffu, threadIdx.x / 32, 0); }
+
 template <int N> static __device__ __forceinline__ void settle(float *c) {
 #pragma unroll
     for (int k = 0; k < N; k++) group_settle(c[k]);
@@ -30,17 +33,19 @@ template <int N> static __device__ __forceinline__ void settle(float *c) {
 /* Where a column lies in a row of a panel. */
 static __device__ __forceinline__ int swapped(int row, int column) { return (column / 8 ^ (row & 7)) * 8 + column % 8; }
 
+/* Descriptor of what begins so many elements further, a multiple of 8. */
+static __device__ __forceinline__ uint64_t further(uint64_t tile, int elements) { return tile + elements / 8; }
+
 /* Rows of 64, or fewer, columns; zeros beyond the last row and column. */
 template <int COLUMNS>
 static __device__ __forceinline__ void fetch_panel(panel &to, const half16 *from, int64_t step, int rows, int n_rows) {
     int r = threadIdx.x / 8, part = threadIdx.x % 8;
     half16 *at = &to[r][swapped(r, part * 8)];
-    const half16 *next = from + r * step + part * 8;
-#pragma unroll 1 /* more at once take registers */
-    for (; r < n_rows; r += WARPS * 4, at += WARPS * 4 * 64, next += WARPS * 4 * step) {
-        bool there = r < rows && part * 8 < COLUMNS;
-        copy_16(at, there ? next : from, there);
-    }
+    from += r * step + part * 8;
+    rows = part * 8 < COLUMNS ? rows - r : 0;
+#pragma unroll
+    for (int i = 0; i < Q; i += WARPS * 4) /* nothing is read from where there is none */
+        if (i < n_rows) copy_16(at + i * 64, from + i * step, i < rows);
 }
 template <int N>
 static __device__ __forceinline__ void fetch_state(state_tiles &to, const elements &from, const ssd &s, const chunk &c,
@@ -87,11 +92,13 @@ template <int N>
 static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &left, const state_tiles &right,
                                                  int row, int column) {
     float c[32];
+    uint64_t a = group_tile(left.part[0][row]), b = group_tile(right.part[0][column]);
     group_fence();
 #pragma unroll
-    for (int k = 0; k < (N < 64 ? 64 : N); k += 16)
-        group_multiply(c, group_tile(&left.part[k / 64][row][k % 64]), group_tile(&right.part[k / 64][column][k % 64]),
-                       k > 0);
+    for (int k = 0; k < (N < 64 ? 64 : N); k += 16) {
+        int on = k / 64 * Q * 64 + k % 64;
+        group_multiply(c, further(a, on), further(b, on), k > 0);
+    }
     group_close();
     group_wait();
     settle<32>(c);

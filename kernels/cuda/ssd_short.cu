@@ -7,6 +7,7 @@
  */
 #include "shared.cuh"
 #include "ssd_groups.cuh"
+#include "tables.h"
 
 #define TURNS 6 /* heads for which there is space, and B and C */
 #define AHEAD 4 /* heads under way */
@@ -45,8 +46,9 @@ static __device__ __forceinline__ void open_head(short_tiles &m, const ssd &s, c
 template <bool DIAGONAL>
 static __device__ __forceinline__ void unit_forward(float *y, const uint32_t *K, const half16 (*x)[64],
                                                     const float *late, const float *log) {
-    int lane = threadIdx.x & 31, strip = threadIdx.x / 32 % 4;
+    int lane = threadIdx.x & 31, strip = warp_of_block() % 4;
     uint32_t M[4][4] = {};
+    uint64_t tile = group_tile(x[0]);
 #pragma unroll
     for (int n = 0; n < 4; n++) {    /* 16 columns */
         if (!DIAGONAL || n <= strip) /* below the diagonal, for this warp */
@@ -62,24 +64,27 @@ static __device__ __forceinline__ void unit_forward(float *y, const uint32_t *K,
                 M[n][k] = pack(first, second);
             }
         group_fence();
-        group_multiply(y, M[n], group_tile(x[16 * n]));
+        group_multiply(y, M[n], further(tile, 16 * n * 64));
         group_close();
     }
     group_wait();
 }
 
-/* y of this warp's times, of head n of the block, h of all. K: the unit of the diagonal, the one before it. */
+/* y of this warp's times, of head n of the block, h of all. K: the unit of the diagonal, the one before it. The next
+   head is there and visible to products when this thread gets to its stores, which the fence would wait for. */
 static __device__ __forceinline__ void head_forward(short_tiles &m, const uint32_t (*K)[16], const ssd &s,
                                                     const chunk &c, int n, int h, half16 *to) {
     const panel &x = turn_of(m, n);
     const float *late = m.late[n % OPEN];
-    int warp = threadIdx.x / 32, lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
+    int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
     float y[32], log[2] = {m.log[n % OPEN][upper], m.log[n % OPEN][upper + 8]}, skip = m.skip[n % OPEN];
 #pragma unroll
     for (int k = 0; k < 32; k++) y[k] = 0;
     unit_forward<true>(y, K[0], x + row, late + row, log);
     if (row) unit_forward<false>(y, K[1], x, late, log);
     settle<32>(y);
+    copy_wait<AHEAD - 1>();
+    group_sees_copies();
     int64_t step = (int64_t)s.h_n * P;
 #pragma unroll
     for (int low = 0; low < 2; low++) {
@@ -99,7 +104,7 @@ template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(s
     extern __shared__ __align__(1024) unsigned char memory[];
     short_tiles &m = *(short_tiles *)memory;
     chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
-    int odd = blockIdx.x % 2, warp = threadIdx.x / 32, row = warp / 4 * UNIT, mine = (c.per + 1 - odd) / 2;
+    int odd = blockIdx.x % 2, warp = warp_of_block(), row = warp / 4 * UNIT, mine = (c.per + 1 - odd) / 2;
     int n_rows = c.rows > UNIT ? Q : UNIT, first = c.first + odd; /* heads first, first + 2 .. */
     uint32_t K[2][16] = {};
     fetch_state<N>(m.states[0], s.C, s, c, n_rows);
@@ -114,13 +119,18 @@ template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(s
     if (row && row < c.rows) unit_of_K<N>(K[1], m.states[0], m.states[1], row, 0);
     __syncthreads(); /* C and B have been read */
     for (int n = 2; n < AHEAD; n++) fetch_head(m, s, c, n, mine, first + 2 * n, n_rows);
+    copy_wait<AHEAD - 1>();
+    group_sees_copies();
     for (int n = 0; n < mine; n++) {
-        copy_wait<AHEAD - 1>();
-        group_sees_copies();
         __syncthreads(); /* the head is there, and all are done with the one before */
         fetch_head(m, s, c, n + AHEAD, mine, first + 2 * (n + AHEAD), n_rows);
         if (warp == 0 && n + 2 < mine) open_head(m, s, c, n + 2, first + 2 * n + 4);
-        if (row < c.rows) head_forward(m, K, s, c, n, first + 2 * n, y);
+        if (row < c.rows) {
+            head_forward(m, K, s, c, n, first + 2 * n, y);
+        } else {
+            copy_wait<AHEAD - 1>();
+            group_sees_copies();
+        }
     }
 }
 
@@ -131,7 +141,7 @@ bool ssd_short_takes(const ssd &s) {
 #ifdef AIRA_CUDA_90A /* there is code for groups of warps */
     int gpu = 0, major = 0;
     return s.t_n >= 16 && s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535 &&
-           cudaGetDevice(&gpu) == cudaSuccess &&
+           2 * s.g_n <= GPU_COUNTERS && cudaGetDevice(&gpu) == cudaSuccess &&
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
 #else
     (void)s;

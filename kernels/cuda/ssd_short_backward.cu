@@ -8,12 +8,13 @@
  *     G = x g'       M = K exp(a_i - a_j)       dx = dt M g + D g       dK += G exp(a_i - a_j) dt
  *
  * K = B C' is computed once and lies in shared memory in the order of accumulators: a thread reads what it wrote. Four
- * warps own 64 times j: the first four two units, the others one. G arrives 32 columns at a time, so that dx, and dK in
+ * warps own 64 times j: the first four two units, the others one. G arrives 16 columns at a time, so that dx, and dK in
  * bf16, stay in registers. At the end the blocks add each other's dK (dB and dC are sums over heads); then the first
  * computes dB = dK C, the second dC = dK' B.
  */
 #include "shared.cuh"
 #include "ssd_groups.cuh"
+#include "tables.h"
 
 struct head_tiles {
     panel x, g;
@@ -30,15 +31,17 @@ struct short_back_tiles {
     } turn[2];
     float log[2][Q], dt[2][Q], skip[2]; /* skip: D */
     /* by strip: sums over its j of u[j,i] dt_j; sums over i of u[j,i]; sums of x_j . g_j */
-    float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
+    alignas(16) float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
 };
 
 struct short_to {
     const half16 *g;
     half16 *dx, *dB, *dC;
     elements ddt;
-    bool steps;             /* GPU_STEPS */
-    float *dA, *dD, *dstep; /* [B][H] */
+    float *sums;        /* [3][B][H]: parts of dA, dD and the sum of ddt */
+    elements ends[3];   /* [H]: their sums over sequences; no third without GPU_STEPS */
+    bool steps;         /* GPU_STEPS */
+    uint32_t *counters; /* by blockIdx.x */
 };
 
 /* --- pieces ----------------------------------------------------------------------------------------------------------
@@ -46,13 +49,18 @@ struct short_to {
 
 #define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
 
-/* c[64 x 32] = [c +] a[64 x 16] b[32 x 16]', as group_multiply */
-static __device__ __forceinline__ void multiply_32(float *c, uint64_t a, uint64_t b, int add) {
-    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %18, 0;\n"
-              "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, 0; }"
-              : C4(c, 0), C4(c, 4), C4(c, 8), C4(c, 12)
+/* c[64 x 16] = [c +] a[64 x 16] b[16 x 16]', as group_multiply */
+static __device__ __forceinline__ void multiply_16(float *c, uint64_t a, uint64_t b, int add) {
+    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %10, 0;\n"
+              "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, add, 1, "
+              "1, 0, 0; }"
+              : C4(c, 0), C4(c, 4)
               : "l"(a), "l"(b), "r"(add));
+}
+
+/* Waits for all groups of products but the newest. */
+static __device__ __forceinline__ void group_wait_but_one() {
+    GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory");
 }
 
 static __device__ __forceinline__ float row_sum(float v) {
@@ -123,36 +131,38 @@ static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const fl
     put_column_sums(passed, columns);
 }
 
-/* dx += M g and what else a unit gives; its last product is under way. */
+/* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
+   those before are under way. The last products are under way at the end. */
 template <bool DIAGONAL>
 static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const head_tiles &head,
                                                  const uint4 (*K)[GROUP], const float *log, row_pair &j, int row,
                                                  int column, float *passed) {
-    int lane = threadIdx.x & 31, strip = threadIdx.x / 32 % 4;
+    int lane = threadIdx.x & 31, strip = warp_of_block() % 4;
+    uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
+    float G[2][8];
+    uint32_t M[2][4];
+    group_fence();
 #pragma unroll
-    for (int n = 0; n < UNIT; n += 32) {
-        float G[16];
-        uint32_t M[2][4];
-        group_fence();
+    for (int n = 0; n < 2; n++) {
 #pragma unroll
-        for (int p = 0; p < P; p += 16)
-            multiply_32(G, group_tile(&head.x[row][p]), group_tile(&head.g[column + n][p]), p > 0);
+        for (int p = 0; p < P; p += 16) multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
         group_close();
-        group_wait();
-        settle<16>(G);
+    }
 #pragma unroll
-        for (int k = 0; k < 2; k++) {
-            int at = n / 16 + k;
-            if (DIAGONAL && at < strip) {
-                M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
-                continue;
-            }
-            pairs<DIAGONAL>(M[k], dK + 4 * at, G + 8 * k, K[at][threadIdx.x % GROUP], log + column + 16 * at, j,
-                            16 * (at - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * at);
-        }
+    for (int n = 0; n < UNIT / 16; n++) {
+        int k = n % 2;
+        group_wait_but_one(); /* G is there, and M of two turns before has been taken */
+        settle<8>(G[k]);
+        if (DIAGONAL && n < strip)
+            M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
+        else
+            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], K[n][threadIdx.x % GROUP], log + column + 16 * n, j,
+                            16 * (n - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * n);
         group_fence();
+        group_multiply(dx, M[k], further(g, n * 16 * 64));
+        if (n + 2 < UNIT / 16)
 #pragma unroll
-        for (int k = 0; k < 2; k++) group_multiply(dx, M[k], group_tile(&head.g[column + n + 16 * k][0]));
+            for (int p = 0; p < P; p += 16) multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
         group_close();
     }
 }
@@ -163,12 +173,13 @@ static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd 
     if ((threadIdx.x & 31) == 0) m.skip[n & 1] = load<float>(s.D, h);
 }
 
-/* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. */
+/* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. What stands in the
+   next turn is there and visible to products when this thread gets to its stores, which the fence would wait for. */
 static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
                                                  int n, int h, half16 *to) {
     const head_tiles &head = m.turn[n & 1].head;
     const float *log = m.log[n & 1], *dt = m.dt[n & 1];
-    int warp = threadIdx.x / 32, lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
+    int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
     float dx[32], *passed = m.passed[n & 1][warp];
     row_pair j = {{log[upper], log[upper + 8]}, {dt[upper], dt[upper + 8]}, {0, 0}, 0};
 #pragma unroll
@@ -181,6 +192,8 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
     if (lane == 0) m.diagonal[n & 1][warp] = diagonal;
     group_wait();
     settle<32>(dx);
+    copy_wait_all();
+    group_sees_copies();
     float skip = m.skip[n & 1];
     int64_t step = (int64_t)s.h_n * P;
 #pragma unroll
@@ -196,20 +209,26 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
     }
 }
 
-/* One warp, after all have done head n, h of all: ddt, and this sequence's parts of dA and dD. A lane owns four times.
-   Pairs of j = i are in both sums whose difference counts. */
+/* --- sums over pairs -------------------------------------------------------------------------------------------------
+ */
+
+/* One warp, after all have done head n, h of all: ddt, and this sequence's parts of dA, dD and the sum of ddt. A lane
+   owns four times. Pairs of j = i are in both sums whose difference counts. */
 static __device__ __forceinline__ void short_finish(const short_back_tiles &m, const ssd &s, const chunk &c, int n,
                                                     int h, const short_to &to) {
-    const float *dt = m.dt[n & 1], *whole = m.whole[n & 1];
     int lane = threadIdx.x & 31;
-    float r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
+    const float4 dts = *(const float4 *)&m.dt[n & 1][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
+    const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, whole[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
+    float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
+#pragma unroll
+    for (int strip = 0; strip < WARPS; strip++) { /* four times are of one strip */
+        if (strip > lane / 4) continue;
+        float4 more = *(const float4 *)&m.passed[n & 1][strip][4 * lane];
+        passed[0] += more.x, passed[1] += more.y, passed[2] += more.z, passed[3] += more.w;
+    }
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
-        int i = 4 * lane + k;
-        if (i < c.rows) {
-            for (int strip = 0; strip <= i / 16; strip++) suffix += m.passed[n & 1][strip][i];
-            suffix -= dt[i] * whole[i];
-        }
+        if (4 * lane + k < c.rows) suffix += passed[k] - dt[k] * whole[k];
         r[k] = suffix;
     }
     float all = suffix;
@@ -224,9 +243,9 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
         int i = 4 * lane + k;
         if (i >= c.rows) continue;
         float over = r[k] + after;
-        dA += dt[i] * over;
-        float step = whole[i] + a * over;
-        if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[i]);
+        dA += dt[k] * over;
+        float step = whole[k] + a * over;
+        if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[k]);
         dstep += step;
         store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, step);
     }
@@ -234,9 +253,32 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     dstep = warp_sum(dstep);
     for (int strip = 0; strip * 16 < c.rows; strip++) dD += m.diagonal[n & 1][strip];
     if (lane != 0) return;
-    to.dA[(int64_t)c.b * s.h_n + h] = dA;
-    to.dD[(int64_t)c.b * s.h_n + h] = dD;
-    to.dstep[(int64_t)c.b * s.h_n + h] = dstep;
+    int64_t heads = (int64_t)s.batch * s.h_n;
+    float *sums = to.sums + (int64_t)c.b * s.h_n + h;
+    sums[0] = dA;
+    sums[heads] = dD;
+    sums[2 * heads] = dstep;
+}
+
+/* One warp of the block that ends last among those of the same heads: sums over sequences, in an order that does not
+   depend on which block that is. h: the first head. */
+static __device__ __forceinline__ void add_sequences(const ssd &s, int h, int mine, const short_to &to) {
+    int lane = threadIdx.x & 31;
+    int64_t heads = (int64_t)s.batch * s.h_n;
+    for (int n = 0; n < mine; n++, h += 2) {
+        float sum[3] = {};
+#pragma unroll 4
+        for (int b = lane; b < s.batch; b += 32)
+#pragma unroll
+            for (int k = 0; k < 3; k++) sum[k] += __ldcg(to.sums + k * heads + (int64_t)b * s.h_n + h);
+#pragma unroll
+        for (int k = 0; k < 3; k++) sum[k] = warp_sum(sum[k]);
+        if (lane == 0) {
+            store<float>(to.ends[0], h, sum[0]);
+            store<float>(to.ends[1], h, sum[1]);
+            if (to.steps) store<float>(to.ends[2], h, sum[2]);
+        }
+    }
 }
 
 /* --- dB and dC -------------------------------------------------------------------------------------------------------
@@ -251,6 +293,8 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
 /* What both blocks wrote to their shared memory before arriving, both may read after waiting. */
 static __device__ __forceinline__ void cluster_arrive() { CLUSTER_ASM("barrier.cluster.arrive.release;" ::: "memory"); }
 static __device__ __forceinline__ void cluster_wait() { CLUSTER_ASM("barrier.cluster.wait.acquire;" ::: "memory"); }
+/* The same where nothing that was written has to be seen. */
+static __device__ __forceinline__ void cluster_arrive_only() { CLUSTER_ASM("barrier.cluster.arrive.relaxed;" :::); }
 
 /* The same place in the shared memory of another block of the cluster. */
 static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank) {
@@ -303,9 +347,10 @@ static __device__ __forceinline__ void turned(uint32_t *a, const panel &from, in
 
 /* sum (64 x 64) += a (64 x 64) times rows of B or C. */
 static __device__ __forceinline__ void add_states(float *sum, const uint32_t *a, const half16 (*states)[64]) {
+    uint64_t tile = group_tile(states[0]);
     group_fence();
 #pragma unroll
-    for (int k = 0; k < 4; k++) group_multiply(sum, a + 4 * k, group_tile(states[16 * k]));
+    for (int k = 0; k < 4; k++) group_multiply(sum, a + 4 * k, further(tile, 16 * k * 64));
     group_close();
 }
 
@@ -323,30 +368,34 @@ static __device__ __forceinline__ void put_states(half16 *to, int64_t step, cons
     }
 }
 
-/* The first block of a cluster: dB; the second: dC. */
+/* The first block of a cluster: dB; the second: dC. What stands in the turn after the last is there. h: the block's
+   first head. */
 template <int N>
 static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s,
-                                                    const chunk &c, uint32_t rank, int mine, const short_to &to) {
+                                                    const chunk &c, uint32_t rank, int h, int mine,
+                                                    const short_to &to) {
     const state_tiles &states = m.turn[mine & 1].state;
     panel *slopes = m.turn[(mine & 1) ^ 1].state.part;
-    int own = threadIdx.x / GROUP;
-    bool two = c.rows > UNIT;
+    int warp = warp_of_block(), own = warp / 4;
+    uint32_t before = 0; /* blocks of the same heads that have left their sums */
+    bool two = c.rows > UNIT, works = own == 0 || two;
     half16 *result = (rank ? to.dC : to.dB) + state_at(s, c, c.group);
     put_unit(m.K[own ? 2 : 0], dK[0]);
     if (own == 0) put_unit(m.K[1], dK[1]);
     cluster_arrive();
+    if (threadIdx.x == 4 * 32 && mine > 0) { /* who wrote the sums */
+        __threadfence();
+        before = atomicAdd(to.counters + blockIdx.x, 1u);
+    }
     cluster_wait();
-    add_other(dK[0], m.K[own ? 2 : 0], rank);
-    if (own == 0) add_other(dK[1], m.K[1], rank);
-    cluster_arrive();
-    copy_wait_all();
-    group_sees_copies();
+    if (works) add_other(dK[0], m.K[own ? 2 : 0], rank);
+    if (own == 0 && two) add_other(dK[1], m.K[1], rank);
     if (rank == 1) {
         put_rows(slopes[own], dK[0]);
         if (own == 0) put_rows(slopes[1], dK[1]);
     }
     __syncthreads();
-    if (own == 0 || two) {
+    if (works) {
         if (rank == 1) turned(dK[0], slopes[own], own * UNIT);
         if (rank == 1 && own == 1) turned(dK[1], slopes[1], 0);
 #pragma unroll
@@ -360,6 +409,12 @@ static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_
             settle<32>(sum);
             put_states<(N < 64 ? N : 64)>(result + n, (int64_t)s.g_n * N, sum, c.rows);
         }
+    }
+    cluster_arrive_only(); /* all that was read from the other is in products that have ended */
+    if (warp == 4 && mine > 0 && __shfl_sync(0xffffffffu, before, 0) == gridDim.y - 1) {
+        __threadfence();
+        add_sequences(s, h, mine, to);
+        if (threadIdx.x == 4 * 32) to.counters[blockIdx.x] = 0;
     }
     cluster_wait(); /* nobody leaves while the other reads its shared memory */
 }
@@ -389,7 +444,7 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
     short_back_tiles &m = *(short_back_tiles *)memory;
     chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
     uint32_t rank = blockIdx.x % 2, dK[2][16] = {};
-    int warp = threadIdx.x / 32, mine = (c.per + 1 - (int)rank) / 2, n_rows = c.rows > UNIT ? Q : UNIT;
+    int warp = warp_of_block(), mine = (c.per + 1 - (int)rank) / 2, n_rows = c.rows > UNIT ? Q : UNIT;
     int first = c.first + (int)rank; /* heads first, first + 2 .. */
     fetch_state<N>(m.B, s.B, s, c, n_rows);
     fetch_state<N>(m.turn[1].state, s.C, s, c, n_rows);
@@ -410,39 +465,32 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
         if (two) put_unit(m.K[1], K[1]);
     }
     fetch_turn<N>(m, s, c, to.g, 1, mine, rank, n_rows);
+    copy_wait<1>();
+    group_sees_copies();
+    __syncthreads();
     for (int n = 0; n < mine; n++) {
-        copy_wait<1>();
-        group_sees_copies();
-        __syncthreads();
         if (warp == 4) { /* of those that have one unit */
             if (n > 0) short_finish(m, s, c, n - 1, first + 2 * n - 2, to);
             if (n > 0 && n + 1 < mine) open_head(m, s, c, n + 1, first + 2 * n + 2);
         }
-        if (warp < 4 || c.rows > UNIT) head_back(m, dK, s, c, n, first + 2 * n, to.dx);
-        __syncthreads(); /* its tiles have been read, and its sums are there */
+        if (warp < 4 || c.rows > UNIT) {
+            head_back(m, dK, s, c, n, first + 2 * n, to.dx);
+        } else {
+            copy_wait_all();
+            group_sees_copies();
+        }
+        __syncthreads(); /* its tiles have been read, its sums are there, and so is the next turn */
         fetch_turn<N>(m, s, c, to.g, n + 2, mine, rank, n_rows);
     }
     if (warp == 4 && mine > 0) short_finish(m, s, c, mine - 1, first + 2 * mine - 2, to);
-    finish_group<N>(m, dK, s, c, rank, mine, to);
-}
-
-/* A block a head and kind of sum: over sequences. */
-struct short_ends {
-    elements to[3];
-};
-__global__ void __launch_bounds__(128) short_end_kernel(short_ends ends, const float *sums, int batch, int h_n) {
-    __shared__ float spare[32];
-    const float *from = sums + (int64_t)blockIdx.y * batch * h_n;
-    float sum = 0;
-    for (int b = threadIdx.x; b < batch; b += 128) sum += from[(int64_t)b * h_n + blockIdx.x];
-    sum = block_reduce<float, false>(sum, spare);
-    if (threadIdx.x == 0) store<float>(ends.to[blockIdx.y], blockIdx.x, sum);
+    finish_group<N>(m, dK, s, c, rank, first, mine, to);
 }
 
 /* --- calls -----------------------------------------------------------------------------------------------------------
  */
 
 size_t ssd_short_backward_bytes(const gpu_call *call) {
+    (void)gpu_tables_counter(call->tables, 1); /* where there are none, running says so */
     return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 3 * sizeof(float);
 }
 
@@ -468,17 +516,14 @@ const char *ssd_short_backward(const gpu_call *call) {
     ssd s = ssd_of(call);
     short_to to = {(const half16 *)call->in[6].data, (half16 *)call->out[0].data, (half16 *)call->out[3].data,
                    (half16 *)call->out[4].data, of(call->out[1])};
-    size_t heads = (size_t)s.batch * s.h_n;
-    to.dA = (float *)call->workspace;
-    to.dD = to.dA + heads;
-    to.dstep = to.dD + heads;
+    to.sums = (float *)call->workspace;
+    to.ends[0] = of(call->out[2]);
+    to.ends[1] = of(call->out[5]);
     to.steps = (call->merged & GPU_STEPS) != 0;
-    const char *why = s.n_n == 16   ? launch<16>(s, to, call->stream)
-                      : s.n_n == 64 ? launch<64>(s, to, call->stream)
-                                    : launch<128>(s, to, call->stream);
-    if (why) return why;
-    short_ends ends = {{of(call->out[2]), of(call->out[5]), {NULL, 0}}};
-    if (to.steps) ends.to[2] = of(call->out[6]);
-    short_end_kernel<<<dim3((unsigned)s.h_n, to.steps ? 3 : 2), 128, 0, call->stream>>>(ends, to.dA, s.batch, s.h_n);
-    return gpu_launched();
+    if (to.steps) to.ends[2] = of(call->out[6]);
+    to.counters = (uint32_t *)gpu_tables_counter(call->tables, 0);
+    if (!to.counters) return "no memory for counters";
+    return s.n_n == 16   ? launch<16>(s, to, call->stream)
+           : s.n_n == 64 ? launch<64>(s, to, call->stream)
+                         : launch<128>(s, to, call->stream);
 }

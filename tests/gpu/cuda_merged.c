@@ -129,10 +129,10 @@ static void gated_scan(sketch *s, const int64_t *size) {
     s->i[s->n_steps - 1][0] = 3; /* axes 0 and 1 */
 }
 
-/* The gradient of an SSD's steps. size: sequences, times, heads, states; one group, heads of 64 */
+/* The gradient of an SSD's steps. size: sequences, times, heads, states, groups (0: one); heads of 64 */
 static void ssd_steps(sketch *s, const int64_t *size) {
     aira_shape big = SHAPE(size[0], size[1], size[2], 64), steps = SHAPE(size[0], size[1], size[2]);
-    aira_shape states = SHAPE(size[0], size[1], 1, size[3]), one = SHAPE(size[2]);
+    aira_shape states = SHAPE(size[0], size[1], size[4] ? size[4] : 1, size[3]), one = SHAPE(size[2]);
     uint32_t x = tensor(s, GIVEN, big, false), t = tensor(s, TIMES, steps, false), A = tensor(s, RATES, one, true);
     uint32_t B = tensor(s, GIVEN, states, false), C = tensor(s, GIVEN, states, false), D = tensor(s, GIVEN, one, true);
     uint32_t g = tensor(s, GIVEN, big, false), dt = tensor(s, INNER, steps, false),
@@ -152,7 +152,7 @@ static void ssd_steps(sketch *s, const int64_t *size) {
 /* The same shapes forward. */
 static void ssd(sketch *s, const int64_t *size) {
     aira_shape big = SHAPE(size[0], size[1], size[2], 64), steps = SHAPE(size[0], size[1], size[2]);
-    aira_shape states = SHAPE(size[0], size[1], 1, size[3]), one = SHAPE(size[2]);
+    aira_shape states = SHAPE(size[0], size[1], size[4] ? size[4] : 1, size[3]), one = SHAPE(size[2]);
     uint32_t x = tensor(s, GIVEN, big, false), t = tensor(s, TIMES, steps, false), A = tensor(s, RATES, one, true);
     uint32_t B = tensor(s, GIVEN, states, false), C = tensor(s, GIVEN, states, false), D = tensor(s, GIVEN, one, true);
     uint32_t dt = tensor(s, INNER, steps, false), y = tensor(s, RESULT, big, false);
@@ -273,11 +273,14 @@ static const merged_case cases[] = {
     {"ssd steps, a head", ssd_steps, {2, 64, 1, 16}},
     {"ssd steps, 65 times", ssd_steps, {2, 65, 5, 128}},
     {"ssd steps, 32 heads", ssd_steps, {2, 127, 32, 64}},
+    {"ssd steps, many sequences", ssd_steps, {150, 20, 3, 16}},
+    {"ssd steps, 3 groups", ssd_steps, {2, 70, 9, 64, 3}},
     {"ssd", ssd, {2, 128, 4, 128}},
     {"ssd, odd", ssd, {3, 37, 9, 64}},
     {"ssd, a head", ssd, {2, 64, 1, 16}},
     {"ssd, 65 times", ssd, {2, 65, 5, 128}},
     {"ssd, 32 heads", ssd, {1, 127, 32, 64}},
+    {"ssd, 3 groups", ssd, {2, 70, 9, 64, 3}},
     {"gated norm", gated_norm, {70, 256}},
     {"gated norm, 100 columns", gated_norm, {33, 100}},
     {"gated norm, 388 columns", gated_norm, {50, 388}},
