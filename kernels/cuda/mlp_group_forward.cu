@@ -52,21 +52,20 @@ __device__ __forceinline__ void fill_rows(const mlp_forward_call &a, uint4 (*v)[
     int t = threadIdx.x % 4;
     norm_rows<D, 2>(v, a.w, a.eps, t);
     if (a.normed) store_rows<D, 2>(a.normed, v, first + row, a.rows, t);
-#pragma unroll
-    for (int k = 0; k < 2; k++)
-#pragma unroll
-        for (int q = 0; q < D / 32; q++) *(uint4 *)part_at(panels, row + 8 * k, 4 * q + t) = v[k][q];
+    put_rows<D>(panels, v, row);
 }
 
 /* Sums, and the residual that the panels hold, to memory. */
 template <int D>
 __device__ __forceinline__ void finish(const mlp_forward_call &a, const float *y, half16 *panels, int64_t first,
                                        int row) {
+    unsigned word = row_at(row) + 2 * (threadIdx.x % 4);
+    uint32_t keep = a.residual ? ~0u : 0u;
 #pragma unroll
     for (int r = 0; r < 2; r++)
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
-            uint32_t *at = word_at(panels, row + 8 * r, n), more = a.residual ? *at : 0;
+            uint32_t *at = (uint32_t *)(panels + part_at(word + r * 8 * 64, n)), more = *at & keep;
             *at = pack2(y[4 * n + 2 * r] + low(more), y[4 * n + 2 * r + 1] + high(more));
         }
     __syncwarp();
