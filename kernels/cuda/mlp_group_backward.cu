@@ -142,12 +142,21 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float *d
     for (int r = 0; r < 2; r++) {
         float pull = -quad_sum(dot[r]) * scale[r] * scale[r] / (float)D;
 #pragma unroll
-        for (int n = 0; n < D / 8; n++) {
-            unsigned at = part_at(word + r * 8 * 64, n);
-            uint32_t *pair = (uint32_t *)(x + at), more = *(const uint32_t *)(residual + at) & keep;
-            const float *g = dn + 4 * n + 2 * r;
-            *pair = pack2(fmaf(scale[r], g[0], fmaf(pull, low(*pair), low(more))),
-                          fmaf(scale[r], g[1], fmaf(pull, high(*pair), high(more))));
+        for (int n = 0; n < D / 8; n += 4) { /* four words are read before any is written */
+            uint32_t pair[4], more[4];
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                unsigned at = part_at(word + r * 8 * 64, n + k);
+                pair[k] = *(const uint32_t *)(x + at);
+                more[k] = *(const uint32_t *)(residual + at) & keep;
+            }
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                const float *g = dn + 4 * (n + k) + 2 * r;
+                *(uint32_t *)(x + part_at(word + r * 8 * 64, n + k)) = pack2(
+                    fmaf(scale[r], g[0], fmaf(pull, low(pair[k]), low(more[k]))),
+                    fmaf(scale[r], g[1], fmaf(pull, high(pair[k]), high(more[k]))));
+            }
         }
     }
 }

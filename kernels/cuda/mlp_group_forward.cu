@@ -64,9 +64,15 @@ __device__ __forceinline__ void finish(const mlp_forward_call &a, const float *y
 #pragma unroll
     for (int r = 0; r < 2; r++)
 #pragma unroll
-        for (int n = 0; n < D / 8; n++) {
-            uint32_t *at = (uint32_t *)(panels + part_at(word + r * 8 * 64, n)), more = *at & keep;
-            *at = pack2(y[4 * n + 2 * r] + low(more), y[4 * n + 2 * r + 1] + high(more));
+        for (int n = 0; n < D / 8; n += 4) { /* four words are read before any is written */
+            uint32_t more[4];
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                more[k] = *(const uint32_t *)(panels + part_at(word + r * 8 * 64, n + k)) & keep;
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                *(uint32_t *)(panels + part_at(word + r * 8 * 64, n + k)) = pack2(
+                    y[4 * (n + k) + 2 * r] + low(more[k]), y[4 * (n + k) + 2 * r + 1] + high(more[k]));
         }
     __syncwarp();
     save_rows<D>(a.y, panels, first, a.rows);
