@@ -5,8 +5,8 @@
  * panel begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread holds of every 8 columns of a
  * sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2], sum[4 n + 3]) of its warp's.
  *
- * Weights pass by the block in chunks of hidden columns, and barriers keep the groups at the same chunk, one of them at
- * products while the other is at arithmetic: so the two alternate.
+ * Weights pass by the block in chunks of 32 hidden columns. Each group multiplies, then computes, with a barrier before
+ * either, and the second does everything a barrier later: it computes while the first multiplies.
  */
 #ifndef AIRA_GPU_MLP_GROUP_CUH
 #define AIRA_GPU_MLP_GROUP_CUH
@@ -16,14 +16,15 @@
 
 #define GROUP_THREADS 256 /* of a block */
 #define GROUP_ROWS 64
-#define CHUNK 64 /* hidden columns; also the rows of a panel */
+#define HIDDEN 32   /* columns of a chunk */
+#define COPIERS 128 /* threads that copy weights: those of the second group */
 
 static_assert(GROUP_THREADS / 128 * GROUP_ROWS == ROWS, "blocks own as many rows as those of other cards");
 
 /* The group of this thread, known to be the same for all of its warp. */
 __device__ __forceinline__ int group_of_thread() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0); }
 
-/* __syncthreads for two groups that run different code. */
+/* __syncthreads for two groups that meet at different places. */
 __device__ __forceinline__ void block_barrier() { asm volatile("bar.sync 1, %0;" ::"n"(GROUP_THREADS) : "memory"); }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------
@@ -34,25 +35,6 @@ __device__ __forceinline__ unsigned thread_again() {
     unsigned thread;
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
     return thread;
-}
-
-/* Starts the copies of a chunk of 64 rows of up[F][D]: D / 64 panels. */
-template <int D> __device__ __forceinline__ void fetch_up(half16 *to, const half16 *up, int chunk) {
-    constexpr int PARTS = D / 8, STEP = GROUP_THREADS / PARTS; /* STEP: rows at a time, a multiple of 8 */
-    unsigned thread = thread_again(), row = thread / PARTS, part = thread % PARTS;
-    to += (part / 8 * CHUNK + row) * 64 + (part % 8 ^ row % 8) * 8;
-    up += chunk * (CHUNK * D) + thread * 8;
-#pragma unroll
-    for (int k = 0; k < CHUNK / STEP; k++) copy_16(to + k * STEP * 64, up + k * STEP * D, true);
-}
-/* The same of 64 columns of down[D][F]: one panel of D rows. */
-template <int D> __device__ __forceinline__ void fetch_down(half16 *to, const half16 *down, int f_n, int chunk) {
-    constexpr int STEP = GROUP_THREADS / 8;
-    unsigned thread = thread_again(), row = thread / 8, part = thread % 8;
-    to += row * 64 + (part ^ row % 8) * 8;
-    down += row * f_n + chunk * CHUNK + part * 8;
-#pragma unroll
-    for (int k = 0; k < D / STEP; k++) copy_16(to + k * STEP * 64, down + k * STEP * f_n, true);
 }
 
 /* In elements from the start of a group's panels: a row, and the n-th 8 neighbours of the row that begins at `row`. */

@@ -12,9 +12,7 @@
  */
 #include "mlp_group.cuh"
 
-#define HIDDEN 32 /* columns of a chunk */
 #define STAGES 3
-#define COPIERS 128 /* threads that copy weights: those of the second group */
 
 /* n, dy, stages, a scale a row */
 template <int D> static constexpr int shared_bytes = (2 * ROWS + STAGES * 2 * HIDDEN) * D * 2 + ROWS * 4;
