@@ -1,9 +1,10 @@
 /* mlp_group.cuh - what the kernels of an MLP layer for sm_90a share: see mlp_group_forward.cu, mlp_group_backward.cu.
  *
- * A block is two groups of four warps and owns 128 rows, a group 64, a warp 16. Products are wgmma.cuh's: what is read
- * from shared memory lies in panels of 64 columns, rows of 128 bytes whose 16-byte parts are swapped by row % 8, and a
- * panel begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread holds of every 8 columns of a
- * sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2], sum[4 n + 3]) of its warp's.
+ * A block is two groups of four warps and owns 128 rows, a group 64, a warp 16. Products are wgmma.cuh's: rows and `up`
+ * lie in panels of 64 columns, rows of 128 bytes whose 16-byte parts are swapped by row % 8, `down` in rows of 64
+ * bytes, swapped by row / 2 % 4; either begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread
+ * holds of every 8 columns of a sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2],
+ * sum[4 n + 3]) of its warp's.
  *
  * Weights pass by the block in chunks of 32 hidden columns. Each group multiplies, then computes, with a barrier before
  * either, and the second does everything a barrier later: it computes while the first multiplies.

@@ -164,11 +164,11 @@ __device__ __forceinline__ void norm_slopes(const mlp_backward_call &a, float *d
 template <int D> __global__ void __launch_bounds__(GROUP_THREADS, 2) mlp_group_backward_kernel(mlp_backward_call a) {
     extern __shared__ __align__(1024) half16 group_memory[];
     constexpr int TILE = HIDDEN * D, OWN_ROWS = GROUP_ROWS * D;
-    float *scales = (float *)(group_memory + (2 * ROWS + STAGES * 2 * HIDDEN) * D) + group_of_thread() * GROUP_ROWS;
     int group = group_of_thread(), chunks = a.f_n / HIDDEN;
     int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
     int64_t first = (int64_t)blockIdx.x * ROWS + group * GROUP_ROWS;
     half16 *n = group_memory + group * OWN_ROWS, *dy = n + ROWS * D, *ring = group_memory + 2 * ROWS * D;
+    float *scales = (float *)(ring + STAGES * 2 * TILE) + group * GROUP_ROWS;
     float dn[D / 2] = {}, p[HIDDEN / 2], c[HIDDEN / 2];
     uint32_t dp[HIDDEN / 16][4] = {};
     int at = (int)(first + row) * a.f_n + threadIdx.x % 4 * 8, there = rows_from(first, a.rows) - row;
@@ -213,7 +213,7 @@ template <int D> __global__ void __launch_bounds__(GROUP_THREADS, 2) mlp_group_b
     if (group == 1) block_barrier();
     for (int chunk = 0; chunk < chunks; chunk++) {
         int next = after(now);
-        block_barrier(); /* this chunk is there, and the stage after it is free: for the first group; both copy then */
+        block_barrier(); /* for the first group: this chunk is there, and the stage after it is free */
         open();
         back_product<D>(dn, dp, up_tile(before));
         group_close();
