@@ -202,9 +202,9 @@ __device__ __forceinline__ void load_rows(uint4 (*v)[D / 32], const half16 *x, i
     for (int k = 0; k < K; k++) load_row<D>(v[k], x, first + 8 * k, rows, t);
 }
 
-/* v = RMS norm of K rows. */
+/* v = RMS norm of K rows; scales: NULL, or gets what each was multiplied by before w. */
 template <int D, int K = OWN>
-__device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const float *w, float eps, int t) {
+__device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const float *w, float eps, int t, float *scales = NULL) {
 #pragma unroll
     for (int k = 0; k < K; k++) {
         float squares = 0;
@@ -214,7 +214,8 @@ __device__ __forceinline__ void norm_rows(uint4 (*v)[D / 32], const float *w, fl
 #pragma unroll
             for (int j = 0; j < 4; j++) squares += low(pairs[j]) * low(pairs[j]) + high(pairs[j]) * high(pairs[j]);
         }
-        float scale = 1.0f / sqrtf(quad_sum(squares) / (float)D + eps);
+        float scale = rsqrtf(quad_sum(squares) / (float)D + eps);
+        if (scales) scales[k] = scale;
 #pragma unroll
         for (int q = 0; q < D / 32; q++) {
             uint32_t *pairs = (uint32_t *)&v[k][q];
@@ -250,17 +251,16 @@ template <int N> __device__ __forceinline__ void fold(float *v, int mask) {
    every GROUPS-th part, then the groups. */
 template <int D, int N> __device__ __forceinline__ void add_parts(const mlp_backward_call &a, float *sums) {
     constexpr int GROUPS = N / (D / 4);
-    __shared__ bool last;
-    for (int c = threadIdx.x; c < D; c += N) {
-        float sum = sums[c];
-        for (int w = 1; w < N / 32; w++) sum += sums[w * D + c];
-        a.partial[(int64_t)blockIdx.x * D + c] = sum;
+    static_assert(D <= N, "a thread a column");
+    if (threadIdx.x < D) {
+        float sum = sums[threadIdx.x];
+#pragma unroll
+        for (int w = 1; w < N / 32; w++) sum += sums[w * D + threadIdx.x];
+        a.partial[(int64_t)blockIdx.x * D + threadIdx.x] = sum;
     }
     __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(a.counter, 1u) == gridDim.x - 1;
-    __syncthreads();
-    if (!last) return;
+    if (!__syncthreads_or(threadIdx.x == 0 && atomicAdd(a.counter, 1u) == gridDim.x - 1)) return;
     __threadfence();
     int c = threadIdx.x % (D / 4) * 4, group = threadIdx.x / (D / 4);
     float4_of sum = {};
@@ -272,10 +272,11 @@ template <int D, int N> __device__ __forceinline__ void add_parts(const mlp_back
     }
     store4(sums + group * D + c, sum);
     __syncthreads();
-    for (int k = threadIdx.x; k < D; k += N) {
-        float all = sums[k];
-        for (int j = 1; j < GROUPS; j++) all += sums[j * D + k];
-        a.dw[k] = all;
+    if (threadIdx.x < D) {
+        float all = sums[threadIdx.x];
+#pragma unroll
+        for (int j = 1; j < GROUPS; j++) all += sums[j * D + threadIdx.x];
+        a.dw[threadIdx.x] = all;
     }
     if (threadIdx.x == 0) *a.counter = 0;
 }

@@ -1,12 +1,13 @@
 /* mlp_group.cuh - what the kernels of an MLP layer for sm_90a share: see mlp_group_forward.cu, mlp_group_backward.cu.
  *
- * A block is two groups of four warps and owns 128 rows, a group 64, a warp 16. Products are wgmma.cuh's: what is read
- * from shared memory lies in panels of 64 columns, rows of 128 bytes whose 16-byte parts are swapped by row % 8, and a
- * panel begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread holds of every 8 columns of a
- * sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2], sum[4 n + 3]) of its warp's.
+ * A block is two groups of four warps and owns 128 rows, a group 64, a warp 16. Products are wgmma.cuh's: rows and `up`
+ * lie in panels of 64 columns, rows of 128 bytes whose 16-byte parts are swapped by row % 8, `down` in rows of 64
+ * bytes, swapped by row / 2 % 4; either begins at a multiple of 1024 bytes. With g = lane / 4 and t = lane % 4 a thread
+ * holds of every 8 columns of a sum columns 2 t and 2 t + 1 of rows g (sum[4 n], sum[4 n + 1]) and g + 8 (sum[4 n + 2],
+ * sum[4 n + 3]) of its warp's.
  *
- * Weights pass by the block in chunks of 64 hidden columns, both groups use a chunk between the same two barriers, one
- * of them its tensor cores first and the other arithmetic: so the two alternate.
+ * Weights pass by the block in chunks of 32 hidden columns. Each group multiplies, then computes, with a barrier before
+ * either, and the second does everything a barrier later: it computes while the first multiplies.
  */
 #ifndef AIRA_GPU_MLP_GROUP_CUH
 #define AIRA_GPU_MLP_GROUP_CUH
@@ -16,80 +17,82 @@
 
 #define GROUP_THREADS 256 /* of a block */
 #define GROUP_ROWS 64
-#define CHUNK 64 /* hidden columns; also the rows of a panel */
+#define HIDDEN 32   /* columns of a chunk */
+#define COPIERS 128 /* threads that copy weights: those of the second group */
 
 static_assert(GROUP_THREADS / 128 * GROUP_ROWS == ROWS, "blocks own as many rows as those of other cards");
 
 /* The group of this thread, known to be the same for all of its warp. */
 __device__ __forceinline__ int group_of_thread() { return __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0); }
 
-/* __syncthreads for two groups that run different code. */
+/* __syncthreads for two groups that meet at different places. */
 __device__ __forceinline__ void block_barrier() { asm volatile("bar.sync 1, %0;" ::"n"(GROUP_THREADS) : "memory"); }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------
  */
 
 /* threadIdx.x, read again: what follows from it is computed where it is needed and holds no registers in between. */
-__device__ __forceinline__ int thread_again() {
-    int thread;
+__device__ __forceinline__ unsigned thread_again() {
+    unsigned thread;
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
     return thread;
 }
 
-/* Starts the copies of a chunk of 64 rows of up[F][D]: D / 64 panels. */
-template <int D> __device__ __forceinline__ void fetch_up(half16 *to, const half16 *up, int chunk) {
-    constexpr int PARTS = D / 8, STEP = GROUP_THREADS / PARTS; /* STEP: rows at a time, a multiple of 8 */
-    int thread = thread_again(), row = thread / PARTS, part = thread % PARTS;
-    to += (part / 8 * CHUNK + row) * 64 + (part % 8 ^ row % 8) * 8;
-    up += chunk * (CHUNK * D) + thread * 8;
-#pragma unroll
-    for (int k = 0; k < CHUNK / STEP; k++) copy_16(to + k * STEP * 64, up + k * STEP * D, true);
+/* In elements from the start of a group's panels: a row, and the n-th 8 neighbours of the row that begins at `row`. */
+__device__ __forceinline__ unsigned row_at(unsigned row) { return row * 64 + row % 8 * 8; }
+__device__ __forceinline__ unsigned part_at(unsigned row, unsigned n) {
+    return (row ^ n % 8 * 8) + n / 8 * (GROUP_ROWS * 64);
 }
-/* The same of 64 columns of down[D][F]: one panel of D rows. */
-template <int D> __device__ __forceinline__ void fetch_down(half16 *to, const half16 *down, int f_n, int chunk) {
-    constexpr int STEP = GROUP_THREADS / 8;
-    int thread = thread_again(), row = thread / 8, part = thread % 8;
-    to += row * 64 + (part ^ row % 8) * 8;
-    down += row * f_n + chunk * CHUNK + part * 8;
-#pragma unroll
-    for (int k = 0; k < D / STEP; k++) copy_16(to + k * STEP * 64, down + k * STEP * f_n, true);
-}
-
-/* Where 8 neighbours, the n-th of a row of a group's panels, lie. */
-__device__ __forceinline__ half16 *part_at(half16 *panels, int row, int n) {
-    return panels + (n / 8 * GROUP_ROWS + row) * 64 + (n % 8 ^ row % 8) * 8;
-}
-/* The word of them that this thread holds in sums. */
-__device__ __forceinline__ uint32_t *word_at(half16 *panels, int row, int n) {
-    return (uint32_t *)part_at(panels, row, n) + threadIdx.x % 4;
-}
+/* The row that begins `k` rows further, where the rows between differ in bits that row % 8 has not. */
+__device__ __forceinline__ unsigned rows_on(unsigned row, unsigned k) { return (row ^ k % 8 * 8) + k * 64; }
 
 /* How many rows there are from a group's first one on: 64 at most, none or less than none beyond the last. */
 __device__ __forceinline__ int rows_from(int64_t first, int64_t rows) {
     return (int)(rows - first < GROUP_ROWS ? rows - first : GROUP_ROWS);
 }
 
+/* How a warp moves its 16 rows: STEP at a time, 16 bytes a lane. */
+template <int D> struct warp_rows {
+    static constexpr int PARTS = D / 8, STEP = 32 / PARTS;
+    unsigned row, part;
+    __device__ __forceinline__ warp_rows() {
+        unsigned thread = thread_again();
+        row = thread % 128 / 32 * 16 + thread % 32 / PARTS;
+        part = thread % PARTS;
+    }
+    __device__ __forceinline__ unsigned at() const { return part_at(row_at(row), part); }
+};
+
 /* Starts the copies of the warp's 16 rows into its group's panels; first: the group's first row. Zeros beyond the last.
  */
 template <int D>
 __device__ __forceinline__ void fetch_rows(half16 *panels, const half16 *from, int64_t first, int64_t rows) {
-    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
-    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
-    int there = rows_from(first, rows);
-    const half16 *at = from + (first + row) * D + part * 8;
+    warp_rows<D> w;
+    int there = rows_from(first, rows) - (int)w.row;
+    unsigned at = w.at();
+    from += (first + w.row) * D + w.part * 8;
 #pragma unroll
-    for (int k = 0; k < 16; k += STEP)
-        copy_16(part_at(panels, row + k, part), row + k < there ? at + k * D : from, row + k < there);
+    for (int k = 0; k < 16; k += w.STEP) copy_16(panels + rows_on(at, k), from + k * D, k < there);
+}
+/* Two rows of the thread, as load_rows reads them, into its group's panels. */
+template <int D> __device__ __forceinline__ void put_rows(half16 *panels, const uint4 (*v)[D / 32], int row) {
+    unsigned at = row_at(row) ^ threadIdx.x % 4 * 8;
+#pragma unroll
+    for (int k = 0; k < 2; k++)
+#pragma unroll
+        for (int q = 0; q < D / 32; q++) *(uint4 *)(panels + part_at(at + k * 8 * 64, 4 * q)) = v[k][q];
 }
 /* The warp's 16 rows from its group's panels to memory. */
 template <int D> __device__ __forceinline__ void save_rows(half16 *to, half16 *panels, int64_t first, int64_t rows) {
-    constexpr int PARTS = D / 8, STEP = 32 / PARTS;
-    int thread = thread_again(), row = thread % 128 / 32 * 16 + thread % 32 / PARTS, part = thread % PARTS;
-    int there = rows_from(first, rows);
-    to += (first + row) * D + part * 8;
+    warp_rows<D> w;
+    int there = rows_from(first, rows) - (int)w.row;
+    unsigned at = w.at();
+    to += (first + w.row) * D + w.part * 8;
 #pragma unroll
-    for (int k = 0; k < 16; k += STEP)
-        if (row + k < there) *(uint4 *)(to + k * D) = *(const uint4 *)part_at(panels, row + k, part);
+    for (int k = 0; k < 16; k += w.STEP) {
+        uint4 v = *(const uint4 *)(panels + rows_on(at, k));
+        if (k < there) *(uint4 *)(to + k * D) = v;
+    }
 }
 
 /* --- products -------------------------------------------------------------------------------------------------------
