@@ -58,7 +58,8 @@ template <int K, int SPANS> struct scan_tiles {
 };
 template <int K, int SPANS> struct scan_back_tiles {
     scan_tiles<K, SPANS> forward;
-    float dh[CHUNKS][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH], sums[SUMS][CHUNKS][WIDTH + 8];
+    float dh[CHUNKS][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
+    float sums[CHUNKS][SUMS * WIDTH + 8]; /* of a thread, its even channel's before its odd one's: (sum, channel) */
     float dBC[1][2 * N]; /* of all times of the sequence */
 };
 
@@ -135,7 +136,7 @@ __device__ __forceinline__ void put_states(float (*x)[STATES], const place &at, 
 /* A thread's chunk: its decays, and the state after it from zeros; puts both parts of its map into shared memory. */
 template <int K, int SPANS>
 __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, const place &at, float (*decay)[TIMES][N]) {
-    float rate[2][N], h[2][N] = {}, p[2][N], all[2] = {};
+    float rate[2][N], h[2][N], p[2][N], all[2];
     uint32_t u[TIMES], d[TIMES];
     take(u, m.x[now][0]);
     take(d, m.x[now][1]);
@@ -151,11 +152,11 @@ __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, cons
 #pragma unroll
         for (int c = 0; c < 2; c++) {
             float step = one_of(d[i], c), push = step * one_of(u[i], c);
-            all[c] += step;
+            all[c] = i ? all[c] + step : step;
 #pragma unroll
             for (int n = 0; n < N; n++) {
                 decay[c][i][n] = power_of_two(step * rate[c][n]);
-                h[c][n] = decay[c][i][n] * h[c][n] + push * B.v[n];
+                h[c][n] = i ? decay[c][i][n] * h[c][n] + push * B.v[n] : push * B.v[n];
             }
         }
     }
@@ -232,6 +233,7 @@ __device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, c
     take(u, m.x[now][0]);
     take(d, m.x[now][1]);
     if (GATE) take(z, m.x[now][K - 1]);
+    __syncwarp(); /* all lanes have taken u before results take its place */
 #pragma unroll
     for (int n = 0; n < N; n++) {
         float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
@@ -257,7 +259,7 @@ __device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, c
     }
 }
 
-template <bool GATE, int SPANS>
+template <bool GATE, bool MANY, int SPANS>
 __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chunk_scan s, half16 *y) {
     constexpr int K = GATE ? 3 : 2;
     extern __shared__ __align__(16) unsigned char memory[];
@@ -270,10 +272,10 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     y += sequence;
     fetch(m, 0, from, s, tile, column);
     for (int k = 0; column < end; k++) {
-        int next_tile = tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0), now = k & 1;
+        int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0), now = k & 1;
         float decay[2][TIMES][N];
-        if (s.tiles > 1) __syncthreads(); /* B and C of the tile before have been read */
-        if (s.tiles > 1 || k == 0) fetch_states(m, s, b, tile);
+        if (MANY) __syncthreads(); /* B and C of the tile before have been read */
+        if (MANY || k == 0) fetch_states(m, s, b, tile);
         copy_wait_all();
         __syncthreads();
         if (next_column < end) fetch(m, now ^ 1, from, s, next_tile, next_column);
@@ -292,33 +294,33 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
 
 /* --- backward ---------------------------------------------------------------------------------------------------- */
 
-/* What a chunk adds to the gradient of the state before it, given none of the state after it. Where they lie, g becomes
-   the gradient of y and z, but for the factor y, that of z. */
+/* What a chunk adds to the gradient of the state before it, given none of the state after it. With GATE, g becomes the
+   gradient of y, and dz that of z, but for the factor y. */
 template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, int now, const place &at,
-                                         const float (*decay)[TIMES][N]) {
-    float e[2][N] = {};
-    uint32_t g[TIMES], z[TIMES];
+                                         const float (*decay)[TIMES][N], uint32_t *g, uint32_t *dz) {
+    float e[2][N];
     take(g, m.forward.x[now][2]);
-    if (GATE) take(z, m.forward.x[now][K - 1]);
+    if (GATE) take(dz, m.forward.x[now][K - 1]);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
         float4_of C = states_at(m.forward.C, at, i);
-        float slope[2], dz[2] = {};
+        float slope[2], by[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
             slope[c] = one_of(g[i], c);
             if (GATE) {
-                float gate = one_of(z[i], c), open = sigmoid(gate), silu = gate * open;
-                dz[c] = slope[c] * (open + silu - silu * open);
+                float gate = one_of(dz[i], c), open = sigmoid(gate), silu = gate * open;
+                by[c] = slope[c] * (open + silu - silu * open);
                 slope[c] *= silu;
             }
 #pragma unroll
-            for (int n = 0; n < N; n++) e[c][n] = decay[c][i][n] * (e[c][n] + slope[c] * C.v[n]);
+            for (int n = 0; n < N; n++)
+                e[c][n] = decay[c][i][n] * (i < TIMES - 1 ? e[c][n] + slope[c] * C.v[n] : slope[c] * C.v[n]);
         }
         if (GATE) {
-            put(m.forward.x[now][2], at, i, slope[0], slope[1]);
-            put(m.forward.x[now][K - 1], at, i, dz[0], dz[1]);
+            g[i] = pack2(slope[0], slope[1]);
+            dz[i] = pack2(by[0], by[1]);
         }
     }
     put_states(m.dh, at, e);
@@ -330,110 +332,117 @@ struct state_sums {
     float of[TIMES / 2][4];
 };
 
-/* Adds 2N values of each of two times, over a chunk's four lanes: values become columns. */
-__device__ __forceinline__ void add_lanes(float *sums, const float *early, const float *late) {
-    int row = (threadIdx.x & 31) >> 2;
+/* Adds N values of each of two times, over a chunk's four lanes: values become columns, the first one column `to`. */
+__device__ __forceinline__ void add_lanes(float *sums, const float *early, const float *late, int to) {
+    int row = ((threadIdx.x & 31) >> 2) - to;
 #pragma unroll
-    for (int j = 0; j < N; j++) {
-        float in_even = row == 2 * j ? 1.0f : 0.0f, in_odd = row == 2 * j + 1 ? 1.0f : 0.0f;
-        multiply_tf32(sums, early[2 * j], late[2 * j], early[2 * j + 1], late[2 * j + 1], in_even, in_odd);
+    for (int n = 0; n < N; n += 2) {
+        float even = row == n ? 1.0f : 0.0f, odd = row == n + 1 ? 1.0f : 0.0f;
+        multiply_tf32(sums, early[n], late[n], early[n + 1], late[n + 1], even, odd);
     }
 }
 
-/* The results of a chunk's times: gradients of u, of delta, and what y is. */
-struct scan_results {
-    float du[TIMES], ddelta[TIMES], y[TIMES];
-};
-
-/* Channel c of the chunk: states forward, then gradients backward. fresh: sums over times begin here. */
-template <int K, int SPANS>
-__device__ __forceinline__ void
-walk_back(scan_back_tiles<K, SPANS> &m, int now, const place &at, int c, const float (*decay)[N], const uint32_t *u,
-          const uint32_t *d, const uint32_t *g, bool steps, bool fresh, state_sums &dBC, scan_results &to) {
-    float h[TIMES + 1][N], dh[N], seen[2][2 * N]; /* seen: of an even time and the one after it */
-    float run[SUMS] = {}, skip = m.forward.D[now][at.channel + c];
-    float4_of A = load4(m.forward.A[now][at.channel + c]);
+/* Both channels of the chunk, states forward: what is left of the state before every time, y's part of dz, and C's
+   gradient. */
+template <bool GATE, int K, int SPANS>
+__device__ __forceinline__ void walk_states(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+                                            const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
+                                            const uint32_t *g, const uint32_t *dz, float (*left)[TIMES][N],
+                                            state_sums &dBC) {
+    float h[2][N], seen[2][N]; /* seen: of an even time and the one after it */
+    float2 skip = *(const float2 *)&m.forward.D[now][at.channel];
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        h[0][n] = m.forward.h[at.chunk][n * WIDTH + at.channel + c];
-        dh[n] = m.dh[at.chunk][n * WIDTH + at.channel + c];
+        float2 v = *(const float2 *)&m.forward.h[at.chunk][n * WIDTH + at.channel];
+        h[0][n] = v.x;
+        h[1][n] = v.y;
     }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
-        float in = one_of(u[i], c), push = in * one_of(d[i], c), y = skip * in;
+        float y[2];
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            h[i + 1][n] = decay[i][n] * h[i][n] + push * B.v[n];
-            y += C.v[n] * h[i + 1][n];
+        for (int c = 0; c < 2; c++) {
+            float in = one_of(u[i], c), push = in * one_of(d[i], c), slope = one_of(g[i], c);
+            y[c] = in * (c ? skip.y : skip.x);
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                left[c][i][n] = decay[c][i][n] * h[c][n];
+                h[c][n] = push * B.v[n] + left[c][i][n];
+                y[c] += C.v[n] * h[c][n];
+                seen[i & 1][n] = c ? seen[i & 1][n] + slope * h[c][n] : slope * h[c][n];
+            }
         }
-        to.y[i] = y;
+        if (i & 1) add_lanes(dBC.of[i / 2], seen[0], seen[1], N);
+        if (GATE) put(m.forward.x[now][K - 1], at, i, y[0] * one_of(dz[i], 0), y[1] * one_of(dz[i], 1));
+    }
+}
+
+/* The same, gradients backward. fresh: sums over times begin here. Results take the operands' places. */
+template <int K, int SPANS>
+__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+                                            const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
+                                            const uint32_t *g, const float (*left)[TIMES][N], bool steps, bool fresh,
+                                            state_sums &dBC) {
+    float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
+    float2 skip = *(const float2 *)&m.forward.D[now][at.channel];
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        float2 v = *(const float2 *)&m.dh[at.chunk][n * WIDTH + at.channel];
+        dh[0][n] = v.x;
+        dh[1][n] = v.y;
+        A[0][n] = m.forward.A[now][at.channel][n];
+        A[1][n] = m.forward.A[now][at.channel + 1][n];
     }
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
         float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
-        float in = one_of(u[i], c), step = one_of(d[i], c), slope = one_of(g[i], c), push = in * step;
-        float along_B = 0, along_h = 0;
+        bool more = i < TIMES - 1;
+        float du[2], dstep[2];
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            float pull = dh[n] + slope * C.v[n];
-            seen[i & 1][n] = pull * push;
-            seen[i & 1][N + n] = slope * h[i + 1][n];
-            dh[n] = pull * decay[i][n];
-            float old = dh[n] * h[i][n];
-            run[n] += step * old;
-            along_B += pull * B.v[n];
-            along_h += A.v[n] * old;
+        for (int c = 0; c < 2; c++) {
+            float in = one_of(u[i], c), step = one_of(d[i], c), slope = one_of(g[i], c), push = in * step;
+            float along_B, along_h;
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                float pull = dh[c][n] + slope * C.v[n], old = pull * left[c][i][n];
+                seen[i & 1][n] = c ? seen[i & 1][n] + pull * push : pull * push;
+                dh[c][n] = pull * decay[c][i][n];
+                run[c][n] = more ? run[c][n] + step * old : step * old;
+                along_B = n ? along_B + pull * B.v[n] : pull * B.v[n];
+                along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
+            }
+            du[c] = slope * (c ? skip.y : skip.x) + step * along_B;
+            dstep[c] = in * along_B + along_h;
+            if (steps) dstep[c] -= dstep[c] * power_of_two(-LOG2E * step);
+            run[c][N] = more ? run[c][N] + slope * in : slope * in;
+            run[c][N + 1] = more ? run[c][N + 1] + dstep[c] : dstep[c];
         }
-        if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1]);
-        float dstep = in * along_B + along_h;
-        if (steps) dstep -= dstep * power_of_two(-LOG2E * step);
-        run[N] += slope * in;
-        run[N + 1] += dstep;
-        to.du[i] = slope * skip + step * along_B;
-        to.ddelta[i] = dstep;
+        if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1], 0);
+        put(m.forward.x[now][0], at, i, du[0], du[1]);
+        put(m.forward.x[now][1], at, i, dstep[0], dstep[1]);
     }
 #pragma unroll
-    for (int k = 0; k < SUMS; k++) {
-        float *sum = &m.sums[k][at.chunk][at.channel / 2 + c * (WIDTH / 2)]; /* lanes side by side */
-        *sum = fresh ? run[k] : *sum + run[k];
-    }
+    for (int k = 0; k < SUMS; k++)
+#pragma unroll
+        for (int c = 0; c < 2; c++) { /* lanes side by side */
+            float *sum = &m.sums[at.chunk][k * WIDTH + at.channel / 2 + c * (WIDTH / 2)];
+            *sum = fresh ? run[c][k] : *sum + run[c][k];
+        }
 }
 
-/* Both channels of the chunk. Results take the operands' places. */
-template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void walk(scan_back_tiles<K, SPANS> &m, int now, const place &at,
-                                     const float (*decay)[TIMES][N], bool steps, bool fresh, state_sums &dBC) {
-    half16(*x)[CHUNKS][CHUNK] = m.forward.x[now];
-    scan_results to[2];
-    uint32_t u[TIMES], d[TIMES], g[TIMES], z[TIMES];
-    take(u, x[0]);
-    take(d, x[1]);
-    take(g, x[2]);
-#pragma unroll
-    for (int c = 0; c < 2; c++) walk_back(m, now, at, c, decay[c], u, d, g, steps, fresh, dBC, to[c]);
-    if (GATE) take(z, x[K - 1]);
-#pragma unroll
-    for (int i = 0; i < TIMES; i++) {
-        put(x[0], at, i, to[0].du[i], to[1].du[i]);
-        put(x[1], at, i, to[0].ddelta[i], to[1].ddelta[i]);
-        if (GATE) put(x[K - 1], at, i, to[0].y[i] * one_of(z[i], 0), to[1].y[i] * one_of(z[i], 1));
-    }
-}
-
-/* All warps: a channel's sums over the block's chunks, to memory. */
+/* A thread per sum and channel, from the third warp on, which has no states to follow: over the block's chunks, to
+   memory. */
 template <int K, int SPANS>
-__device__ __forceinline__ void put_sums(scan_back_tiles<K, SPANS> &m, const chunk_scan &s, const scan_to &to, int b,
-                                         int column) {
-    __syncthreads();
-    /* two lanes a sum: each half of the chunks */
-    for (int k = threadIdx.x; k < 2 * SUMS * WIDTH; k += blockDim.x) {
-        int i = k / 2, c = column * WIDTH + i % (WIDTH / 2) * 2 + i % WIDTH / (WIDTH / 2);
+__device__ __forceinline__ void put_sums(const scan_back_tiles<K, SPANS> &m, const chunk_scan &s, const scan_to &to,
+                                         int b, int column) {
+    int i = (int)threadIdx.x - N * WIDTH;
+    for (i += i < 0 ? blockDim.x : 0; i < SUMS * WIDTH; i += blockDim.x) {
+        int c = column * WIDTH + i % (WIDTH / 2) * 2 + i % WIDTH / (WIDTH / 2);
         float sum = 0;
 #pragma unroll 8
-        for (int n = 0; n < s.spans * 4; n++) sum += m.sums[i / WIDTH][2 * n + k % 2][i % WIDTH];
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        if (c < s.c_n && k % 2 == 0) to.sums[((int64_t)b * SUMS + i / WIDTH) * s.c_n + c] = sum;
+        for (int n = 0; n < s.spans * 8; n++) sum += m.sums[n][i];
+        if (c < s.c_n) to.sums[((int64_t)b * SUMS + i / WIDTH) * s.c_n + c] = sum;
     }
 }
 
@@ -457,13 +466,14 @@ struct scan_place {
     int column, tile;
     bool back;
 };
-__device__ __forceinline__ scan_place after(const chunk_scan &s, scan_place p) {
-    if (p.back && p.tile == 0) return {p.column + 1, 0, s.tiles == 1};
+template <bool MANY> __device__ __forceinline__ scan_place after(const chunk_scan &s, scan_place p) {
+    if (!MANY) return {p.column + 1, 0, true};
+    if (p.back && p.tile == 0) return {p.column + 1, 0, false};
     if (p.back) return {p.column, p.tile - 1, true};
     return {p.column, p.tile + 1, p.tile + 2 == s.tiles};
 }
 
-template <bool GATE, int SPANS>
+template <bool GATE, bool MANY, int SPANS>
 __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_kernel(chunk_scan s, scan_to to) {
     constexpr int K = GATE ? 4 : 3;
     extern __shared__ __align__(16) unsigned char memory[];
@@ -472,6 +482,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     const half16 *from[4] = {s.u + sequence, s.delta + sequence, s.g + sequence, s.z + sequence};
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
     int rows = s.tiles * s.spans * SPAN, chunks = s.spans * 8, last = (int)threadIdx.x - ((int)blockDim.x - N * WIDTH);
+    int summed = -1; /* the column whose sums lie in shared memory */
     const place at = place_of();
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
     state_sums sums = {};
@@ -480,18 +491,19 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     to.ddelta += sequence;
     to.dz += sequence;
     fetch(m.forward, 0, from, s, 0, first);
-    scan_place p = {first, 0, s.tiles == 1};
+    scan_place p = {first, 0, !MANY};
     for (int k = 0; p.column < end; k++) {
-        scan_place next = after(s, p);
+        scan_place next = after<MANY>(s, p);
         int now = k & 1, t0 = p.tile * s.spans * SPAN;
         float decay[2][TIMES][N];
-        if (s.tiles > 1) __syncthreads(); /* B and C of the tile before have been read */
-        if (s.tiles > 1 || k == 0) fetch_states(m.forward, s, b, p.tile);
+        uint32_t g[TIMES], dz[TIMES];
+        if (MANY) __syncthreads(); /* B and C of the tile before have been read */
+        if (MANY || k == 0) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         __syncthreads();
         if (next.column < end) fetch(m.forward, now ^ 1, from, s, next.tile, next.column);
         map_chunk(m.forward, now, at, decay);
-        if (p.back) map_back<GATE>(m, now, at, decay);
+        if (p.back) map_back<GATE>(m, now, at, decay, g, dz);
         __syncthreads();
         if (threadIdx.x < N * WIDTH) {
             if (p.tile == 0) state = 0;
@@ -499,24 +511,33 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             state = follow(m.forward.p, m.forward.h, threadIdx.x, chunks, state);
             if (!p.back) m.before[p.tile + 1][threadIdx.x] = state;
         }
-        if (p.tile == s.tiles - 1) slope = 0;
+        if (!MANY || p.tile == s.tiles - 1) slope = 0;
         if (p.back && last >= 0) slope = follow_back(m.forward.p, m.dh, last, chunks, slope);
+        if (summed >= 0) put_sums(m, s, to, b, summed);
+        summed = -1;
         __syncthreads();
         if (p.back) {
-            walk<GATE>(m, now, at, decay, to.steps, p.tile == s.tiles - 1, sums);
+            float left[2][TIMES][N];
+            uint32_t u[TIMES], d[TIMES];
+            take(u, m.forward.x[now][0]);
+            take(d, m.forward.x[now][1]);
+            __syncwarp(); /* all lanes have taken them before results take their places */
+            walk_states<GATE>(m, now, at, decay, u, d, g, dz, left, sums);
+            walk_slopes(m, now, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
             const row_place r = row_of(s, t0, p.column);
             put_row(to.du, m.forward.x[now][0], r);
             put_row(to.ddelta, m.forward.x[now][1], r);
             if (GATE) put_row(to.dz, m.forward.x[now][K - 1], r);
-            if (s.tiles > 1) add_states(m.dBC + t0, at, sums);
+            if (MANY) add_states(m.dBC + t0, at, sums);
+            if (p.tile == 0) summed = p.column;
         }
-        if (p.back && p.tile == 0) put_sums(m, s, to, b, p.column);
         p = next;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
-    if (s.tiles == 1) add_states(m.dBC, at, sums);
+    if (!MANY) add_states(m.dBC, at, sums);
     __syncthreads();
+    put_sums(m, s, to, b, summed);
     for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) out[i] = m.dBC[0][i];
 }
 
@@ -603,15 +624,18 @@ static const char *launch(F kernel, const chunk_scan &s, int bytes, cudaStream_t
     return gpu_launched();
 }
 
-template <int SPANS> static const char *scan_forward(const gpu_call *call, const chunk_scan &s) {
+template <int SPANS, bool MANY> static const char *scan_forward(const gpu_call *call, const chunk_scan &s) {
     half16 *y = (half16 *)call->out[0].data;
-    return s.z ? launch(scan_chunks_kernel<true, SPANS>, s, (int)sizeof(scan_tiles<3, SPANS>), call->stream, y)
-               : launch(scan_chunks_kernel<false, SPANS>, s, (int)sizeof(scan_tiles<2, SPANS>), call->stream, y);
+    return s.z ? launch(scan_chunks_kernel<true, MANY, SPANS>, s, (int)sizeof(scan_tiles<3, SPANS>), call->stream, y)
+               : launch(scan_chunks_kernel<false, MANY, SPANS>, s, (int)sizeof(scan_tiles<2, SPANS>), call->stream, y);
 }
 
 const char *gpu_scan_chunks(const gpu_call *call) {
     chunk_scan s = scan_of(call);
-    return s.spans == 1 ? scan_forward<1>(call, s) : s.spans == 2 ? scan_forward<2>(call, s) : scan_forward<4>(call, s);
+    return s.tiles > 1    ? scan_forward<4, true>(call, s)
+           : s.spans == 1 ? scan_forward<1, false>(call, s)
+           : s.spans == 2 ? scan_forward<2, false>(call, s)
+                          : scan_forward<4, false>(call, s);
 }
 
 static size_t states_of(const chunk_scan &s) { return (size_t)s.groups * s.batch * s.t_n * 2 * N; }
@@ -621,12 +645,13 @@ size_t gpu_scan_chunks_backward_workspace(const gpu_call *call) {
     return (states_of(s) + (size_t)s.batch * SUMS * s.c_n) * sizeof(float);
 }
 
-template <int SPANS> static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
+template <int SPANS, bool MANY>
+static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
     int rows = s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]);
-    return s.z ? launch(scan_chunks_backward_kernel<true, SPANS>, s, (int)sizeof(scan_back_tiles<4, SPANS>) + rows,
-                        stream, to)
-               : launch(scan_chunks_backward_kernel<false, SPANS>, s, (int)sizeof(scan_back_tiles<3, SPANS>) + rows,
-                        stream, to);
+    return s.z ? launch(scan_chunks_backward_kernel<true, MANY, SPANS>, s,
+                        (int)sizeof(scan_back_tiles<4, SPANS>) + rows, stream, to)
+               : launch(scan_chunks_backward_kernel<false, MANY, SPANS>, s,
+                        (int)sizeof(scan_back_tiles<3, SPANS>) + rows, stream, to);
 }
 
 const char *gpu_scan_chunks_backward(const gpu_call *call) {
@@ -639,9 +664,10 @@ const char *gpu_scan_chunks_backward(const gpu_call *call) {
     if (to.steps) ends.steps = of(call->out[next]);
     to.dBC = (float *)call->workspace;
     to.sums = to.dBC + states_of(s);
-    const char *why = s.spans == 1   ? scan_back<1>(s, to, call->stream)
-                      : s.spans == 2 ? scan_back<2>(s, to, call->stream)
-                                     : scan_back<4>(s, to, call->stream);
+    const char *why = s.tiles > 1    ? scan_back<4, true>(s, to, call->stream)
+                      : s.spans == 1 ? scan_back<1, false>(s, to, call->stream)
+                      : s.spans == 2 ? scan_back<2, false>(s, to, call->stream)
+                                     : scan_back<4, false>(s, to, call->stream);
     if (why) return why;
     int sums = (SUMS * s.c_n + 31) / 32;
     int64_t states = ((int64_t)s.batch * s.t_n * 2 * N + 1023) / 1024;
