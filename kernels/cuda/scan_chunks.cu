@@ -24,7 +24,6 @@
 #define WIDTH 16 /* channels of a tile */
 #define N 4      /* most states */
 #define MOST_SPANS 4
-#define CHUNKS (SPANS * SPAN / TIMES)
 #define MOST_TILES 16
 #define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
 #define STATES (N * WIDTH + 8)     /* the same of states */
@@ -49,18 +48,22 @@ struct scan_to {
     float *sums; /* [b][c][SUMS] */
 };
 
-/* Operands of a tile, and what chunks hand on. K: tensors; SPANS: most of a tile. */
+/* Operands of a tile and its channels. K: tensors; SPANS: of a tile. */
+template <int K, int SPANS> struct scan_operands {
+    half16 x[K][SPANS * 8][CHUNK]; /* chunk: time, then channel */
+    float A[WIDTH][N], D[WIDTH];
+};
+/* Those at work and the next ones, and what chunks hand on. */
 template <int K, int SPANS> struct scan_tiles {
-    half16 x[2][K][CHUNKS][CHUNK]; /* chunk: time, then channel */
-    float B[SPANS * SPAN][N], C[SPANS * SPAN][N];
-    float A[2][WIDTH][N], D[2][WIDTH];
-    float p[CHUNKS][STATES], h[CHUNKS][STATES]; /* h: results from zeros, then states before the chunks */
+    scan_operands<K, SPANS> in[2];
+    float B[SPANS * SPAN * N], C[SPANS * SPAN * N]; /* time, then state */
+    float p[SPANS * 8][STATES], h[SPANS * 8][STATES]; /* h: results from zeros, then states before the chunks */
 };
 template <int K, int SPANS> struct scan_back_tiles {
     scan_tiles<K, SPANS> forward;
-    float dh[CHUNKS][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
-    float sums[CHUNKS][SUMS * WIDTH + 8]; /* of a thread, its even channel's before its odd one's: (sum, channel) */
-    float dBC[1][2 * N]; /* of all times of the sequence */
+    float dh[SPANS * 8][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
+    float sums[SPANS * 8][SUMS * WIDTH + 8]; /* of a thread, its even channel's before its odd one's: (sum, channel) */
+    /* here: dBC[][2N] of all times of the sequence */
 };
 
 __device__ __forceinline__ float power_of_two(float x) {
@@ -88,32 +91,62 @@ __device__ __forceinline__ place place_of() {
     return {warp * 4 + (lane >> 2 & 3), (lane >> 4) * 8 + lane % 4 * 2};
 }
 
-/* Sends for 16 channels of a tile of times: every thread 16 bytes of each tensor. `from`: as of the sequence. */
+/* The 16 bytes of a tile's tensors that a thread brings from memory and puts there: its warp's rows. */
+struct piece {
+    size_t at; /* bytes from the tensors' beginnings */
+    int row, half;
+    bool there;
+};
+__device__ __forceinline__ piece piece_of(const chunk_scan &s, int b, int t0, int column) {
+    int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8, t = t0 + row, c = column * WIDTH + half;
+    return {(((size_t)b * s.t_n + t) * s.c_n + c) * sizeof(half16), row, half, t < s.t_n && c < s.c_n};
+}
+__device__ __forceinline__ int place_in(const piece &r) { return r.row % TIMES * WIDTH + r.half; }
+
+/* Sends for 16 channels of a tile of times. */
 template <int K, int SPANS>
-__device__ __forceinline__ void fetch(scan_tiles<K, SPANS> &m, int to, const half16 *const *from, const chunk_scan &s,
-                                      int tile, int column) {
-    int row = threadIdx.x / 2, piece = threadIdx.x % 2 * 8, t = tile * s.spans * SPAN + row, c = column * WIDTH + piece;
-    bool there = t < s.t_n && c < s.c_n;
-    uint32_t at = there ? (uint32_t)t * s.c_n + c : 0;
+__device__ __forceinline__ void fetch(scan_operands<K, SPANS> &to, const half16 *const *from, const chunk_scan &s,
+                                      const piece &r, int column) {
+    size_t at = r.there ? r.at : 0;
 #pragma unroll
-    for (int k = 0; k < K; k++) copy_16(&m.x[to][k][row / TIMES][row % TIMES * WIDTH + piece], from[k] + at, there);
-    int n = threadIdx.x % N, channel = threadIdx.x / N;
-    c = column * WIDTH + channel;
+    for (int k = 0; k < K; k++)
+        copy_16(&to.x[k][r.row / TIMES][place_in(r)], (const char *)from[k] + at, r.there);
+    int n = threadIdx.x % N, channel = threadIdx.x / N, c = column * WIDTH + channel;
     if (channel >= WIDTH) return;
-    there = c < s.c_n && n < s.n_n;
-    copy_4(&m.A[to][channel][n], s.A + (there ? c * s.n_n + n : 0), there);
-    if (n == 0) copy_4(&m.D[to][channel], s.D + (there ? c : 0), there);
+    bool there = c < s.c_n && n < s.n_n;
+    copy_4(&to.A[channel][n], s.A + (there ? c * s.n_n + n : 0), there);
+    if (n == 0) copy_4(&to.D[channel], s.D + (there ? c : 0), there);
+}
+template <int K, int SPANS>
+__device__ __forceinline__ void put_piece(half16 *to, const scan_operands<K, SPANS> &in, int k, const piece &r) {
+    uint4 v = *(const uint4 *)&in.x[k][r.row / TIMES][place_in(r)];
+    if (r.there) *(uint4 *)((char *)to + r.at) = v;
 }
 
-/* B and C of a tile; zeros beyond the sequence and the states. */
+/* B and C of a tile; zeros beyond the sequence and the states. A thread has two elements of each. */
 template <int K, int SPANS>
 __device__ __forceinline__ void fetch_states(scan_tiles<K, SPANS> &m, const chunk_scan &s, int b, int tile) {
-    for (int i = threadIdx.x; i < s.spans * SPAN * N; i += blockDim.x) {
-        int row = i / N, n = i % N, t = tile * s.spans * SPAN + row;
+    bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
+    float v[2][2];
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        int i = k * SPANS * 64 + threadIdx.x, n = i % N, t = tile * SPANS * SPAN + i / N;
         bool there = t < s.t_n && n < s.n_n;
-        int64_t at = ((int64_t)b * s.t_n + t) * s.n_n + n;
-        m.B[row][n] = there ? load<float>(s.B, at) : 0.0f;
-        m.C[row][n] = there ? load<float>(s.C, at) : 0.0f;
+        size_t at = there ? ((size_t)b * s.t_n + t) * s.n_n + n : 0;
+        if (half) { /* all four are on their way at once */
+            v[k][0] = __bfloat162float(((const half16 *)s.B.data)[at]);
+            v[k][1] = __bfloat162float(((const half16 *)s.C.data)[at]);
+        } else {
+            v[k][0] = load<float>(s.B, (int64_t)at);
+            v[k][1] = load<float>(s.C, (int64_t)at);
+        }
+        if (!there) v[k][0] = v[k][1] = 0;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        int i = k * SPANS * 64 + threadIdx.x;
+        m.B[i] = v[k][0];
+        m.C[i] = v[k][1];
     }
 }
 
@@ -125,8 +158,8 @@ __device__ __forceinline__ void take(uint32_t *v, const half16 (*x)[CHUNK]) {
 __device__ __forceinline__ void put(half16 (*x)[CHUNK], const place &at, int i, float first, float second) {
     *(uint32_t *)&x[at.chunk][i * WIDTH + at.channel] = pack2(first, second);
 }
-__device__ __forceinline__ float4_of states_at(const float (*x)[N], const place &at, int i) {
-    return load4(x[at.chunk * TIMES + i]);
+__device__ __forceinline__ float4_of states_at(const float *x, const place &at, int i) {
+    return load4(x + (at.chunk * TIMES + i) * N);
 }
 __device__ __forceinline__ void put_states(float (*x)[STATES], const place &at, const float (*v)[N]) {
 #pragma unroll
@@ -135,14 +168,15 @@ __device__ __forceinline__ void put_states(float (*x)[STATES], const place &at, 
 
 /* A thread's chunk: its decays, and the state after it from zeros; puts both parts of its map into shared memory. */
 template <int K, int SPANS>
-__device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, const place &at, float (*decay)[TIMES][N]) {
+__device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
+                                          const place &at, float (*decay)[TIMES][N]) {
     float rate[2][N], h[2][N], p[2][N], all[2];
     uint32_t u[TIMES], d[TIMES];
-    take(u, m.x[now][0]);
-    take(d, m.x[now][1]);
+    take(u, in.x[0]);
+    take(d, in.x[1]);
 #pragma unroll
     for (int c = 0; c < 2; c++) {
-        float4_of A = load4(m.A[now][at.channel + c]);
+        float4_of A = load4(in.A[at.channel + c]);
 #pragma unroll
         for (int n = 0; n < N; n++) rate[c][n] = A.v[n] * LOG2E;
     }
@@ -168,71 +202,63 @@ __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, int now, cons
     put_states(m.h, at, h);
 }
 
-/* One thread per state and channel, number i: from maps to states before every chunk; returns the state after all. */
-__device__ __forceinline__ float follow(const float (*p)[STATES], float (*h)[STATES], int i, int chunks, float state) {
-#pragma unroll 1
-    for (int first = 0; first < chunks; first += 8) {
-        float by[8], add[8];
+/* One thread per state and channel, number i: from maps to states before every chunk; returns the state after all. The
+   next eight maps are on their way meanwhile. */
+template <int CHUNKS>
+__device__ __forceinline__ float follow(const float (*p)[STATES], float (*h)[STATES], int i, float state) {
+    float by[2][8], add[2][8];
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            by[k] = p[first + k][i];
-            add[k] = h[first + k][i];
+    for (int first = -8; first < CHUNKS; first += 8) {
+        int now = first / 8 & 1;
+#pragma unroll
+        for (int k = 0; k < 8 && first + 8 < CHUNKS; k++) {
+            by[now ^ 1][k] = p[first + 8 + k][i];
+            add[now ^ 1][k] = h[first + 8 + k][i];
         }
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < 8 && first >= 0; k++) {
             h[first + k][i] = state;
-            state = by[k] * state + add[k];
+            state = by[now][k] * state + add[now][k];
         }
+        asm volatile("" ::: "memory"); /* no more registers than for two eights */
     }
     return state;
 }
 
 /* The same backward: from e to the gradient of the state after every chunk; returns that of the state before all. */
-__device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*dh)[STATES], int i, int chunks,
-                                             float slope) {
-#pragma unroll 1
-    for (int first = chunks - 8; first >= 0; first -= 8) {
-        float by[8], add[8];
+template <int CHUNKS>
+__device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*dh)[STATES], int i, float slope) {
+    float by[2][8], add[2][8];
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            by[k] = p[first + k][i];
-            add[k] = dh[first + k][i];
+    for (int first = CHUNKS; first >= 0; first -= 8) {
+        int now = first / 8 & 1;
+#pragma unroll
+        for (int k = 7; k >= 0 && first > 0; k--) {
+            by[now ^ 1][k] = p[first - 8 + k][i];
+            add[now ^ 1][k] = dh[first - 8 + k][i];
         }
 #pragma unroll
-        for (int k = 7; k >= 0; k--) {
+        for (int k = 7; k >= 0 && first < CHUNKS; k--) {
             dh[first + k][i] = slope;
-            slope = by[k] * slope + add[k];
+            slope = by[now][k] * slope + add[now][k];
         }
+        asm volatile("" ::: "memory");
     }
     return slope;
-}
-
-/* Which half of one of its warp's 16 rows a lane puts to memory, 16 bytes: in a tile, and in a sequence. */
-struct row_place {
-    int chunk, piece;
-    uint32_t at;
-    bool there;
-};
-__device__ __forceinline__ row_place row_of(const chunk_scan &s, int t0, int column) {
-    int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8, t = t0 + row, c = column * WIDTH + half;
-    return {row / TIMES, row % TIMES * WIDTH + half, (uint32_t)t * s.c_n + c, t < s.t_n && c < s.c_n};
-}
-__device__ __forceinline__ void put_row(half16 *to, const half16 (*x)[CHUNK], const row_place &r) {
-    uint4 v = *(const uint4 *)&x[r.chunk][r.piece];
-    if (r.there) *(uint4 *)&to[r.at] = v;
 }
 
 /* --- forward ----------------------------------------------------------------------------------------------------- */
 
 /* The chunk's times from the state before it; y takes u's place. */
 template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, const place &at,
-                                             const float (*decay)[TIMES][N]) {
-    float h[2][N], skip[2] = {m.D[now][at.channel], m.D[now][at.channel + 1]};
+__device__ __forceinline__ void walk_forward(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
+                                             const place &at, const float (*decay)[TIMES][N]) {
+    float h[2][N];
+    float2 skip = *(const float2 *)&in.D[at.channel];
     uint32_t u[TIMES], d[TIMES], z[TIMES] = {};
-    take(u, m.x[now][0]);
-    take(d, m.x[now][1]);
-    if (GATE) take(z, m.x[now][K - 1]);
+    take(u, in.x[0]);
+    take(d, in.x[1]);
+    if (GATE) take(z, in.x[K - 1]);
     __syncwarp(); /* all lanes have taken u before results take its place */
 #pragma unroll
     for (int n = 0; n < N; n++) {
@@ -246,8 +272,8 @@ __device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, c
         float y[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            float in = one_of(u[i], c), push = in * one_of(d[i], c), gate = one_of(z[i], c);
-            y[c] = skip[c] * in;
+            float from = one_of(u[i], c), push = from * one_of(d[i], c), gate = one_of(z[i], c);
+            y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
                 h[c][n] = decay[c][i][n] * h[c][n] + push * B.v[n];
@@ -255,7 +281,7 @@ __device__ __forceinline__ void walk_forward(scan_tiles<K, SPANS> &m, int now, c
             }
             if (GATE) y[c] *= gate * sigmoid(gate);
         }
-        put(m.x[now][0], at, i, y[0], y[1]);
+        put(in.x[0], at, i, y[0], y[1]);
     }
 }
 
@@ -264,31 +290,34 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     constexpr int K = GATE ? 3 : 2;
     extern __shared__ __align__(16) unsigned char memory[];
     scan_tiles<K, SPANS> &m = *(scan_tiles<K, SPANS> *)memory;
-    const int64_t sequence = (int64_t)blockIdx.y * s.t_n * s.c_n;
-    const half16 *from[3] = {s.u + sequence, s.delta + sequence, s.z + sequence};
+    const half16 *from[3] = {s.u, s.delta, s.z};
     int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
     const place at = place_of();
     float state = 0; /* of one thread per state and channel */
-    y += sequence;
-    fetch(m, 0, from, s, tile, column);
+    piece here = piece_of(s, b, 0, column);
+    fetch(m.in[0], from, s, here, column);
+    if (!MANY) fetch_states(m, s, b, 0);
     for (int k = 0; column < end; k++) {
-        int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0), now = k & 1;
+        int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0);
+        scan_operands<K, SPANS> &in = m.in[k & 1];
+        piece there = piece_of(s, b, next_tile * SPANS * SPAN, next_column);
         float decay[2][TIMES][N];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY || k == 0) fetch_states(m, s, b, tile);
+        if (MANY) fetch_states(m, s, b, tile);
         copy_wait_all();
         __syncthreads();
-        if (next_column < end) fetch(m, now ^ 1, from, s, next_tile, next_column);
-        map_chunk(m, now, at, decay);
+        if (next_column < end) fetch(m.in[~k & 1], from, s, there, next_column);
+        map_chunk(m, in, at, decay);
         __syncthreads();
         if (tile == 0) state = 0;
-        if (threadIdx.x < N * WIDTH) state = follow(m.p, m.h, threadIdx.x, s.spans * 8, state);
+        if (threadIdx.x < N * WIDTH) state = follow<SPANS * 8>(m.p, m.h, threadIdx.x, state);
         __syncthreads();
-        walk_forward<GATE>(m, now, at, decay);
+        walk_forward<GATE>(m, in, at, decay);
         __syncwarp();
-        put_row(y, m.x[now][0], row_of(s, tile * s.spans * SPAN, column));
+        put_piece(y, in, 0, here);
         tile = next_tile;
         column = next_column;
+        here = there;
     }
 }
 
@@ -297,11 +326,11 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
 /* What a chunk adds to the gradient of the state before it, given none of the state after it. With GATE, g becomes the
    gradient of y, and dz that of z, but for the factor y. */
 template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, int now, const place &at,
-                                         const float (*decay)[TIMES][N], uint32_t *g, uint32_t *dz) {
+__device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
+                                         const place &at, const float (*decay)[TIMES][N], uint32_t *g, uint32_t *dz) {
     float e[2][N];
-    take(g, m.forward.x[now][2]);
-    if (GATE) take(dz, m.forward.x[now][K - 1]);
+    take(g, in.x[2]);
+    if (GATE) take(dz, in.x[K - 1]);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
         float4_of C = states_at(m.forward.C, at, i);
@@ -345,26 +374,26 @@ __device__ __forceinline__ void add_lanes(float *sums, const float *early, const
 /* Both channels of the chunk, states forward: what is left of the state before every time, y's part of dz, and C's
    gradient. */
 template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void walk_states(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+__device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in, const place &at,
                                             const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
                                             const uint32_t *g, const uint32_t *dz, float (*left)[TIMES][N],
                                             state_sums &dBC) {
     float h[2][N], seen[2][N]; /* seen: of an even time and the one after it */
-    float2 skip = *(const float2 *)&m.forward.D[now][at.channel];
+    float2 skip = *(const float2 *)&in.D[at.channel];
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        float2 v = *(const float2 *)&m.forward.h[at.chunk][n * WIDTH + at.channel];
+        float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
         h[0][n] = v.x;
         h[1][n] = v.y;
     }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
-        float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
+        float4_of B = states_at(m.B, at, i), C = states_at(m.C, at, i);
         float y[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            float in = one_of(u[i], c), push = in * one_of(d[i], c), slope = one_of(g[i], c);
-            y[c] = in * (c ? skip.y : skip.x);
+            float from = one_of(u[i], c), push = from * one_of(d[i], c), slope = one_of(g[i], c);
+            y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
                 left[c][i][n] = decay[c][i][n] * h[c][n];
@@ -374,25 +403,25 @@ __device__ __forceinline__ void walk_states(scan_back_tiles<K, SPANS> &m, int no
             }
         }
         if (i & 1) add_lanes(dBC.of[i / 2], seen[0], seen[1], N);
-        if (GATE) put(m.forward.x[now][K - 1], at, i, y[0] * one_of(dz[i], 0), y[1] * one_of(dz[i], 1));
+        if (GATE) put(in.x[K - 1], at, i, y[0] * one_of(dz[i], 0), y[1] * one_of(dz[i], 1));
     }
 }
 
 /* The same, gradients backward. fresh: sums over times begin here. Results take the operands' places. */
 template <int K, int SPANS>
-__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, int now, const place &at,
+__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in, const place &at,
                                             const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
                                             const uint32_t *g, const float (*left)[TIMES][N], bool steps, bool fresh,
                                             state_sums &dBC) {
     float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
-    float2 skip = *(const float2 *)&m.forward.D[now][at.channel];
+    float2 skip = *(const float2 *)&in.D[at.channel];
 #pragma unroll
     for (int n = 0; n < N; n++) {
         float2 v = *(const float2 *)&m.dh[at.chunk][n * WIDTH + at.channel];
         dh[0][n] = v.x;
         dh[1][n] = v.y;
-        A[0][n] = m.forward.A[now][at.channel][n];
-        A[1][n] = m.forward.A[now][at.channel + 1][n];
+        A[0][n] = in.A[at.channel][n];
+        A[1][n] = in.A[at.channel + 1][n];
     }
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
@@ -401,7 +430,7 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, int no
         float du[2], dstep[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            float in = one_of(u[i], c), step = one_of(d[i], c), slope = one_of(g[i], c), push = in * step;
+            float from = one_of(u[i], c), step = one_of(d[i], c), slope = one_of(g[i], c), push = from * step;
             float along_B, along_h;
 #pragma unroll
             for (int n = 0; n < N; n++) {
@@ -413,14 +442,14 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, int no
                 along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
             }
             du[c] = slope * (c ? skip.y : skip.x) + step * along_B;
-            dstep[c] = in * along_B + along_h;
+            dstep[c] = from * along_B + along_h;
             if (steps) dstep[c] -= dstep[c] * power_of_two(-LOG2E * step);
-            run[c][N] = more ? run[c][N] + slope * in : slope * in;
+            run[c][N] = more ? run[c][N] + slope * from : slope * from;
             run[c][N + 1] = more ? run[c][N + 1] + dstep[c] : dstep[c];
         }
         if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1], 0);
-        put(m.forward.x[now][0], at, i, du[0], du[1]);
-        put(m.forward.x[now][1], at, i, dstep[0], dstep[1]);
+        put(in.x[0], at, i, du[0], du[1]);
+        put(in.x[1], at, i, dstep[0], dstep[1]);
     }
 #pragma unroll
     for (int k = 0; k < SUMS; k++)
@@ -436,21 +465,23 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, int no
 template <int K, int SPANS>
 __device__ __forceinline__ void put_sums(const scan_back_tiles<K, SPANS> &m, const chunk_scan &s, const scan_to &to,
                                          int b, int column) {
+    constexpr int CHUNKS = SPANS * 8, THREADS = SPANS * 64;
     int i = (int)threadIdx.x - N * WIDTH;
-    for (i += i < 0 ? blockDim.x : 0; i < SUMS * WIDTH; i += blockDim.x) {
+#pragma unroll
+    for (i += i < 0 ? THREADS : 0; i < SUMS * WIDTH; i += THREADS) {
         int c = column * WIDTH + i % (WIDTH / 2) * 2 + i % WIDTH / (WIDTH / 2);
-        float sum = 0;
-#pragma unroll 8
-        for (int n = 0; n < s.spans * 8; n++) sum += m.sums[n][i];
-        if (c < s.c_n) to.sums[((int64_t)b * SUMS + i / WIDTH) * s.c_n + c] = sum;
+        float sum[4];
+#pragma unroll
+        for (int n = 0; n < CHUNKS; n++) sum[n % 4] = n < 4 ? m.sums[n][i] : sum[n % 4] + m.sums[n][i];
+        if (c < s.c_n) to.sums[((size_t)b * SUMS + i / WIDTH) * s.c_n + c] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
 }
 
 /* Adds the tile's gradients of B and C to their rows: of eight channels here, of the other eight 16 lanes away. */
-__device__ __forceinline__ void add_states(float (*rows)[2 * N], const place &at, state_sums &dBC) {
+__device__ __forceinline__ void add_states(float *rows, const place &at, state_sums &dBC) {
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
-        float *to = &rows[at.chunk * TIMES + i][(threadIdx.x & 3) * 2];
+        float *to = &rows[(at.chunk * TIMES + i) * 2 * N + (threadIdx.x & 3) * 2];
         float first = dBC.of[i / 2][i % 2 * 2], second = dBC.of[i / 2][i % 2 * 2 + 1];
         first += __shfl_xor_sync(0xffffffffu, first, 16);
         second += __shfl_xor_sync(0xffffffffu, second, 16);
@@ -478,67 +509,67 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     constexpr int K = GATE ? 4 : 3;
     extern __shared__ __align__(16) unsigned char memory[];
     scan_back_tiles<K, SPANS> &m = *(scan_back_tiles<K, SPANS> *)memory;
-    const int64_t sequence = (int64_t)blockIdx.y * s.t_n * s.c_n;
-    const half16 *from[4] = {s.u + sequence, s.delta + sequence, s.g + sequence, s.z + sequence};
+    const half16 *from[4] = {s.u, s.delta, s.g, s.z};
+    float *dBC = (float *)(memory + sizeof m);
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
-    int rows = s.tiles * s.spans * SPAN, chunks = s.spans * 8, last = (int)threadIdx.x - ((int)blockDim.x - N * WIDTH);
+    int last = (int)threadIdx.x - (SPANS * 64 - N * WIDTH);
     int summed = -1; /* the column whose sums lie in shared memory */
     const place at = place_of();
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
     state_sums sums = {};
-    for (int i = threadIdx.x; i < rows * 2 * N; i += blockDim.x) m.dBC[0][i] = 0;
-    to.du += sequence;
-    to.ddelta += sequence;
-    to.dz += sequence;
-    fetch(m.forward, 0, from, s, 0, first);
+    for (int i = threadIdx.x; i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
     scan_place p = {first, 0, !MANY};
+    piece here = piece_of(s, b, 0, first);
+    fetch(m.forward.in[0], from, s, here, first);
+    if (!MANY) fetch_states(m.forward, s, b, 0);
     for (int k = 0; p.column < end; k++) {
         scan_place next = after<MANY>(s, p);
-        int now = k & 1, t0 = p.tile * s.spans * SPAN;
+        piece there = piece_of(s, b, next.tile * SPANS * SPAN, next.column);
+        scan_operands<K, SPANS> &in = m.forward.in[k & 1];
         float decay[2][TIMES][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY || k == 0) fetch_states(m.forward, s, b, p.tile);
+        if (MANY) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         __syncthreads();
-        if (next.column < end) fetch(m.forward, now ^ 1, from, s, next.tile, next.column);
-        map_chunk(m.forward, now, at, decay);
-        if (p.back) map_back<GATE>(m, now, at, decay, g, dz);
+        if (next.column < end) fetch(m.forward.in[~k & 1], from, s, there, next.column);
+        map_chunk(m.forward, in, at, decay);
+        if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
         __syncthreads();
         if (threadIdx.x < N * WIDTH) {
             if (p.tile == 0) state = 0;
             if (p.back && p.tile) state = m.before[p.tile][threadIdx.x];
-            state = follow(m.forward.p, m.forward.h, threadIdx.x, chunks, state);
+            state = follow<SPANS * 8>(m.forward.p, m.forward.h, threadIdx.x, state);
             if (!p.back) m.before[p.tile + 1][threadIdx.x] = state;
         }
         if (!MANY || p.tile == s.tiles - 1) slope = 0;
-        if (p.back && last >= 0) slope = follow_back(m.forward.p, m.dh, last, chunks, slope);
+        if (p.back && last >= 0) slope = follow_back<SPANS * 8>(m.forward.p, m.dh, last, slope);
         if (summed >= 0) put_sums(m, s, to, b, summed);
         summed = -1;
         __syncthreads();
         if (p.back) {
             float left[2][TIMES][N];
             uint32_t u[TIMES], d[TIMES];
-            take(u, m.forward.x[now][0]);
-            take(d, m.forward.x[now][1]);
+            take(u, in.x[0]);
+            take(d, in.x[1]);
             __syncwarp(); /* all lanes have taken them before results take their places */
-            walk_states<GATE>(m, now, at, decay, u, d, g, dz, left, sums);
-            walk_slopes(m, now, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
+            walk_states<GATE>(m.forward, in, at, decay, u, d, g, dz, left, sums);
+            walk_slopes(m, in, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
-            const row_place r = row_of(s, t0, p.column);
-            put_row(to.du, m.forward.x[now][0], r);
-            put_row(to.ddelta, m.forward.x[now][1], r);
-            if (GATE) put_row(to.dz, m.forward.x[now][K - 1], r);
-            if (MANY) add_states(m.dBC + t0, at, sums);
+            put_piece(to.du, in, 0, here);
+            put_piece(to.ddelta, in, 1, here);
+            if (GATE) put_piece(to.dz, in, K - 1, here);
+            if (MANY) add_states(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums);
             if (p.tile == 0) summed = p.column;
         }
         p = next;
+        here = there;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
-    if (!MANY) add_states(m.dBC, at, sums);
+    if (!MANY) add_states(dBC, at, sums);
     __syncthreads();
     put_sums(m, s, to, b, summed);
-    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += blockDim.x) out[i] = m.dBC[0][i];
+    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += SPANS * 64) out[i] = dBC[i];
 }
 
 /* A block per 32 columns of to.sums, added over sequences; then 1,024 gradients of B and C a block, over groups. */
@@ -635,6 +666,7 @@ const char *gpu_scan_chunks(const gpu_call *call) {
     return s.tiles > 1    ? scan_forward<4, true>(call, s)
            : s.spans == 1 ? scan_forward<1, false>(call, s)
            : s.spans == 2 ? scan_forward<2, false>(call, s)
+           : s.spans == 3 ? scan_forward<3, false>(call, s)
                           : scan_forward<4, false>(call, s);
 }
 
@@ -667,6 +699,7 @@ const char *gpu_scan_chunks_backward(const gpu_call *call) {
     const char *why = s.tiles > 1    ? scan_back<4, true>(s, to, call->stream)
                       : s.spans == 1 ? scan_back<1, false>(s, to, call->stream)
                       : s.spans == 2 ? scan_back<2, false>(s, to, call->stream)
+                      : s.spans == 3 ? scan_back<3, false>(s, to, call->stream)
                                      : scan_back<4, false>(s, to, call->stream);
     if (why) return why;
     int sums = (SUMS * s.c_n + 31) / 32;
