@@ -126,27 +126,32 @@ __device__ __forceinline__ void put_piece(half16 *to, const scan_operands<K, SPA
 /* B and C of a tile; zeros beyond the sequence and the states. A thread has two elements of each. */
 template <int K, int SPANS>
 __device__ __forceinline__ void fetch_states(scan_tiles<K, SPANS> &m, const chunk_scan &s, int b, int tile) {
-    bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
-    float v[2][2];
+#pragma unroll 1
+    for (int i = threadIdx.x; i < SPANS * SPAN * N; i += SPANS * 64) {
+        int n = i % N, t = tile * SPANS * SPAN + i / N;
+        bool there = t < s.t_n && n < s.n_n;
+        int64_t at = ((int64_t)b * s.t_n + t) * s.n_n + n;
+        m.B[i] = there ? load<float>(s.B, at) : 0.0f;
+        m.C[i] = there ? load<float>(s.C, at) : 0.0f;
+    }
+}
+/* The same of bf16, all on their way at once. */
+template <int K, int SPANS>
+__device__ __forceinline__ void fetch_half_states(scan_tiles<K, SPANS> &m, const chunk_scan &s, int b, int tile) {
+    half16 v[2][2];
 #pragma unroll
     for (int k = 0; k < 2; k++) {
         int i = k * SPANS * 64 + threadIdx.x, n = i % N, t = tile * SPANS * SPAN + i / N;
         bool there = t < s.t_n && n < s.n_n;
-        size_t at = there ? ((size_t)b * s.t_n + t) * s.n_n + n : 0;
-        if (half) { /* all four are on their way at once */
-            v[k][0] = __bfloat162float(((const half16 *)s.B.data)[at]);
-            v[k][1] = __bfloat162float(((const half16 *)s.C.data)[at]);
-        } else {
-            v[k][0] = load<float>(s.B, (int64_t)at);
-            v[k][1] = load<float>(s.C, (int64_t)at);
-        }
-        if (!there) v[k][0] = v[k][1] = 0;
+        size_t at = ((size_t)b * s.t_n + t) * s.n_n + n;
+        v[k][0] = there ? ((const half16 *)s.B.data)[at] : __float2bfloat16_rn(0.0f);
+        v[k][1] = there ? ((const half16 *)s.C.data)[at] : __float2bfloat16_rn(0.0f);
     }
 #pragma unroll
     for (int k = 0; k < 2; k++) {
         int i = k * SPANS * 64 + threadIdx.x;
-        m.B[i] = v[k][0];
-        m.C[i] = v[k][1];
+        m.B[i] = __bfloat162float(v[k][0]);
+        m.C[i] = __bfloat162float(v[k][1]);
     }
 }
 
@@ -220,7 +225,6 @@ __device__ __forceinline__ float follow(const float (*p)[STATES], float (*h)[STA
             h[first + k][i] = state;
             state = by[now][k] * state + add[now][k];
         }
-        asm volatile("" ::: "memory"); /* no more registers than for two eights */
     }
     return state;
 }
@@ -242,7 +246,6 @@ __device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*d
             dh[first + k][i] = slope;
             slope = by[now][k] * slope + add[now][k];
         }
-        asm volatile("" ::: "memory");
     }
     return slope;
 }
@@ -290,23 +293,23 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     constexpr int K = GATE ? 3 : 2;
     extern __shared__ __align__(16) unsigned char memory[];
     scan_tiles<K, SPANS> &m = *(scan_tiles<K, SPANS> *)memory;
+    const bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
     const half16 *from[3] = {s.u, s.delta, s.z};
     int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
     const place at = place_of();
     float state = 0; /* of one thread per state and channel */
-    piece here = piece_of(s, b, 0, column);
-    fetch(m.in[0], from, s, here, column);
-    if (!MANY) fetch_states(m, s, b, 0);
+    fetch(m.in[0], from, s, piece_of(s, b, 0, column), column);
+    if (!MANY) half ? fetch_half_states(m, s, b, 0) : fetch_states(m, s, b, 0);
     for (int k = 0; column < end; k++) {
         int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0);
         scan_operands<K, SPANS> &in = m.in[k & 1];
-        piece there = piece_of(s, b, next_tile * SPANS * SPAN, next_column);
         float decay[2][TIMES][N];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY) fetch_states(m, s, b, tile);
+        if (MANY) half ? fetch_half_states(m, s, b, tile) : fetch_states(m, s, b, tile);
         copy_wait_all();
         __syncthreads();
-        if (next_column < end) fetch(m.in[~k & 1], from, s, there, next_column);
+        if (next_column < end)
+            fetch(m.in[~k & 1], from, s, piece_of(s, b, next_tile * SPANS * SPAN, next_column), next_column);
         map_chunk(m, in, at, decay);
         __syncthreads();
         if (tile == 0) state = 0;
@@ -314,10 +317,9 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         __syncthreads();
         walk_forward<GATE>(m, in, at, decay);
         __syncwarp();
-        put_piece(y, in, 0, here);
+        put_piece(y, in, 0, piece_of(s, b, tile * SPANS * SPAN, column));
         tile = next_tile;
         column = next_column;
-        here = there;
     }
 }
 
@@ -509,6 +511,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     constexpr int K = GATE ? 4 : 3;
     extern __shared__ __align__(16) unsigned char memory[];
     scan_back_tiles<K, SPANS> &m = *(scan_back_tiles<K, SPANS> *)memory;
+    const bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
     const half16 *from[4] = {s.u, s.delta, s.g, s.z};
     float *dBC = (float *)(memory + sizeof m);
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
@@ -519,20 +522,19 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     state_sums sums = {};
     for (int i = threadIdx.x; i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
     scan_place p = {first, 0, !MANY};
-    piece here = piece_of(s, b, 0, first);
-    fetch(m.forward.in[0], from, s, here, first);
-    if (!MANY) fetch_states(m.forward, s, b, 0);
+    fetch(m.forward.in[0], from, s, piece_of(s, b, 0, first), first);
+    if (!MANY) half ? fetch_half_states(m.forward, s, b, 0) : fetch_states(m.forward, s, b, 0);
     for (int k = 0; p.column < end; k++) {
         scan_place next = after<MANY>(s, p);
-        piece there = piece_of(s, b, next.tile * SPANS * SPAN, next.column);
         scan_operands<K, SPANS> &in = m.forward.in[k & 1];
         float decay[2][TIMES][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY) fetch_states(m.forward, s, b, p.tile);
+        if (MANY) half ? fetch_half_states(m.forward, s, b, p.tile) : fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         __syncthreads();
-        if (next.column < end) fetch(m.forward.in[~k & 1], from, s, there, next.column);
+        if (next.column < end)
+            fetch(m.forward.in[~k & 1], from, s, piece_of(s, b, next.tile * SPANS * SPAN, next.column), next.column);
         map_chunk(m.forward, in, at, decay);
         if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
         __syncthreads();
@@ -556,6 +558,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             walk_states<GATE>(m.forward, in, at, decay, u, d, g, dz, left, sums);
             walk_slopes(m, in, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
+            const piece here = piece_of(s, b, p.tile * SPANS * SPAN, p.column);
             put_piece(to.du, in, 0, here);
             put_piece(to.ddelta, in, 1, here);
             if (GATE) put_piece(to.dz, in, K - 1, here);
@@ -563,7 +566,6 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             if (p.tile == 0) summed = p.column;
         }
         p = next;
-        here = there;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
     if (!MANY) add_states(dBC, at, sums);
