@@ -93,13 +93,13 @@ __device__ __forceinline__ place place_of() {
 
 /* The 16 bytes of a tile's tensors that a thread brings from memory and puts there: its warp's rows. */
 struct piece {
-    size_t at; /* bytes from the tensors' beginnings */
+    uint32_t at; /* in the tensors */
     int row, half;
     bool there;
 };
 __device__ __forceinline__ piece piece_of(const chunk_scan &s, int b, int t0, int column) {
     int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8, t = t0 + row, c = column * WIDTH + half;
-    return {(((size_t)b * s.t_n + t) * s.c_n + c) * sizeof(half16), row, half, t < s.t_n && c < s.c_n};
+    return {((uint32_t)b * s.t_n + t) * s.c_n + c, row, half, t < s.t_n && c < s.c_n};
 }
 __device__ __forceinline__ int place_in(const piece &r) { return r.row % TIMES * WIDTH + r.half; }
 
@@ -107,10 +107,10 @@ __device__ __forceinline__ int place_in(const piece &r) { return r.row % TIMES *
 template <int K, int SPANS>
 __device__ __forceinline__ void fetch(scan_operands<K, SPANS> &to, const half16 *const *from, const chunk_scan &s,
                                       const piece &r, int column) {
-    size_t at = r.there ? r.at : 0;
+    uint32_t at = r.there ? r.at : 0;
 #pragma unroll
     for (int k = 0; k < K; k++)
-        copy_16(&to.x[k][r.row / TIMES][place_in(r)], (const char *)from[k] + at, r.there);
+        copy_16(&to.x[k][r.row / TIMES][place_in(r)], from[k] + at, r.there);
     int n = threadIdx.x % N, channel = threadIdx.x / N, c = column * WIDTH + channel;
     if (channel >= WIDTH) return;
     bool there = c < s.c_n && n < s.n_n;
@@ -120,7 +120,7 @@ __device__ __forceinline__ void fetch(scan_operands<K, SPANS> &to, const half16 
 template <int K, int SPANS>
 __device__ __forceinline__ void put_piece(half16 *to, const scan_operands<K, SPANS> &in, int k, const piece &r) {
     uint4 v = *(const uint4 *)&in.x[k][r.row / TIMES][place_in(r)];
-    if (r.there) *(uint4 *)((char *)to + r.at) = v;
+    if (r.there) *(uint4 *)&to[r.at] = v;
 }
 
 /* B and C of a tile; zeros beyond the sequence and the states. A thread has two elements of each. */
@@ -617,7 +617,7 @@ bool gpu_scan_chunks_takes(const gpu_call *call) {
     if (back) takes = takes && is_half(&call->out[1]);
     if (back && call->merged & GPU_GATE) takes = takes && is_half(&call->out[6]);
     takes = takes && call->in[2].dtype == AIRA_F32 && call->in[5].dtype == AIRA_F32;
-    takes = takes && x->dims[1] * x->dims[2] < (int64_t)1 << 31;
+    takes = takes && call->in[0].n < (int64_t)1 << 32;
     return takes && call->in[2].shape.dims[1] <= N && x->dims[0] <= 65535 && x->dims[2] % 8 == 0 &&
            x->dims[1] <= MOST_TILES * MOST_SPANS * SPAN;
 }
