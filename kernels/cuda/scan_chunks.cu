@@ -27,7 +27,8 @@
 #define MOST_TILES 16
 #define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
 #define STATES (N * WIDTH + 8)     /* the same of states */
-#define WARPS 2112                 /* so many are wanted: two blocks of eight on a multiprocessor */
+#define WARPS 2112                 /* so many are wanted backward: two blocks of eight on a multiprocessor */
+#define WARPS_FORWARD 3168         /* three */
 #define SUMS 6                     /* per sequence and channel: dA[N], dD, sum of the time steps' gradients */
 #define LOG2E 1.4426950408889634f
 
@@ -305,7 +306,7 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         scan_operands<K, SPANS> &in = m.in[k & 1];
         float decay[2][TIMES][N];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY) half ? fetch_half_states(m, s, b, tile) : fetch_states(m, s, b, tile);
+        if (MANY) fetch_states(m, s, b, tile);
         copy_wait_all();
         __syncthreads();
         if (next_column < end)
@@ -530,7 +531,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
         float decay[2][TIMES][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY) half ? fetch_half_states(m.forward, s, b, p.tile) : fetch_states(m.forward, s, b, p.tile);
+        if (MANY) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         __syncthreads();
         if (next.column < end)
@@ -633,7 +634,7 @@ static chunk_scan scan_of(const gpu_call *call) {
     s.tiles = (spans + s.spans - 1) / s.spans;
     s.columns = (s.c_n + WIDTH - 1) / WIDTH;
     bool back = call->step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD;
-    int wanted = WARPS / (2 * s.spans);
+    int wanted = (back ? WARPS : WARPS_FORWARD) / (2 * s.spans);
     s.groups = s.batch > wanted ? 1 : wanted / s.batch;
     if (s.groups > s.columns) s.groups = s.columns;
     s.per_group = (s.columns + s.groups - 1) / s.groups;
