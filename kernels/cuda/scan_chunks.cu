@@ -5,7 +5,8 @@
  * decays and x its result from zeros; backward, dh = p dh' + e. A thread has the decays of two neighbouring channels'
  * chunk in registers, so that the exponentials are taken once; a warp has 16 channels of four chunks, four lanes eight
  * channels of one; a block has 16 channels of up to 32 chunks (a tile of 128 times), whose maps are then applied in
- * order by a thread per channel and state. A block takes channels 16 by 16, the next operands on their way meanwhile.
+ * order by a thread per channel and state. A block takes channels 16 by 16, the next operands on their way meanwhile:
+ * a warp's own, so that warps wait for each other twice, for the maps and for the states.
  * Sums over channels are products with a matrix of ones and zeros on tensor cores (tf32, sums in fp32), which stay in
  * registers from channels to channels. Longer sequences: tile after tile; backward, the states before every tile first.
  *
@@ -49,15 +50,17 @@ struct scan_to {
     float *sums; /* [b][c][SUMS] */
 };
 
-/* Operands of a tile and its channels. K: tensors; SPANS: of a tile. */
-template <int K, int SPANS> struct scan_operands {
-    half16 x[K][SPANS * 8][CHUNK]; /* chunk: time, then channel */
+/* Operands of a tile. K: tensors; SPANS: of a tile. */
+template <int K, int SPANS> struct scan_operands { half16 x[K][SPANS * 8][CHUNK]; /* chunk: time, then channel */ };
+/* Of 16 channels. */
+struct scan_rates {
     float A[WIDTH][N], D[WIDTH];
 };
-/* Those at work and the next ones, and what chunks hand on. */
+/* Those at work and the next ones (rates: and those after them), and what chunks hand on. */
 template <int K, int SPANS> struct scan_tiles {
     scan_operands<K, SPANS> in[2];
-    float B[SPANS * SPAN * N], C[SPANS * SPAN * N]; /* time, then state */
+    scan_rates rates[3];
+    float B[SPANS * SPAN * N], C[SPANS * SPAN * N];   /* time, then state */
     float p[SPANS * 8][STATES], h[SPANS * 8][STATES]; /* h: results from zeros, then states before the chunks */
 };
 template <int K, int SPANS> struct scan_back_tiles {
@@ -104,14 +107,16 @@ __device__ __forceinline__ piece piece_of(const chunk_scan &s, int b, int t0, in
 }
 __device__ __forceinline__ int place_in(const piece &r) { return r.row % TIMES * WIDTH + r.half; }
 
-/* Sends for 16 channels of a tile of times. */
+/* Sends for 16 channels of a tile of times: what a warp sends for, only that warp takes. */
 template <int K, int SPANS>
 __device__ __forceinline__ void fetch(scan_operands<K, SPANS> &to, const half16 *const *from, const chunk_scan &s,
-                                      const piece &r, int column) {
+                                      const piece &r) {
     uint32_t at = r.there ? r.at : 0;
 #pragma unroll
-    for (int k = 0; k < K; k++)
-        copy_16(&to.x[k][r.row / TIMES][place_in(r)], from[k] + at, r.there);
+    for (int k = 0; k < K; k++) copy_16(&to.x[k][r.row / TIMES][place_in(r)], from[k] + at, r.there);
+}
+/* Sends for the rates of 16 channels: two warps for all. */
+__device__ __forceinline__ void fetch_rates(scan_rates &to, const chunk_scan &s, int column) {
     int n = threadIdx.x % N, channel = threadIdx.x / N, c = column * WIDTH + channel;
     if (channel >= WIDTH) return;
     bool there = c < s.c_n && n < s.n_n;
@@ -175,14 +180,14 @@ __device__ __forceinline__ void put_states(float (*x)[STATES], const place &at, 
 /* A thread's chunk: its decays, and the state after it from zeros; puts both parts of its map into shared memory. */
 template <int K, int SPANS>
 __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
-                                          const place &at, float (*decay)[TIMES][N]) {
+                                          const scan_rates &rates, const place &at, float (*decay)[TIMES][N]) {
     float rate[2][N], h[2][N], p[2][N], all[2];
     uint32_t u[TIMES], d[TIMES];
     take(u, in.x[0]);
     take(d, in.x[1]);
 #pragma unroll
     for (int c = 0; c < 2; c++) {
-        float4_of A = load4(in.A[at.channel + c]);
+        float4_of A = load4(rates.A[at.channel + c]);
 #pragma unroll
         for (int n = 0; n < N; n++) rate[c][n] = A.v[n] * LOG2E;
     }
@@ -251,14 +256,23 @@ __device__ __forceinline__ float follow_back(const float (*p)[STATES], float (*d
     return slope;
 }
 
+/* What has been sent for is there: at first and with many tiles, B, C and rates for all; else a warp's own operands,
+   and rates since the barriers that were between. */
+template <bool MANY> __device__ __forceinline__ void arrive(int k) {
+    if (MANY || k == 0)
+        __syncthreads();
+    else
+        __syncwarp();
+}
+
 /* --- forward ----------------------------------------------------------------------------------------------------- */
 
 /* The chunk's times from the state before it; y takes u's place. */
 template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void walk_forward(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
-                                             const place &at, const float (*decay)[TIMES][N]) {
+                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N]) {
     float h[2][N];
-    float2 skip = *(const float2 *)&in.D[at.channel];
+    float2 skip = *(const float2 *)&rates.D[at.channel];
     uint32_t u[TIMES], d[TIMES], z[TIMES] = {};
     take(u, in.x[0]);
     take(d, in.x[1]);
@@ -299,7 +313,10 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
     const place at = place_of();
     float state = 0; /* of one thread per state and channel */
-    fetch(m.in[0], from, s, piece_of(s, b, 0, column), column);
+    int slot = 0;    /* of rates */
+    fetch(m.in[0], from, s, piece_of(s, b, 0, column));
+    fetch_rates(m.rates[0], s, column);
+    fetch_rates(m.rates[1], s, column + (s.tiles == 1));
     if (!MANY) half ? fetch_half_states(m, s, b, 0) : fetch_states(m, s, b, 0);
     for (int k = 0; column < end; k++) {
         int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0);
@@ -308,19 +325,21 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
         if (MANY) fetch_states(m, s, b, tile);
         copy_wait_all();
+        arrive<MANY>(k);
+        if (next_column < end) fetch(m.in[~k & 1], from, s, piece_of(s, b, next_tile * SPANS * SPAN, next_column));
+        map_chunk(m, in, m.rates[slot], at, decay);
         __syncthreads();
-        if (next_column < end)
-            fetch(m.in[~k & 1], from, s, piece_of(s, b, next_tile * SPANS * SPAN, next_column), next_column);
-        map_chunk(m, in, at, decay);
-        __syncthreads();
+        int later = next_column + (!MANY || next_tile + 1 == s.tiles);
+        if (later < end) fetch_rates(m.rates[slot ? slot - 1 : 2], s, later);
         if (tile == 0) state = 0;
         if (threadIdx.x < N * WIDTH) state = follow<SPANS * 8>(m.p, m.h, threadIdx.x, state);
         __syncthreads();
-        walk_forward<GATE>(m, in, at, decay);
+        walk_forward<GATE>(m, in, m.rates[slot], at, decay);
         __syncwarp();
         put_piece(y, in, 0, piece_of(s, b, tile * SPANS * SPAN, column));
         tile = next_tile;
         column = next_column;
+        slot = slot == 2 ? 0 : slot + 1;
     }
 }
 
@@ -377,12 +396,12 @@ __device__ __forceinline__ void add_lanes(float *sums, const float *early, const
 /* Both channels of the chunk, states forward: what is left of the state before every time, y's part of dz, and C's
    gradient. */
 template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in, const place &at,
-                                            const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
-                                            const uint32_t *g, const uint32_t *dz, float (*left)[TIMES][N],
-                                            state_sums &dBC) {
+__device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
+                                            const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
+                                            const uint32_t *u, const uint32_t *d, const uint32_t *g, const uint32_t *dz,
+                                            float (*left)[TIMES][N], state_sums &dBC) {
     float h[2][N], seen[2][N]; /* seen: of an even time and the one after it */
-    float2 skip = *(const float2 *)&in.D[at.channel];
+    float2 skip = *(const float2 *)&rates.D[at.channel];
 #pragma unroll
     for (int n = 0; n < N; n++) {
         float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
@@ -412,19 +431,19 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
 
 /* The same, gradients backward. fresh: sums over times begin here. Results take the operands' places. */
 template <int K, int SPANS>
-__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in, const place &at,
-                                            const float (*decay)[TIMES][N], const uint32_t *u, const uint32_t *d,
-                                            const uint32_t *g, const float (*left)[TIMES][N], bool steps, bool fresh,
-                                            state_sums &dBC) {
+__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
+                                            const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
+                                            const uint32_t *u, const uint32_t *d, const uint32_t *g,
+                                            const float (*left)[TIMES][N], bool steps, bool fresh, state_sums &dBC) {
     float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
-    float2 skip = *(const float2 *)&in.D[at.channel];
+    float2 skip = *(const float2 *)&rates.D[at.channel];
 #pragma unroll
     for (int n = 0; n < N; n++) {
         float2 v = *(const float2 *)&m.dh[at.chunk][n * WIDTH + at.channel];
         dh[0][n] = v.x;
         dh[1][n] = v.y;
-        A[0][n] = in.A[at.channel][n];
-        A[1][n] = in.A[at.channel + 1][n];
+        A[0][n] = rates.A[at.channel][n];
+        A[1][n] = rates.A[at.channel + 1][n];
     }
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
@@ -517,28 +536,34 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     float *dBC = (float *)(memory + sizeof m);
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
     int last = (int)threadIdx.x - (SPANS * 64 - N * WIDTH);
+    int slot = 0;    /* of rates */
     int summed = -1; /* the column whose sums lie in shared memory */
     const place at = place_of();
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
     state_sums sums = {};
     for (int i = threadIdx.x; i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
     scan_place p = {first, 0, !MANY};
-    fetch(m.forward.in[0], from, s, piece_of(s, b, 0, first), first);
+    fetch(m.forward.in[0], from, s, piece_of(s, b, 0, first));
+    fetch_rates(m.forward.rates[0], s, first);
+    fetch_rates(m.forward.rates[1], s, first + !MANY);
     if (!MANY) half ? fetch_half_states(m.forward, s, b, 0) : fetch_states(m.forward, s, b, 0);
     for (int k = 0; p.column < end; k++) {
         scan_place next = after<MANY>(s, p);
         scan_operands<K, SPANS> &in = m.forward.in[k & 1];
+        const scan_rates &rates = m.forward.rates[slot];
         float decay[2][TIMES][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
         if (MANY) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
-        __syncthreads();
+        arrive<MANY>(k);
         if (next.column < end)
-            fetch(m.forward.in[~k & 1], from, s, piece_of(s, b, next.tile * SPANS * SPAN, next.column), next.column);
-        map_chunk(m.forward, in, at, decay);
+            fetch(m.forward.in[~k & 1], from, s, piece_of(s, b, next.tile * SPANS * SPAN, next.column));
+        map_chunk(m.forward, in, rates, at, decay);
         if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
         __syncthreads();
+        int later = after<MANY>(s, next).column;
+        if (later < end) fetch_rates(m.forward.rates[slot ? slot - 1 : 2], s, later);
         if (threadIdx.x < N * WIDTH) {
             if (p.tile == 0) state = 0;
             if (p.back && p.tile) state = m.before[p.tile][threadIdx.x];
@@ -556,8 +581,8 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             take(u, in.x[0]);
             take(d, in.x[1]);
             __syncwarp(); /* all lanes have taken them before results take their places */
-            walk_states<GATE>(m.forward, in, at, decay, u, d, g, dz, left, sums);
-            walk_slopes(m, in, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
+            walk_states<GATE>(m.forward, in, rates, at, decay, u, d, g, dz, left, sums);
+            walk_slopes(m, in, rates, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
             const piece here = piece_of(s, b, p.tile * SPANS * SPAN, p.column);
             put_piece(to.du, in, 0, here);
@@ -567,6 +592,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             if (p.tile == 0) summed = p.column;
         }
         p = next;
+        slot = slot == 2 ? 0 : slot + 1;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
     if (!MANY) add_states(dBC, at, sums);
