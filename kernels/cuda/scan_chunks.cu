@@ -101,9 +101,14 @@ struct piece {
     int row, half;
     bool there;
 };
-__device__ __forceinline__ piece piece_of(const chunk_scan &s, int b, int t0, int column) {
-    int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8, t = t0 + row, c = column * WIDTH + half;
-    return {((uint32_t)b * s.t_n + t) * s.c_n + c, row, half, t < s.t_n && c < s.c_n};
+/* first: that of the sequence's first tile and channels, as of first_of. */
+__device__ __forceinline__ uint32_t first_of(const chunk_scan &s, int b) {
+    return ((uint32_t)b * s.t_n + threadIdx.x / 2) * s.c_n + threadIdx.x % 2 * 8;
+}
+__device__ __forceinline__ piece piece_of(const chunk_scan &s, uint32_t first, int t0, int column) {
+    int row = threadIdx.x / 2, half = threadIdx.x % 2 * 8;
+    bool there = t0 + row < s.t_n && column * WIDTH + half < s.c_n;
+    return {first + (uint32_t)t0 * s.c_n + column * WIDTH, row, half, there};
 }
 __device__ __forceinline__ int place_in(const piece &r) { return r.row % TIMES * WIDTH + r.half; }
 
@@ -312,9 +317,10 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     const half16 *from[3] = {s.u, s.delta, s.z};
     int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
     const place at = place_of();
+    const uint32_t own = first_of(s, b);
     float state = 0; /* of one thread per state and channel */
     int slot = 0;    /* of rates */
-    fetch(m.in[0], from, s, piece_of(s, b, 0, column));
+    fetch(m.in[0], from, s, piece_of(s, own, 0, column));
     fetch_rates(m.rates[0], s, column);
     fetch_rates(m.rates[1], s, column + (s.tiles == 1));
     if (!MANY) half ? fetch_half_states(m, s, b, 0) : fetch_states(m, s, b, 0);
@@ -326,7 +332,7 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         if (MANY) fetch_states(m, s, b, tile);
         copy_wait_all();
         arrive<MANY>(k);
-        if (next_column < end) fetch(m.in[~k & 1], from, s, piece_of(s, b, next_tile * SPANS * SPAN, next_column));
+        if (next_column < end) fetch(m.in[~k & 1], from, s, piece_of(s, own, next_tile * SPANS * SPAN, next_column));
         map_chunk(m, in, m.rates[slot], at, decay);
         __syncthreads();
         int later = next_column + (!MANY || next_tile + 1 == s.tiles);
@@ -336,7 +342,7 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
         __syncthreads();
         walk_forward<GATE>(m, in, m.rates[slot], at, decay);
         __syncwarp();
-        put_piece(y, in, 0, piece_of(s, b, tile * SPANS * SPAN, column));
+        put_piece(y, in, 0, piece_of(s, own, tile * SPANS * SPAN, column));
         tile = next_tile;
         column = next_column;
         slot = slot == 2 ? 0 : slot + 1;
@@ -539,11 +545,12 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     int slot = 0;    /* of rates */
     int summed = -1; /* the column whose sums lie in shared memory */
     const place at = place_of();
+    const uint32_t own = first_of(s, b);
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
     state_sums sums = {};
     for (int i = threadIdx.x; i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
     scan_place p = {first, 0, !MANY};
-    fetch(m.forward.in[0], from, s, piece_of(s, b, 0, first));
+    fetch(m.forward.in[0], from, s, piece_of(s, own, 0, first));
     fetch_rates(m.forward.rates[0], s, first);
     fetch_rates(m.forward.rates[1], s, first + !MANY);
     if (!MANY) half ? fetch_half_states(m.forward, s, b, 0) : fetch_states(m.forward, s, b, 0);
@@ -558,7 +565,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
         copy_wait_all();
         arrive<MANY>(k);
         if (next.column < end)
-            fetch(m.forward.in[~k & 1], from, s, piece_of(s, b, next.tile * SPANS * SPAN, next.column));
+            fetch(m.forward.in[~k & 1], from, s, piece_of(s, own, next.tile * SPANS * SPAN, next.column));
         map_chunk(m.forward, in, rates, at, decay);
         if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
         __syncthreads();
@@ -584,7 +591,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
             walk_states<GATE>(m.forward, in, rates, at, decay, u, d, g, dz, left, sums);
             walk_slopes(m, in, rates, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
-            const piece here = piece_of(s, b, p.tile * SPANS * SPAN, p.column);
+            const piece here = piece_of(s, own, p.tile * SPANS * SPAN, p.column);
             put_piece(to.du, in, 0, here);
             put_piece(to.ddelta, in, 1, here);
             if (GATE) put_piece(to.dz, in, K - 1, here);
