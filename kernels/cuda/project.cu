@@ -50,9 +50,9 @@ __device__ __forceinline__ void fetch_all(half16 *to, const half16 *from, int n)
 
 __device__ __forceinline__ float softplus(float x) {
     float e = power_of_two(-LOG2E * fabsf(x)), log;
-    float small = e * (1.0f - e * (0.5f - e * (0.33333333f - 0.25f * e)));
+    float small = e - 0.5f * e * e; /* where the sum with one loses too much */
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(1.0f + e));
-    return fmaxf(x, 0.0f) + (e < 0.03125f ? small : log * 0.69314718f);
+    return fmaxf(x, 0.0f) + (e < 0.0009765625f ? small : log * 0.69314718f);
 }
 
 /* A warp's 16 rows of half of the columns, to memory. */
@@ -119,6 +119,20 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(proje
     put_half(p, x + strip * 16 * step, first + strip * 16, half * middle);
 }
 
+/* Wt, `step` apart, N of a row at once; the rank is a multiple of N. Zeros above it. */
+template <int N> __device__ __forceinline__ void fetch_turned(half16 *to, const project &p, int step) {
+    constexpr int PIECES = MOST_RANK / N;
+    for (int i = threadIdx.x; i < p.width * PIECES; i += 128) {
+        int row = i / PIECES, k = i % PIECES * N;
+        half16 *at = to + row * step + k;
+        const half16 *from = p.Wt + (k < p.rank ? row * p.rank + k : 0);
+        if (N == 8)
+            copy_16(at, from, k < p.rank);
+        else
+            copy_4(at, from, k < p.rank);
+    }
+}
+
 template <int PARTS> __global__ void __launch_bounds__(128) project_backward_kernel(project p) {
     constexpr int TURNED = MOST_RANK + 8, COLUMNS = 16 * PARTS + 8;
     extern __shared__ __align__(16) unsigned char memory[];
@@ -131,10 +145,10 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
     uint32_t a[4], b[4];
     fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
     fetch_rows(Wx, p.Wx, 0, columns, 16 * PARTS, p.width);
-    for (int i = threadIdx.x; i < p.width * (MOST_RANK / 2); i += 128) { /* pairs; the rank is even */
-        int row = i / (MOST_RANK / 2), k = i % (MOST_RANK / 2) * 2;
-        copy_4(Wt + row * TURNED + k, p.Wt + (k < p.rank ? row * p.rank + k : 0), k < p.rank);
-    }
+    if (p.rank % 8 == 0)
+        fetch_turned<8>(Wt, p, TURNED);
+    else
+        fetch_turned<2>(Wt, p, TURNED);
     for (int i = threadIdx.x; i < ROWS * 16 * PARTS; i += 128) { /* columns below the rank come later */
         int row = i / (16 * PARTS), column = i % (16 * PARTS), at = column - p.rank;
         bool there = first + row < p.rows && at >= 0 && at < 2 * p.states;

@@ -265,6 +265,8 @@ static const merged_case cases[] = {
     {"gated scan, 3 spans", gated_scan, {2, 90, 56, 4}},
     {"gated scan, 64 times", gated_scan, {3, 64, 136, 2}},
     {"gated scan, 8 tiles", gated_scan, {1, 1000, 24, 1}},
+    {"gated scan, 2 tiles", gated_scan, {3, 200, 264, 4}},
+    {"gated scan, many groups", gated_scan, {40, 128, 600, 4}},
     {"gated scan, channels odd", gated_scan, {2, 20, 77, 4}},
     {"gated scan, 7 states", gated_scan, {1, 40, 64, 7}},
     {"ssd steps", ssd_steps, {2, 128, 4, 128}},
