@@ -651,7 +651,7 @@ bool gpu_scan_chunks_takes(const gpu_call *call) {
     if (back) takes = takes && is_half(&call->out[1]);
     if (back && call->merged & GPU_GATE) takes = takes && is_half(&call->out[6]);
     takes = takes && call->in[2].dtype == AIRA_F32 && call->in[5].dtype == AIRA_F32;
-    takes = takes && call->in[0].n < (int64_t)1 << 32;
+    takes = takes && call->in[0].n < (int64_t)1 << 32 && x->dims[2] < 1 << 28;
     return takes && call->in[2].shape.dims[1] <= N && x->dims[0] <= 65535 && x->dims[2] % 8 == 0 &&
            x->dims[1] <= MOST_TILES * MOST_SPANS * SPAN;
 }
