@@ -173,13 +173,16 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
         if (lane * 2 < columns)
             *(uint32_t *)&p.r[(first + row) * columns + lane * 2] = *(const uint32_t *)&dp[row][lane * 2];
     int middle = p.width / 2;
+    uint32_t rows[PARTS][4];
+#pragma unroll
+    for (int k = 0; k < PARTS; k++) left(rows[k], &dp[strip * 16][k * 16], COLUMNS);
+#pragma unroll 2
     for (int n = half * middle; n < half * middle + middle; n += 16) {
         float sum[2][4] = {};
 #pragma unroll
         for (int k = 0; k < PARTS; k++) {
-            left(a, &dp[strip * 16][k * 16], COLUMNS);
             right(b, Wx + k * 16 * step + n, step);
-            multiply(sum, a, b);
+            multiply(sum, rows[k], b);
         }
 #pragma unroll
         for (int k = 0; k < 2; k++) {
