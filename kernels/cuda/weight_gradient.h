@@ -19,7 +19,7 @@
    list has several products, and a block may have twice the rows. */
 #define GPU_WEIGHT_FEW 8     /* slices at least, */
 #define GPU_WEIGHT_SLICES 32 /* and at most */
-#define GPU_WEIGHT_ROWS 1024
+#define GPU_WEIGHT_ROWS 2048
 #define GPU_WEIGHT_BLOCKS 32
 /* Sums that a block of a cluster adds up: its part of a tile of dW and of as many sums over rows. */
 #define GPU_WEIGHT_SHARE (GPU_WEIGHT_TILE * (GPU_WEIGHT_TILE + 1) / GPU_WEIGHT_CLUSTER)
