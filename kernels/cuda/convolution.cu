@@ -7,6 +7,7 @@
  * of taps and biases are sums over times and sequences: partial sums of blocks, which the last of them adds (strip), or
  * a second kernel.
  */
+#include "copy.cuh"
 #include "fast.h"
 #include "join.cuh"
 #include "tables.h"
@@ -169,24 +170,34 @@ template <class T> struct backward_side {
     elements dw, db;
 };
 
-/* What a thread has of its strip, walking backward: time t of it lies at t % 4, what was sent for at t % 2; the strip's
-   end is a multiple of four here. k < 4, a time's place in its four, is known when compiling, so that all of it stays
-   in registers. Pointers are the same for the whole block: offset `at` of the walk's time finds there x of five times
-   before, g and more of two, and dx. */
+/* What a thread has of its strip, walking backward: time t of it lies at t % 4; the strip's end is a multiple of four
+   here. k < 4, a time's place in its four, is known when compiling, so that all of it stays in registers. What is on
+   its way comes to places in shared memory that are the thread's own, for four times of x, g and more. Pointers are the
+   same for the whole block: offset `at` of the walk's time finds there x of seven times before, g and more of four, and
+   dx. */
 template <class T> struct strip_walk {
-    typename packed_pair<T>::type next_x[2], next_g[2], next_more[2]; /* next_x: of three times before the others */
+    typedef typename packed_pair<T>::type two;
+    two *ring; /* [3][4][THREADS] from the thread's own on; x: of three times before the others */
     pair x[4], slope[4], w[4], bias, taps[4], dbias;
     const T *x_at, *g_at, *more_at;
     T *dx;
 };
 
-/* Sends for what the walk needs two times after the one at `at`, which is k in its four: time enough where four blocks
-   share a multiprocessor. */
+/* Begins the copy of two elements; zeros, and nothing is read, where they are not `there`. */
+template <class T> __device__ __forceinline__ void copy_two(void *to, const T *from, const T *some, bool there) {
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(at), "l"(there ? from : some),
+                 "n"(2 * sizeof(T)), "r"(there ? (int)(2 * sizeof(T)) : 0)
+                 : "memory");
+}
+
+/* Sends for what the walk needs four times after the one at `at`, which is k in its four. */
 template <class T, int OPENED>
 __device__ __forceinline__ void send(strip_walk<T> &v, int at, int k, bool has_x, bool has_g) {
-    v.next_x[k & 1] = fetch2_if(v.x_at + at, has_x);
-    v.next_g[k & 1] = fetch2_if(v.g_at + at, has_g);
-    if (OPENED == 2) v.next_more[k & 1] = fetch2_if(v.more_at + at, has_g);
+    copy_two(v.ring + k * THREADS, v.x_at + at, v.dx, has_x);
+    copy_two(v.ring + (4 + k) * THREADS, v.g_at + at, v.dx, has_g);
+    if (OPENED == 2) copy_two(v.ring + (8 + k) * THREADS, v.more_at + at, v.dx, has_g);
+    copy_close();
 }
 
 /* The gradient of the convolution's result at a time, given that of what became of it; OPENED: twice that. With h half
@@ -208,8 +219,11 @@ template <class T, int OPENED> __device__ __forceinline__ pair slope_of(const st
    place. dx is written where there is such a time. */
 template <class T, int OPENED>
 __device__ __forceinline__ void walk(strip_walk<T> &v, int at, int k, bool has_x, bool has_g, bool there) {
-    v.x[(k + 1) & 3] = open2(v.next_x[k & 1]);
-    pair g = OPENED == 2 ? add2(v.next_g[k & 1], v.next_more[k & 1]) : open2(v.next_g[k & 1]), sum;
+    copy_wait<3>(); /* what was sent for four times ago */
+    typename strip_walk<T>::two *come = v.ring + k * THREADS, x = come[0], first = come[4 * THREADS],
+                                second = OPENED == 2 ? come[8 * THREADS] : first;
+    v.x[(k + 1) & 3] = open2(x);
+    pair g = OPENED == 2 ? add2(first, second) : open2(first), sum;
     send<T, OPENED>(v, at, k, has_x, has_g);
     pair slope = v.slope[k] = slope_of<T, OPENED>(v, g, k);
 #pragma unroll
@@ -243,20 +257,20 @@ __device__ __forceinline__ void load_filter(strip_walk<T> &v, const strips &s, i
 }
 
 /* Computes the slopes of the three times from the strip's end on, which are zero if nothing is `behind` it, and sends
-   for the two before. at: offset of the end. */
+   for the four before. at: offset of the end. */
 template <class T, int OPENED>
 __device__ __forceinline__ void enter(strip_walk<T> &v, const strips &s, int end, int at, int channel, bool behind) {
     int step = s.groups * 2;
     typename packed_pair<T>::type x[6], g[3], more[3]; /* x: of the three times before the end, and the three after */
 #pragma unroll
-    for (int k = 0; k < 6; k++) x[k] = fetch2_if(v.x_at + (at + (k + 2) * step), k < 3 ? end + k >= 3 : behind);
+    for (int k = 0; k < 6; k++) x[k] = fetch2_if(v.x_at + (at + (k + 4) * step), k < 3 ? end + k >= 3 : behind);
 #pragma unroll
     for (int k = 0; k < 3; k++) {
-        g[k] = fetch2_if(v.g_at + (at + (k + 2) * step), behind);
-        if (OPENED == 2) more[k] = fetch2_if(v.more_at + (at + (k + 2) * step), behind);
+        g[k] = fetch2_if(v.g_at + (at + (k + 4) * step), behind);
+        if (OPENED == 2) more[k] = fetch2_if(v.more_at + (at + (k + 4) * step), behind);
     }
-    send<T, OPENED>(v, at + step, 3, end >= 4, true);
-    send<T, OPENED>(v, at, 2, end >= 5, end >= 2);
+#pragma unroll
+    for (int k = 3; k >= 0; k--) send<T, OPENED>(v, at + k * step, k, end + k >= 7, end + k >= 4);
     load_filter<T, OPENED>(v, s, channel);
 #pragma unroll
     for (int k = 0; k < 3; k++) v.x[k] = open2(x[k + 3]);
@@ -273,7 +287,7 @@ __device__ __forceinline__ void walk_strip(strip_walk<T> &v, int first, int end,
     int left = end - 4 - max(first, 3); /* times from the four's first until x is no longer sent for */
     at -= step;
 #pragma unroll 1
-    for (; left >= 2; left -= 4) {
+    for (; left >= 4; left -= 4) {
 #pragma unroll
         for (int k = 3; k >= 0; k--, at -= step) walk<T, OPENED>(v, at, k, true, true, true);
     }
@@ -281,7 +295,7 @@ __device__ __forceinline__ void walk_strip(strip_walk<T> &v, int first, int end,
     for (int t = left + max(first, 3); t >= max(first, -3); t -= 4) {
 #pragma unroll
         for (int k = 3; k >= 0; k--, at -= step)
-            walk<T, OPENED>(v, at, k, t + k - 2 >= max(first, 3), t + k - 2 >= max(first, 0), t + k >= 0);
+            walk<T, OPENED>(v, at, k, t + k - 4 >= max(first, 3), t + k - 4 >= max(first, 0), t + k >= 0);
     }
 }
 
@@ -330,6 +344,7 @@ template <class T, int OPENED>
 __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     strip_backward_kernel(const __grid_constant__ side_list<backward_side<T>> list, uint32_t *counters) {
     __shared__ __align__(16) float2 part[THREADS * PARTS];
+    __shared__ __align__(16) typename packed_pair<T>::type ring[(OPENED == 2 ? 12 : 8) * THREADS];
     __shared__ bool last;
     int side = side_of(list), group = (int)(blockIdx.x - list.first[side]);
     const strips &s = list.s[side];
@@ -345,14 +360,16 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
 #pragma unroll
     for (int k = 0; k < 4; k++) v.taps[k] = {};
     if (live) {
-        v.x_at = to.x - 5 * step;
-        v.g_at = to.g - 2 * step;
-        v.more_at = OPENED == 2 ? to.more - 2 * step : NULL;
+        v.ring = ring + i;
+        v.x_at = to.x - 7 * step;
+        v.g_at = to.g - 4 * step;
+        v.more_at = OPENED == 2 ? to.more - 4 * step : NULL;
         v.dx = to.dx;
         enter<T, OPENED>(v, s, end, at, channel, strip > 0);
     }
     __syncthreads();
     if (live) walk_strip<T, OPENED>(v, end - s.length, end, at, step);
+    copy_wait_all();
     put_parts(part, v, i, threads);
     __syncthreads();
     int rows = (int)(gridDim.y * gridDim.z), row = (int)(blockIdx.z * gridDim.y + blockIdx.y);
