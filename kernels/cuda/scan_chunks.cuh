@@ -30,8 +30,7 @@
 #define MOST_TILES 16
 #define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
 #define STATES (N * WIDTH + 8)     /* the same of states */
-#define WARPS 2112                 /* so many are wanted backward: two blocks of eight on a multiprocessor */
-#define WARPS_FORWARD 3168         /* three */
+#define WARPS 2112                 /* so many are wanted: two blocks of eight on a multiprocessor */
 #define LOG2E 1.4426950408889634f
 
 struct chunk_scan {
@@ -269,7 +268,7 @@ static inline chunk_scan scan_of(const gpu_call *call) {
     s.tiles = (spans + s.spans - 1) / s.spans;
     s.columns = (s.c_n + WIDTH - 1) / WIDTH;
     bool back = call->step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD;
-    int wanted = (back ? WARPS : WARPS_FORWARD) / (2 * s.spans);
+    int wanted = WARPS / (2 * s.spans);
     s.groups = s.batch > wanted ? 1 : wanted / s.batch;
     if (s.groups > s.columns) s.groups = s.columns;
     s.per_group = (s.columns + s.groups - 1) / s.groups;
