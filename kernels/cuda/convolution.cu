@@ -7,6 +7,7 @@
  * of taps and biases are sums over times and sequences: partial sums of blocks, which the last of them adds (strip), or
  * a second kernel.
  */
+#include "approx.cuh"
 #include "copy.cuh"
 #include "fast.h"
 #include "join.cuh"
@@ -66,13 +67,6 @@ __device__ __forceinline__ void load_taps(float4_of *w, const strips &s, int cha
 #pragma unroll
         for (int k = 0; k < 4; k++) w[k].v[j] = taps.v[k] * scale;
     }
-}
-
-/* -1 and 1 far out; within 2^-11, which bf16 does not show. */
-__device__ __forceinline__ float tanh_near(float x) {
-    float y;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 /* What a strip's results become: themselves, SiLU of them, or SiLU of them and themselves. */

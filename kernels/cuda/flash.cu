@@ -9,6 +9,7 @@
  */
 #include "fast.h"
 #include "flash_tiles.cuh"
+#include "groups.cuh"
 #include "shared.cuh"
 
 /* --- forward --------------------------------------------------------------------------------------------------------
@@ -29,13 +30,13 @@ __device__ __forceinline__ void soften(float (*s)[N / 8][4], float (*sum)[D / 8]
             best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, 1));
             best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, 2));
             float base = best == -INFINITY ? 0 : best * scale; /* a row that has seen nothing yet */
-            float shrink = power_of_2(peak[m][half] * scale - base);
+            float shrink = power_of_two(peak[m][half] * scale - base);
             peak[m][half] = best;
 #pragma unroll
             for (int n = 0; n < N / 8; n++)
 #pragma unroll
                 for (int e = half * 2; e < half * 2 + 2; e++) {
-                    s[m][n][e] = power_of_2(fmaf(s[m][n][e], scale, -base));
+                    s[m][n][e] = power_of_two(fmaf(s[m][n][e], scale, -base));
                     part += s[m][n][e];
                 }
             total[m][half] = total[m][half] * shrink + part;
@@ -199,7 +200,7 @@ template <class T> __global__ void __launch_bounds__(T::THREADS) flash_dq(flash 
                 for (int n = 0; n < N / 8; n++)
 #pragma unroll
                     for (int e = 0; e < 4; e++) {
-                        float p = power_of_2(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
+                        float p = power_of_two(fmaf(s[m][n][e], f.scale * LOG2_E, -peak[m][e / 2]));
                         bool seen = all || flash_sees(f, mine + m * 16 + e / 2 * 8 + lane / 4,
                                                       at + n * 8 + lane % 4 * 2 + e % 2);
                         ds[m][n][e] = seen ? p * (ds[m][n][e] - pull[m][e / 2]) : 0;
@@ -276,7 +277,7 @@ __global__ void __launch_bounds__(T::THREADS) flash_dkv(flash f, flash_slopes g,
 #pragma unroll
                     for (int m = 0; m < M; m++) {
                         bool seen = all || flash_sees(f, at + column, first + mine + m * 16 + e / 2 * 8 + lane / 4);
-                        p[m][n][e] = seen ? power_of_2(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
+                        p[m][n][e] = seen ? power_of_two(fmaf(p[m][n][e], f.scale * LOG2_E, -base)) : 0;
                         ds[m][n][e] = seen ? p[m][n][e] * (ds[m][n][e] - less) : 0;
                     }
                 }
@@ -368,17 +369,6 @@ template <class Q, class K> static const char *backward(const gpu_call *call) {
         why = launch<K>(call, flash_dkv<K>, batch * f.groups, f.s_n, 2 * K::ROWS + 4 * K::N,
                         4 * K::N * (int)sizeof(float), f, g, dk, dv);
     return why;
-}
-
-/* Is there code for groups of warps, and a GPU that runs it? */
-static bool has_groups() {
-#ifdef AIRA_CUDA_90A
-    int gpu = 0, major = 0;
-    return cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    return false;
-#endif
 }
 
 /* How many rows a warp owns: as many as its registers hold. */

@@ -8,13 +8,6 @@ typedef __nv_bfloat16 bf16;
 
 #define LOG2_E 1.4426950408889634f
 
-/* 2^x; tiny results are 0 */
-__device__ __forceinline__ float power_of_2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 /* q[B,T,H,D], k[B,S,G,D], v[B,S,G,D]; head h reads key head h*G/H. */
 struct flash {
     const bf16 *q, *k, *v;

@@ -16,6 +16,7 @@
 #ifndef AIRA_GPU_FLASH_TILES_CUH
 #define AIRA_GPU_FLASH_TILES_CUH
 
+#include "approx.cuh"
 #include "copy.cuh"
 #include "flash.cuh"
 #include "mma.cuh"

@@ -4,6 +4,7 @@
  * dy = dp silu(z), dz = dp y silu'(z), dw = sum over rows of g n. Backward, a block owns consecutive rows, adds their
  * weight gradients in registers and its warps' sums in order; a second kernel adds the blocks.
  */
+#include "approx.cuh"
 #include "element.cuh"
 #include "fast.h"
 #include "sums.h"
@@ -16,11 +17,7 @@
 typedef __nv_bfloat16 half16;
 
 /* 1 / (1 + e^-x) as (1 + tanh(x / 2)) / 2: one instruction of the slow unit; within 2^-12, which bf16 does not show */
-static __device__ __forceinline__ float sigmoid(float x) {
-    float y;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x * 0.5f));
-    return 0.5f * y + 0.5f;
-}
+static __device__ __forceinline__ float sigmoid(float x) { return 0.5f * tanh_near(x * 0.5f) + 0.5f; }
 
 /* Are there the columns of this lane's vector k? FULL: rows have N * 128. */
 template <bool FULL> static __device__ __forceinline__ bool has(int k, int width) {

@@ -8,6 +8,7 @@
  */
 #include "head_rows.h"
 
+#include "approx.cuh"
 #include "vector.cuh"
 #include "weight_gradient.h"
 
@@ -26,11 +27,6 @@
 
 typedef __nv_bfloat16 bf16;
 
-__device__ __forceinline__ float power2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 __device__ __forceinline__ float low(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 __device__ __forceinline__ uint32_t larger_of(uint32_t a, uint32_t b) {
@@ -75,8 +71,8 @@ __device__ __forceinline__ float sum_of_powers(const held &h, float base) {
     for (int k = 0; k < PLACES; k++)
 #pragma unroll
         for (int j = 0; j < PACK / 2; j++) {
-            sum += power2(fmaf(low(h.x[k][j]), LOG2_E, -base));
-            sum += power2(fmaf(high(h.x[k][j]), LOG2_E, -base));
+            sum += power_of_two(fmaf(low(h.x[k][j]), LOG2_E, -base));
+            sum += power_of_two(fmaf(high(h.x[k][j]), LOG2_E, -base));
         }
     return sum;
 }
@@ -105,7 +101,7 @@ __device__ static row_norm join(row_norm mine, float2 *shown, int parts) {
     for (int p = 0; p < parts; p++) all.peak = fmaxf(all.peak, shown_by(shown, (uint32_t)p).peak);
     for (int p = 0; p < parts; p++) {
         row_norm other = shown_by(shown, (uint32_t)p);
-        all.sum += other.sum * power2((other.peak - all.peak) * LOG2_E);
+        all.sum += other.sum * power_of_two((other.peak - all.peak) * LOG2_E);
     }
     return all;
 }
@@ -119,8 +115,8 @@ __device__ __forceinline__ void write_slopes(bf16 *row, const held &h, int begin
         uint32_t y[PACK / 2];
 #pragma unroll
         for (int j = 0; j < PACK / 2; j++) {
-            float a = scale * power2(fmaf(low(h.x[k][j]), LOG2_E, -base));
-            float b = scale * power2(fmaf(high(h.x[k][j]), LOG2_E, -base));
+            float a = scale * power_of_two(fmaf(low(h.x[k][j]), LOG2_E, -base));
+            float b = scale * power_of_two(fmaf(high(h.x[k][j]), LOG2_E, -base));
             y[j] = counts ? pack2(a, b) : 0u;
         }
         if (p < end) ((uint4 *)row)[p] = make_uint4(y[0], y[1], y[2], y[3]);
@@ -149,7 +145,8 @@ __global__ void __launch_bounds__(MOST_THREADS, 2) held_rows(const head_rows a, 
     if (a.g.data) {
         float slope = counts ? load<float>(a.g, a.first + r) : 0.0f, base = n.peak * LOG2_E, scale = slope / n.sum;
         write_slopes(row, h, begin, end, base, scale, counts);
-        if (answers && counts) row[target] = __float2bfloat16_rn(scale * power2(fmaf(hit, LOG2_E, -base)) - slope);
+        if (answers && counts)
+            row[target] = __float2bfloat16_rn(scale * power_of_two(fmaf(hit, LOG2_E, -base)) - slope);
     }
     if (CLUSTER) cluster_barrier(); /* nobody leaves while others read what it shows */
 }

@@ -3,6 +3,7 @@
 
 #include "element.cuh"
 #include "fast.h"
+#include "groups.cuh"
 #include "shared.cuh"
 #include "sums.h"
 #include "tables.h"
@@ -182,17 +183,6 @@ static linear_rows rows_of(const gpu_call *call, int d) {
     p.norm_eps = (float)l->norm_eps;
     if (l->split) p.partial = (float *)out[s.partial].data;
     return p;
-}
-
-/* Is there code for groups of warps, and a GPU that runs it? */
-static bool has_groups() {
-#ifdef AIRA_CUDA_90A
-    int gpu = 0, major = 0;
-    return cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    return false;
-#endif
 }
 
 template <int D, bool SUMS, bool TRANS> static const char *launch(const gpu_call *call, const linear_rows &p) {

@@ -345,23 +345,6 @@ __device__ __forceinline__ void turn_fan(uint32_t *words, const float (*y)[4], i
     }
 }
 
-/* Word j of thread t becomes word t of thread j. */
-__device__ __forceinline__ void turn_quad(uint32_t *w) {
-    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
-#pragma unroll
-    for (int j = 0; j < 4; j += 2) {
-        uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? w[j] : w[j + 1], 1);
-        w[j] = odd ? got : w[j];
-        w[j + 1] = odd ? w[j + 1] : got;
-    }
-#pragma unroll
-    for (int j = 0; j < 2; j++) {
-        uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? w[j] : w[j + 2], 2);
-        w[j] = upper ? got : w[j];
-        w[j + 2] = upper ? w[j + 2] : got;
-    }
-}
-
 /* 64 columns of a fanned product: positions, and to memory. first: the warp's first row; there: how many exist. */
 template <bool TRANS>
 __device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, const float (*y)[4],
@@ -382,7 +365,7 @@ __device__ __forceinline__ void end_fan(const linear_rows &p, linear_place at, c
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 uint32_t *word = words + 4 * i;
-                if (!TRANS) turn_quad(word);
+                if (!TRANS) quad_transpose(word);
                 if (is_row && 8 * i * step < left)
                     *(uint4 *)(to + 8 * i * step) = make_uint4(word[0], word[1], word[2], word[3]);
             }

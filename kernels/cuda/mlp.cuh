@@ -13,8 +13,10 @@
 #ifndef AIRA_GPU_MLP_CUH
 #define AIRA_GPU_MLP_CUH
 
+#include "approx.cuh"
 #include "copy.cuh"
 #include "fast.h"
+#include "groups.cuh"
 #include "mma.cuh"
 #include "shared.cuh"
 #include "vector.cuh"
@@ -59,45 +61,19 @@ __device__ __forceinline__ float quad_sum(float v) {
 
 /* Four matrices of 8 x 8, as load_matrices and load_transposed, from an address of shared memory. */
 __device__ __forceinline__ uint4 load_straight(uint32_t row) {
-    uint4 r;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
-                 : "r"(row)
-                 : "memory");
-    return r;
+    uint32_t r[4];
+    load_matrices_at(r, row);
+    return make_uint4(r[0], r[1], r[2], r[3]);
 }
 __device__ __forceinline__ uint4 load_turned(uint32_t row) {
-    uint4 r;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
-                 : "r"(row)
-                 : "memory");
-    return r;
-}
-
-/* Word j of thread t becomes word t of thread j. */
-__device__ __forceinline__ void quad_transpose(uint32_t *w) {
-    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
-#pragma unroll
-    for (int j = 0; j < 4; j += 2) {
-        uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? w[j] : w[j + 1], 1);
-        w[j] = odd ? got : w[j];
-        w[j + 1] = odd ? w[j + 1] : got;
-    }
-#pragma unroll
-    for (int j = 0; j < 2; j++) {
-        uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? w[j] : w[j + 2], 2);
-        w[j] = upper ? got : w[j];
-        w[j + 2] = upper ? w[j + 2] : got;
-    }
+    uint32_t r[4];
+    load_transposed_at(r, row);
+    return make_uint4(r[0], r[1], r[2], r[3]);
 }
 
 /* (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
 __device__ __forceinline__ float gate(float x) {
-    float e, s, v = x * fmaf(-CUBIC, x * x, -LINEAR);
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(v));
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(s) : "f"(1.0f + e));
-    return s;
+    return inverse(1.0f + power_of_two(x * fmaf(-CUBIC, x * x, -LINEAR)));
 }
 
 /* Starts the copies of a chunk of C hidden columns: up[C][D], then down[D][C]. Place says where 16 bytes of a row lie.
@@ -287,17 +263,6 @@ template <int D, int N> __device__ __forceinline__ void add_parts(const mlp_back
 /* The kernels of sm_90a. */
 const char *mlp_group_forward(int d_n, const mlp_forward_call &a, cudaStream_t stream);
 const char *mlp_group_backward(int d_n, const mlp_backward_call &a, cudaStream_t stream);
-
-/* Is there code for groups of warps, and a GPU that runs it? */
-static inline bool has_groups() {
-#ifdef AIRA_CUDA_90A
-    int gpu = 0, major = 0;
-    return cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    return false;
-#endif
-}
 
 /* A block for every ROWS rows. */
 template <class A>

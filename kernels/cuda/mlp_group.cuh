@@ -120,10 +120,6 @@ template <int N> __device__ __forceinline__ void settle(uint32_t (*words)[4]) {
 #define BEND_CUBIC 0.0356774081f
 
 /* tanh(sqrt(2 / pi) (x + 0.044715 x^3)), off by 2^-11 of it at most */
-__device__ __forceinline__ float bend(float x, float square) {
-    float t;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(x * fmaf(BEND_CUBIC, square, BEND)));
-    return t;
-}
+__device__ __forceinline__ float bend(float x, float square) { return tanh_near(x * fmaf(BEND_CUBIC, square, BEND)); }
 
 #endif

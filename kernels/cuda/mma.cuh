@@ -14,36 +14,63 @@ typedef __nv_bfloat16 half16;
 
 __device__ __forceinline__ uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
-/* 8 x 8 matrices of bf16, a row is 16 bytes in shared memory; lanes 8k..8k+7 name the rows of matrix k. */
+/* 8 x 8 matrices of bf16, a row is 16 bytes in shared memory; lanes 8k..8k+7 name the rows of matrix k. _at: by
+   shared_address. */
 __device__ __forceinline__ void load_matrices(uint32_t &r0, const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
                  : "=r"(r0)
                  : "r"(shared_address(row))
                  : "memory");
 }
-__device__ __forceinline__ void load_matrices(uint32_t &r0, uint32_t &r1, const void *row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r0), "=r"(r1)
-                 : "r"(shared_address(row))
-                 : "memory");
+__device__ __forceinline__ void load_matrices_at(uint32_t &r0, uint32_t &r1, uint32_t row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(r0), "=r"(r1) : "r"(row) : "memory");
 }
-__device__ __forceinline__ void load_matrices(uint32_t *r, const void *row) {
+__device__ __forceinline__ void load_matrices_at(uint32_t *r, uint32_t row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
+                 : "r"(row)
+                 : "memory");
+}
+__device__ __forceinline__ void load_matrices(uint32_t &r0, uint32_t &r1, const void *row) {
+    load_matrices_at(r0, r1, shared_address(row));
+}
+__device__ __forceinline__ void load_matrices(uint32_t *r, const void *row) {
+    load_matrices_at(r, shared_address(row));
+}
+__device__ __forceinline__ void load_transposed_at(uint32_t &r0, uint32_t &r1, uint32_t row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r0), "=r"(r1)
+                 : "r"(row)
+                 : "memory");
+}
+__device__ __forceinline__ void load_transposed_at(uint32_t *r, uint32_t row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(row)
                  : "memory");
 }
 __device__ __forceinline__ void load_transposed(uint32_t &r0, uint32_t &r1, const void *row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r0), "=r"(r1)
-                 : "r"(shared_address(row))
-                 : "memory");
+    load_transposed_at(r0, r1, shared_address(row));
 }
 __device__ __forceinline__ void load_transposed(uint32_t *r, const void *row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
-                 : "memory");
+    load_transposed_at(r, shared_address(row));
+}
+
+/* Word j of thread t becomes word t of thread j. */
+__device__ __forceinline__ void quad_transpose(uint32_t *w) {
+    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+#pragma unroll
+    for (int j = 0; j < 4; j += 2) {
+        uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? w[j] : w[j + 1], 1);
+        w[j] = odd ? got : w[j];
+        w[j + 1] = odd ? w[j + 1] : got;
+    }
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? w[j] : w[j + 2], 2);
+        w[j] = upper ? got : w[j];
+        w[j + 2] = upper ? w[j + 2] : got;
+    }
 }
 
 /* c[16 x 8] += a[16 x 8] b[8 x 8] */

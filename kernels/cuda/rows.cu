@@ -4,6 +4,8 @@
  * norm weights are sums over rows: every block adds a fixed chunk of rows into its partial sums, and a second kernel
  * adds the chunks in order.
  */
+#include <type_traits>
+
 #include "element.cuh"
 #include "fast.h"
 #include "vector.cuh"
@@ -323,30 +325,37 @@ static int few_eighths(const gpu_call *call, const gpu_view *floats, const gpu_v
     return (int)(width / 8);
 }
 
-#define FEW(n, kernel, ...)                                                      \
-    switch (n) {                                                                 \
-    case 1:                                                                      \
-        kernel<1><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
-        return gpu_launched();                                                   \
-    case 2:                                                                      \
-        kernel<2><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
-        return gpu_launched();                                                   \
-    case 3:                                                                      \
-        kernel<3><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
-        return gpu_launched();                                                   \
-    case 4:                                                                      \
-        kernel<4><<<blocks_for(rows, 128), 128, 0, call->stream>>>(__VA_ARGS__); \
-        return gpu_launched();                                                   \
-    default:                                                                     \
-        break;                                                                   \
+/* Calls f with the eighths as a constant. */
+template <class F> static void with_eighths(int eighths, F f) {
+    switch (eighths) {
+    case 1:
+        f(std::integral_constant<int, 1>());
+        break;
+    case 2:
+        f(std::integral_constant<int, 2>());
+        break;
+    case 3:
+        f(std::integral_constant<int, 3>());
+        break;
+    default:
+        f(std::integral_constant<int, 4>());
+        break;
     }
+}
 
 static const char *cross_entropy(const gpu_call *call) {
     int64_t width = gpu_last(&call->in[0].shape), rows = rows_of(call->in[0], width);
     bool wide = gpu_is_wide(call);
     if (rows == 0) return NULL;
-    FEW(few_eighths(call, &call->out[0], &call->in[0]), few_loss_kernel, (float *)call->out[0].data,
-        (const __nv_bfloat16 *)call->in[0].data, (const int32_t *)call->in[1].data, rows)
+    int eighths = few_eighths(call, &call->out[0], &call->in[0]);
+    if (eighths) {
+        with_eighths(eighths, [&](auto n) {
+            few_loss_kernel<n()><<<blocks_for(rows, 128), 128, 0, call->stream>>>(
+                (float *)call->out[0].data, (const __nv_bfloat16 *)call->in[0].data, (const int32_t *)call->in[1].data,
+                rows);
+        });
+        return gpu_launched();
+    }
     LAUNCH_ROWS(cross_entropy_kernel, wide, rows, width, of(call->out[0]), of(call->in[0]),
                 (const int32_t *)call->in[1].data, rows, width);
     return gpu_launched();
@@ -373,9 +382,15 @@ static const char *cross_entropy_backward(const gpu_call *call) {
     int64_t width = gpu_last(&call->in[0].shape), rows = rows_of(call->in[0], width);
     bool wide = gpu_is_wide(call);
     if (rows == 0) return NULL;
-    FEW(few_eighths(call, &call->in[2], &call->out[0]), few_slopes_kernel, (__nv_bfloat16 *)call->out[0].data,
-        (const __nv_bfloat16 *)call->in[0].data, (const int32_t *)call->in[1].data, (const float *)call->in[2].data,
-        rows)
+    int eighths = few_eighths(call, &call->in[2], &call->out[0]);
+    if (eighths) {
+        with_eighths(eighths, [&](auto n) {
+            few_slopes_kernel<n()><<<blocks_for(rows, 128), 128, 0, call->stream>>>(
+                (__nv_bfloat16 *)call->out[0].data, (const __nv_bfloat16 *)call->in[0].data,
+                (const int32_t *)call->in[1].data, (const float *)call->in[2].data, rows);
+        });
+        return gpu_launched();
+    }
     LAUNCH_ROWS(cross_entropy_backward_kernel, wide, rows, width, of(call->out[0]), of(call->in[0]),
                 (const int32_t *)call->in[1].data, of(call->in[2]), rows, width);
     return gpu_launched();

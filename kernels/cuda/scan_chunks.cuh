@@ -15,6 +15,7 @@
 #ifndef AIRA_GPU_SCAN_CHUNKS_CUH
 #define AIRA_GPU_SCAN_CHUNKS_CUH
 
+#include "approx.cuh"
 #include "copy.cuh"
 #include "element.cuh"
 #include "fast.h"
@@ -55,17 +56,8 @@ template <int K, int SPANS> struct scan_tiles {
     float B[SPANS * SPAN * N], C[SPANS * SPAN * N];   /* time, then state */
     float p[SPANS * 8][STATES], h[SPANS * 8][STATES]; /* h: results from zeros, then states before the chunks */
 };
-__device__ __forceinline__ float power_of_two(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 /* 0 and 1 far out. */
-__device__ __forceinline__ float sigmoid(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + power_of_two(-LOG2E * x)));
-    return y;
-}
+__device__ __forceinline__ float sigmoid(float x) { return inverse(1.0f + power_of_two(-LOG2E * x)); }
 /* Channel c of a pair. */
 __device__ __forceinline__ float one_of(uint32_t pair, int c) {
     return __uint_as_float(c ? pair & 0xffff0000u : pair << 16);

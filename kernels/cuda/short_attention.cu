@@ -28,27 +28,15 @@ template <int D, int R> struct block {
 /* 2 or 4 matrices of 8 rows from `at` on, the lane's own row included (rows_from); of two, lanes 16.. are not asked. */
 template <int N> __device__ __forceinline__ void load_rows_of(uint32_t *r, uint32_t at) {
     if (N == 4)
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                     : "r"(at)
-                     : "memory");
+        load_matrices_at(r, at);
     else
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(r[0]), "=r"(r[1])
-                     : "r"(at)
-                     : "memory");
+        load_matrices_at(r[0], r[1], at);
 }
 template <int N> __device__ __forceinline__ void load_columns_of(uint32_t *r, uint32_t at) {
     if (N == 4)
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                     : "r"(at)
-                     : "memory");
+        load_transposed_at(r, at);
     else
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(r[0]), "=r"(r[1])
-                     : "r"(at)
-                     : "memory");
+        load_transposed_at(r[0], r[1], at);
 }
 /* Shared address of the lane's row of a slab. */
 __device__ __forceinline__ uint32_t rows_from(const half_t *slab) {
@@ -144,12 +132,12 @@ __device__ __forceinline__ void see_keys(sums<B::K> &own, const uint32_t (*left)
 #pragma unroll
         for (int n = 1; n < N; n++) best = fmaxf(best, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
         best = fmaxf(own.peak[r], quad_max(best) * turn);
-        float shrink = power2(own.peak[r] - best);
+        float shrink = power_of_two(own.peak[r] - best);
         own.peak[r] = best;
 #pragma unroll
         for (int n = 0; n < N; n++) {
-            s[n][2 * r] = power2(fmaf(s[n][2 * r], turn, -best));
-            s[n][2 * r + 1] = power2(fmaf(s[n][2 * r + 1], turn, -best));
+            s[n][2 * r] = power_of_two(fmaf(s[n][2 * r], turn, -best));
+            s[n][2 * r + 1] = power_of_two(fmaf(s[n][2 * r + 1], turn, -best));
         }
         own.total[2 * r] *= shrink;
 #pragma unroll
@@ -162,12 +150,6 @@ __device__ __forceinline__ void see_keys(sums<B::K> &own, const uint32_t (*left)
         multiply_k16(own.total, p[n / 2], ONES, ONES);
     }
     add_tiles<B, N>(own.sum, p, v + STEP_OF(j));
-}
-
-__device__ __forceinline__ float inverse(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 /* Queries row.. of a head: results take their place in q, which nobody else reads. */
@@ -282,7 +264,7 @@ __device__ __forceinline__ void weigh(const head_rows &a, const key_rows<B::K> &
 #pragma unroll
     for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int c = 0; c < 4; c++) s[n][c] = power2(fmaf(s[n][c], a.turn, c & 1 ? minus[n].z : minus[n].x));
+        for (int c = 0; c < 4; c++) s[n][c] = power_of_two(fmaf(s[n][c], a.turn, c & 1 ? minus[n].z : minus[n].x));
     if (DIAGONAL) { /* rows are keys: g of the first eight, g + 8 of the second */
         bool even = g <= 2 * t, odd = g <= 2 * t + 1;
         s[0][0] = even ? s[0][0] : 0.0f;

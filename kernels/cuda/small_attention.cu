@@ -90,11 +90,11 @@ __device__ __forceinline__ void see(seen<K> &own, float (*s)[4], const half_t *v
 #pragma unroll
         for (int n = 0; n < 4; n++) best = fmaxf(best, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
         best = fmaxf(own.peak[r], quad_max(best) * turn);
-        float origin = best == -INFINITY ? 0.0f : best, shrink = power2(own.peak[r] - origin), part = 0;
+        float origin = best == -INFINITY ? 0.0f : best, shrink = power_of_two(own.peak[r] - origin), part = 0;
 #pragma unroll
         for (int n = 0; n < 4; n++) {
-            s[n][2 * r] = power2(fmaf(s[n][2 * r], turn, -origin));
-            s[n][2 * r + 1] = power2(fmaf(s[n][2 * r + 1], turn, -origin));
+            s[n][2 * r] = power_of_two(fmaf(s[n][2 * r], turn, -origin));
+            s[n][2 * r + 1] = power_of_two(fmaf(s[n][2 * r + 1], turn, -origin));
             part += s[n][2 * r] + s[n][2 * r + 1];
         }
         own.peak[r] = best;
@@ -294,7 +294,7 @@ __global__ void __launch_bounds__(32 * SEGMENTS * 8 / D, D == 8 ? 4 : 6)
                 float2 pull = *(const float2 *)&delta[h][t0 + n * 8 + 2 * t];
 #pragma unroll
                 for (int c = 0; c < 4; c++) {
-                    float p = power2(fmaf(s[n][c], turn, -(c & 1 ? top.y : top.x)));
+                    float p = power_of_two(fmaf(s[n][c], turn, -(c & 1 ? top.y : top.x)));
                     int query = t0 + n * 8 + 2 * t + (c & 1), key = s0 + g + 8 * (c >> 1);
                     if (!whole && (simple ? key > query : !sees(a, visible, query, key))) p = 0;
                     s[n][c] = p;
@@ -374,7 +374,7 @@ __global__ void __launch_bounds__(THREADS) small_backward(small_heads a, const h
 #pragma unroll
                     for (int c4 = 0; c4 < 4; c4++) {
                         int r = c4 >> 1;
-                        float p = power2(fmaf(s[n][c4], turn, -top[r])) * (ds[n][c4] - pull[r]) * a.scale;
+                        float p = power_of_two(fmaf(s[n][c4], turn, -top[r])) * (ds[n][c4] - pull[r]) * a.scale;
                         if (!whole && !sees(a, visible, t0 + g + 8 * r, s0 + n * 8 + 2 * t + (c4 & 1))) p = 0;
                         ds[n][c4] = p;
                     }
@@ -413,7 +413,7 @@ __global__ void __launch_bounds__(THREADS) small_backward(small_heads a, const h
                     float2 pull = *(const float2 *)&delta[h][j + n * 8 + 2 * t];
 #pragma unroll
                     for (int c4 = 0; c4 < 4; c4++) {
-                        float p = power2(fmaf(s[n][c4], turn, -(c4 & 1 ? top.y : top.x)));
+                        float p = power_of_two(fmaf(s[n][c4], turn, -(c4 & 1 ? top.y : top.x)));
                         if (!whole && !sees(a, visible, t0 + n * 8 + 2 * t + (c4 & 1), s0 + g + 8 * (c4 >> 1))) p = 0;
                         s[n][c4] = p;
                         ds[n][c4] = p * (ds[n][c4] - (c4 & 1 ? pull.y : pull.x)) * a.scale;

@@ -6,6 +6,7 @@
 #ifndef AIRA_GPU_SMALL_ATTENTION_CUH
 #define AIRA_GPU_SMALL_ATTENTION_CUH
 
+#include "approx.cuh"
 #include "fast.h"
 #include "mma.cuh"
 #include "vector.cuh"
@@ -120,12 +121,6 @@ __device__ __forceinline__ float quad_max(float v) {
 __device__ __forceinline__ float quad_sum(float v) {
     v += __shfl_xor_sync(0xffffffffu, v, 1);
     return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
-__device__ __forceinline__ float power2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 /* An 8 x 8 matrix of bf16 across the warp, transposed. */

@@ -5,6 +5,7 @@
  * computed once and stays in registers, from where it goes through the decays into the products with x. B and C, and
  * the first two heads, are under way at once; the space of B and C then takes the heads that follow.
  */
+#include "groups.cuh"
 #include "shared.cuh"
 #include "ssd_groups.cuh"
 #include "tables.h"
@@ -138,15 +139,8 @@ template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(s
  */
 
 bool ssd_short_takes(const ssd &s) {
-#ifdef AIRA_CUDA_90A /* there is code for groups of warps */
-    int gpu = 0, major = 0;
     return s.t_n >= 16 && s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535 &&
-           2 * s.g_n <= GPU_COUNTERS && cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    (void)s;
-    return false;
-#endif
+           2 * s.g_n <= GPU_COUNTERS && has_groups();
 }
 
 template <int N> static const char *forward_as(const gpu_call *call) {

@@ -13,6 +13,7 @@
 #ifndef AIRA_GPU_SSD_TENSOR_CUH
 #define AIRA_GPU_SSD_TENSOR_CUH
 
+#include "approx.cuh"
 #include "copy.cuh"
 #include "mma.cuh"
 #include "ssd.cuh"
@@ -45,11 +46,6 @@ __device__ __forceinline__ void multiply(float (*c)[4], const uint32_t *a, const
     multiply_k16(c[1], a, b[2], b[3]);
 }
 
-__device__ __forceinline__ float power_of_two(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 __device__ __forceinline__ uint32_t pack(float low, float high) {
     __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
     uint32_t bits;

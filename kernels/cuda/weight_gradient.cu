@@ -14,6 +14,7 @@
  * Elsewhere every slice is written to memory and a second kernel adds them.
  */
 #include "copy.cuh"
+#include "groups.cuh"
 #include "mma.cuh"
 #include "vector.cuh"
 #include "weight_gradient.h"
@@ -532,15 +533,7 @@ __global__ void __launch_bounds__(256)
     if (i < step && (w.sums || i < step - w.n)) store_joined(w, i, add_parts(partial + w.partial + i, w.slices, step));
 }
 
-int gpu_weights_in_clusters(void) {
-#ifdef AIRA_CUDA_90A /* there is code for groups of warps */
-    int gpu = 0, major = 0;
-    return cudaGetDevice(&gpu) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu) == cudaSuccess && major == 9;
-#else
-    return 0;
-#endif
-}
+int gpu_weights_in_clusters(void) { return has_groups(); }
 
 static const char *run_clusters(const gpu_weights *run, cudaStream_t stream) {
     cudaError_t error = cudaFuncSetAttribute(weight_clusters, cudaFuncAttributeMaxDynamicSharedMemorySize,
