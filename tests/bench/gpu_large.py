@@ -10,7 +10,8 @@ twice for 350m, 1b and 1b-128k: in a fixed order, with the same bits every time 
 order, `deterministic: false`, as PyTorch runs (cuDNN's gradient of attention adds as its blocks finish). A step is
 forward, backward, clipping and AdamW on batch x length tokens; the figure is the median after three. MFU: products
 of 6 FLOP per weight and token (embedding not counted, head counted) and causal attention at half of 12 L T C, against
-989 TFLOP/s (dense bf16 of an H100 SXM or H200). Memory: the largest that nvidia-smi reports while the process runs.
+989 TFLOP/s (dense bf16 of an H100 SXM or H200). Memory: the largest that nvidia-smi reports while the process runs, of
+the first GPU of CUDA_VISIBLE_DEVICES, or of --gpu.
 """
 import argparse
 import json
@@ -171,7 +172,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--gpu", type=int, default=0)
+    parser.add_argument("--gpu", default=os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0",
+                        help="whose memory nvidia-smi is asked for: a number or an id")
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--sections", default="350m,1b,1b-128k,hybrid,3b")
     parser.add_argument("--orders", default="fixed,any", help="of sums on our side")
