@@ -47,7 +47,7 @@ struct gpu_matmul {
     void *scratch;
     answers *answers;
     int beside; /* the answers are another's */
-    int tf32, tune, final_ms;
+    int tf32, tune;
 };
 
 static const char *sentence(cublasStatus_t status) {
@@ -93,8 +93,6 @@ void gpu_matmul_destroy(gpu_matmul *made) {
     }
     free(made);
 }
-
-void gpu_matmul_load(gpu_matmul *matmul, int final_ms) { matmul->final_ms = final_ms; }
 
 typedef struct product {
     int64_t m, n, k, batch;
@@ -387,7 +385,7 @@ static void improve(const gpu_matmul *made, const product *p, descriptors *d, an
     if (tries) mine->tried = 1;
     (void)pthread_mutex_unlock(&all->lock);
     if (!tries) return;
-    gpu_contest contest = {.seed = 1, .any_bits = made->tune == GPU_TUNE_ANY_BITS, .final_ms = made->final_ms};
+    gpu_contest contest = {.seed = 1, .any_bits = made->tune == GPU_TUNE_ANY_BITS};
     const char *why = try_offers(made, p, given, d, &contest);
     if (!why) given->algorithm = contest.candidates[contest.chosen];
     (void)pthread_mutex_lock(&all->lock); /* as above */
@@ -493,7 +491,6 @@ static const char *hold_contest(gpu_matmul *matmul, const gpu_product *wanted, i
     if (!why && lasting_ms > 0) {
         contest->candidates[0] = contest->candidates[contest->chosen];
         contest->n = 1;
-        contest->final_ms = 0;
         contest->lasting_ms = lasting_ms;
         why = gpu_contest_hold(contest);
     }
@@ -506,7 +503,7 @@ const char *gpu_product_contest(gpu_matmul *matmul, const gpu_product *wanted, g
 }
 
 const char *gpu_product_time(gpu_matmul *matmul, const gpu_product *wanted, int lasting_ms, double *us) {
-    gpu_contest contest = {.seed = 1, .any_bits = matmul->tune == GPU_TUNE_ANY_BITS, .final_ms = matmul->final_ms};
+    gpu_contest contest = {.seed = 1, .any_bits = matmul->tune == GPU_TUNE_ANY_BITS};
     const char *why = hold_contest(matmul, wanted, lasting_ms, &contest);
     if (!why) *us = contest.us[0];
     return why;

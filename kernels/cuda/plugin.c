@@ -18,7 +18,7 @@
 #include "watch.h"
 
 typedef struct cuda_config {
-    int64_t gpu, turn, load;
+    int64_t gpu, turn;
     int32_t matmul, chains, attention, deterministic, merge, tune;
     const char *trace;
 } cuda_config;
@@ -44,10 +44,6 @@ static const aira_field fields[] = {
                 "large bf16 products: the fastest algorithm that gives the same bits, found by trying when one is met "
                 "first; false: the one that cuBLASLt names first"),
     AIRA_F_INT(
-        cuda_config, load, 0, 0, 1000,
-        "with `tune`: the best four algorithms run so many milliseconds each before one is chosen, as in a long run "
-        "where the card's power limit sets the clock (60 is enough); 0: single runs decide"),
-    AIRA_F_INT(
         cuda_config, turn, -1, -1, 1000000,
         "training: bf16 products of so many GFLOP and more have the weights' transpose in memory as well, which "
         "takes 2 bytes a weight; 0: none; -1: with `deterministic: false`, large ones where trying shows that it is "
@@ -60,7 +56,7 @@ static const aira_schema schema = AIRA_SCHEMA(cuda_config, fields);
 
 typedef struct cuda_device {
     const aira_host *host;
-    int gpu, tf32, tune, load, use_cudnn, deterministic;
+    int gpu, tf32, tune, use_cudnn, deterministic;
     bool beside; /* made by open(): the compiler, the watch and cuBLASLt's answers are another's */
     gpu_queue queue;
     gpu_watch *watch; /* of buffers, which queues beside each other share */
@@ -145,7 +141,6 @@ static aira_status open_queue(cuda_device *device, const cuda_device *beside) {
     if (why) return fail(device, AIRA_E_FAILED, "no stage for copies", why);
     why = gpu_matmul_create(device->tf32, device->tune, beside ? beside->queue.matmul : NULL, &device->queue.matmul);
     if (why) return fail(device, AIRA_E_FAILED, "cuBLASLt does not start", why);
-    gpu_matmul_load(device->queue.matmul, device->load);
     device->queue.cudnn = gpu_cudnn_create(device->host, device->use_cudnn, device->deterministic);
     device->queue.tables = gpu_tables_create();
     return device->queue.cudnn && device->queue.tables ? AIRA_OK : fail(device, AIRA_E_MEMORY, "out of memory", NULL);
@@ -160,7 +155,6 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->gpu = (int)config->gpu;
     device->tf32 = config->matmul == 1;
     device->tune = config->tune == 0 ? 0 : config->deterministic != 0 ? GPU_TUNE : GPU_TUNE_ANY_BITS;
-    device->load = (int)config->load;
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;
@@ -193,7 +187,6 @@ static aira_status queue_open(void *self, void **queue) {
     if (!device) return fail(first, AIRA_E_MEMORY, "out of memory", NULL);
     *device = (cuda_device){.host = first->host, .gpu = first->gpu, .tf32 = first->tf32, .beside = true};
     device->tune = first->tune;
-    device->load = first->load;
     device->use_cudnn = first->use_cudnn;
     device->deterministic = first->deterministic;
     device->queue.compiler = first->queue.compiler;

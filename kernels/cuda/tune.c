@@ -2,8 +2,7 @@
  *
  * Every candidate runs twice and is compared. Those whose bits agree and whose second run came close to the best one,
  * and the first answer, then run in turns, five times each, so that a clock that drifts meets all alike. An algorithm
- * replaces the first answer if its median is smaller by at least 1.5 %. With final_ms, the best of them and the first
- * answer then run without a break, and half a percent is enough.
+ * replaces the first answer if its median is smaller by at least 1.5 %.
  */
 #include "tune.h"
 
@@ -17,8 +16,6 @@
 #define EVENTS (ROUNDS * GPU_CANDIDATES * 2)
 #define CLOSE 1.04
 #define WORTH_IT 1.015
-#define FINALISTS 4
-#define WORTH_IT_AT_LAST 1.005
 
 /* Scratch memory of a contest: offsets into one block. */
 typedef struct scratch {
@@ -196,54 +193,11 @@ static const char *time_them(ring *r) {
     return why;
 }
 
-/* Leaves the first answer and the fastest others timed. How many those are. */
-static int leave_finalists(gpu_contest *c) {
-    int place[FINALISTS], n = 1;
-    place[0] = 0;
-    while (n < FINALISTS) {
-        int best = 0;
-        for (int k = 1; k < c->n; k++) {
-            bool placed = false;
-            for (int p = 1; p < n; p++) placed = placed || place[p] == k;
-            if (c->timed[k] && is_admitted(c, k) && !placed && (!best || c->us[k] < c->us[best])) best = k;
-        }
-        if (!best) break;
-        place[n++] = best;
-    }
-    memset(c->timed, 0, sizeof c->timed);
-    for (int p = 0; p < n; p++) c->timed[place[p]] = 1;
-    return n;
-}
-
-/* The finalists, each for final_ms, in turns; the faster of both rounds counts. */
-static const char *time_finalists(ring *r) {
-    gpu_contest *c = r->contest;
-    const char *why = NULL;
-    if (leave_finalists(c) == 1) return NULL;
-    int times[GPU_CANDIDATES];
-    for (int k = 0; k < c->n; k++) times[k] = times_in(c->final_ms, c->us[k]);
-    for (int round = 0; round < LONG_ROUNDS && !why; round++)
-        for (int k = 0; k < c->n && !why; k++)
-            if (c->timed[k] && !run(r, k, 1, around(r, round, k), times[k]))
-                why = "cuBLASLt does not run what it ran before";
-    if (!why) why = sentence(cudaStreamSynchronize(r->stream));
-    for (int k = 0; k < c->n && !why; k++) {
-        float least = 0;
-        for (int round = 0; round < LONG_ROUNDS && c->timed[k] && !why; round++) {
-            float ms = 0;
-            why = sentence(cudaEventElapsedTime(&ms, around(r, round, k)[0], around(r, round, k)[1]));
-            if (round == 0 || ms < least) least = ms;
-        }
-        if (c->timed[k] && !why) c->us[k] = 1e3 * (double)least / times[k];
-    }
-    return why;
-}
-
 static void choose(gpu_contest *c) {
     int best = 0;
     for (int k = 1; k < c->n; k++)
         if (c->timed[k] && is_admitted(c, k) && c->us[k] < c->us[best]) best = k;
-    if (best && (c->final_ms > 0 ? WORTH_IT_AT_LAST : WORTH_IT) * c->us[best] <= c->us[0]) c->chosen = best;
+    if (best && WORTH_IT * c->us[best] <= c->us[0]) c->chosen = best;
 }
 
 static const char *hold(ring *r) {
@@ -253,7 +207,6 @@ static const char *hold(ring *r) {
     if (!why) why = fill_operands(r);
     if (!why) why = compare(r);
     if (!why) why = time_them(r);
-    if (!why && r->contest->final_ms > 0) why = time_finalists(r);
     if (!why) choose(r->contest);
     return why;
 }

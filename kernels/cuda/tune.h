@@ -34,8 +34,6 @@ typedef struct gpu_contest {
     uint32_t seed;                    /* of the operands */
     int all;                          /* times also those that are not admitted, or look slow */
     int any_bits; /* bf16 results: admits also what gives other bits in up to half of all words: other orders of sums */
-    int final_ms; /* > 0: the first answer and the best three others run as long each, twice, before one is chosen:
-                     where the power limit sets the clock, who needs the least energy is the fastest */
     int lasting_ms; /* > 0: each runs as long without a break, twice, so that the card's clock and power settle */
     cublasLtMatmulAlgo_t candidates[GPU_CANDIDATES]; /* [0]: the first answer */
     int n;
@@ -60,9 +58,6 @@ const char *gpu_fill_random(void *to, size_t bytes, uint32_t dtype, uint32_t see
 /* *differing (device memory) += 32-bit words that differ. */
 const char *gpu_count_differing(const void *a, const void *b, size_t bytes, unsigned long long *differing,
                                 cudaStream_t stream);
-
-/* matmul.c: final_ms of the contests to come. */
-void gpu_matmul_load(gpu_matmul *matmul, int final_ms);
 
 /* matmul.c: microseconds of a large product by the algorithm that trying finds, while it runs for lasting_ms without a
    break. NULL, or why it was not timed. */

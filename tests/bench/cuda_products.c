@@ -1,6 +1,6 @@
 /* cuda_products.c - what cuBLASLt offers for the large products of a training step, and what the cuda device takes.
  *
- *     bench_cuda_products [--only TEXT] [--lasting MS] [--load MS]     (load: as the device's key)
+ *     bench_cuda_products [--only TEXT] [--lasting MS]
  *
  * A line per product: the algorithm's microseconds in cuBLASLt's order, then of variants (median of five runs in turns;
  * or of runs that last so many milliseconds each, as in a training step, where the card's power limit sets the clock),
@@ -80,8 +80,8 @@ static double now_ms(void) {
 }
 
 /* Adds the milliseconds of choosing as a program does to *ms. */
-static int show(gpu_matmul *matmul, const item *it, int lasting, int load, double *ms) {
-    gpu_contest chosen = {.seed = 1, .final_ms = load}, all = {.seed = 2, .all = 1, .lasting_ms = lasting};
+static int show(gpu_matmul *matmul, const item *it, int lasting, double *ms) {
+    gpu_contest chosen = {.seed = 1}, all = {.seed = 2, .all = 1, .lasting_ms = lasting};
     const gpu_product *p = &it->product;
     double flop = 2.0 * (double)p->m * (double)p->n * (double)p->k, start = now_ms();
     const char *why = gpu_product_contest(matmul, p, &chosen);
@@ -108,11 +108,10 @@ static int show(gpu_matmul *matmul, const item *it, int lasting, int load, doubl
 
 int main(int argc, char **argv) {
     const char *only = NULL;
-    int lasting = 0, load = 0;
+    int lasting = 0;
     for (int k = 1; k + 1 < argc; k += 2) {
         if (!strcmp(argv[k], "--only")) only = argv[k + 1];
         if (!strcmp(argv[k], "--lasting")) lasting = atoi(argv[k + 1]);
-        if (!strcmp(argv[k], "--load")) load = atoi(argv[k + 1]);
     }
     gpu_matmul *matmul = NULL;
     int gpus = 0, failed = 0;
@@ -128,7 +127,7 @@ int main(int argc, char **argv) {
     double ms = 0;
     for (size_t k = 0; k < sizeof items / sizeof *items; k++) {
         if (only && !strstr(items[k].name, only)) continue;
-        failed |= show(matmul, &items[k], lasting, load, &ms);
+        failed |= show(matmul, &items[k], lasting, &ms);
         fflush(stdout);
     }
     printf("chosen in %.0f ms in all\n", ms);
