@@ -203,10 +203,6 @@ __device__ __forceinline__ uint32_t *pair_at(half16 *rows, int pitch, int n, int
     int lane = threadIdx.x & 31;
     return (uint32_t *)(rows + (lane / 4 + 8 * r) * pitch + 8 * n + 2 * (lane % 4));
 }
-__device__ __forceinline__ float sum_of_four(float v) {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
 
 /* RMS norm in place. */
 template <int D> __device__ __forceinline__ void norm_rows(uint32_t (*rows)[4], const float *w, float eps) {
@@ -219,7 +215,7 @@ template <int D> __device__ __forceinline__ void norm_rows(uint32_t (*rows)[4], 
             squares[r] += low * low + high * high;
         }
 #pragma unroll
-    for (int r = 0; r < 2; r++) squares[r] = rsqrtf(sum_of_four(squares[r]) / (float)D + eps);
+    for (int r = 0; r < 2; r++) squares[r] = rsqrtf(quad_sum(squares[r]) / (float)D + eps);
 #pragma unroll
     for (int n = 0; n < D / 8; n++) {
         float2 weight = *(const float2 *)(w + 8 * n + 2 * (threadIdx.x & 3));
@@ -301,8 +297,8 @@ __device__ __forceinline__ void finish_slope(const linear_rows &p, uint32_t (*ro
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        squares[r] = rsqrtf(sum_of_four(squares[r]) / (float)D + p.slope_eps);
-        dot[r] = sum_of_four(dot[r]) * squares[r] * squares[r] / (float)D;
+        squares[r] = rsqrtf(quad_sum(squares[r]) / (float)D + p.slope_eps);
+        dot[r] = quad_sum(dot[r]) * squares[r] * squares[r] / (float)D;
     }
 #pragma unroll
     for (int n = 0; n < D / 8; n++) {

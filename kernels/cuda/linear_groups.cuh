@@ -231,8 +231,8 @@ __device__ __forceinline__ void end_slope(bool more, float eps, const float *w, 
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        scale[r] = rsqrtf(sum_of_four(scale[r]) / (float)D + eps);
-        dot[r] = sum_of_four(dot[r]) * scale[r] * scale[r] / (float)D;
+        scale[r] = rsqrtf(quad_sum(scale[r]) / (float)D + eps);
+        dot[r] = quad_sum(dot[r]) * scale[r] * scale[r] / (float)D;
     }
     if (more) {
         copy_wait<1>();

@@ -54,11 +54,6 @@ struct mlp_backward_call {
 __device__ __forceinline__ float low(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-__device__ __forceinline__ float quad_sum(float v) {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
 /* Four matrices of 8 x 8, as load_matrices and load_transposed, from an address of shared memory. */
 __device__ __forceinline__ uint4 load_straight(uint32_t row) {
     uint32_t r[4];

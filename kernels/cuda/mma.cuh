@@ -56,7 +56,13 @@ __device__ __forceinline__ void load_transposed(uint32_t *r, const void *row) {
     load_transposed_at(r, shared_address(row));
 }
 
-/* Word j of thread t becomes word t of thread j. */
+/* Of the four lanes that hold a row: the sum, all get it. */
+__device__ __forceinline__ float quad_sum(float v) {
+    v += __shfl_xor_sync(0xffffffffu, v, 1);
+    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+/* Word j of lane t of such four becomes word t of lane j. */
 __device__ __forceinline__ void quad_transpose(uint32_t *w) {
     bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
 #pragma unroll

@@ -46,24 +46,11 @@ static bool reads_well(const aira_plan *plan, const gpu_step *step, const gpu_ra
     return true;
 }
 
-/* What the step does with the range. */
-static void look(const aira_plan *plan, const gpu_step *step, const gpu_range *range, bool *reads, bool *writes) {
-    gpu_range ranges[GPU_MOST_RANGES];
-    uint32_t n = gpu_step_ranges(plan, step, ranges);
-    *reads = *writes = false;
-    for (uint32_t k = 0; k < n; k++) {
-        if (!gpu_ranges_meet(&ranges[k], range)) continue;
-        *reads |= !ranges[k].writes;
-        *writes |= ranges[k].writes != 0;
-    }
-}
-
 uint32_t gpu_value_end(const aira_plan *plan, const gpu_step *steps, uint32_t n, uint32_t s, const gpu_range *range) {
     for (uint32_t t = s + 1; t < n; t++) {
-        bool reads, writes;
-        look(plan, &steps[t], range, &reads, &writes);
-        if (reads && !reads_well(plan, &steps[t], range)) return s;
-        if (writes) return t;
+        uint32_t how = gpu_step_uses(plan, &steps[t], range);
+        if (how & GPU_READS && !reads_well(plan, &steps[t], range)) return s;
+        if (how & GPU_WRITES) return t;
     }
     return n;
 }
@@ -92,11 +79,10 @@ static void replace_in_chain(const aira_plan *plan, gpu_chain *chain, const gpu_
 void gpu_value_replace(const aira_plan *plan, gpu_step *steps, uint32_t s, uint32_t end, const gpu_range *range,
                        uint32_t id) {
     for (uint32_t t = s + 1; t < end; t++) {
-        bool reads, writes;
-        look(plan, &steps[t], range, &reads, &writes);
-        if (reads && steps[t].chain)
+        if (!(gpu_step_uses(plan, &steps[t], range) & GPU_READS)) continue;
+        if (steps[t].chain)
             replace_in_chain(plan, steps[t].chain, range, id);
-        else if (reads)
+        else
             put(&steps[t], false, id);
     }
 }
