@@ -3,30 +3,36 @@
  * Two texts. `strip`: four taps, neighbouring channels of a strip of times per thread (forward four, bound by bytes;
  * backward two, bound by instructions, for which four blocks must fit on a multiprocessor), bf16 or fp32; with GPU_SILU
  * it applies SiLU, and backward its slope, for which the convolution is computed again: x is read anyway. What is on
- * its way is kept as it lies in memory. The other: any number of taps and any types, one element per thread. Gradients
- * of taps and biases are sums over times and sequences: partial sums of blocks, which the last of them adds (strip), or
- * a second kernel.
+ * its way is kept as it lies in memory; backward a block has all that its strips read brought to shared memory at
+ * once, so that walking waits for nothing. The other: any number of taps and any types, one element per thread.
+ * Gradients of taps and biases are sums over times and sequences: partial sums of blocks, which the last of them adds
+ * (strip), or a second kernel.
  */
 #include "approx.cuh"
 #include "copy.cuh"
 #include "fast.h"
 #include "join.cuh"
+#include "shared.cuh"
 #include "tables.h"
 #include "vector.cuh"
 
 /* --- four taps ------------------------------------------------------------------------------------------------------
  */
 
-#define SHORT 8    /* times of a thread */
-#define STRIP 16   /* backward, where a strip needs the three slopes behind it, or twice that: */
-#define MANY 60000 /* with so many threads at least: two blocks for every multiprocessor, and the rest for others */
-#define SIDES 4    /* most convolutions of a launch */
+#define SHORT 8 /* times of a thread */
+#define SIDES 4 /* most convolutions of a launch */
 #define THREADS 256
-#define PARTS 5 /* sums per channel: of four taps and the bias */
+#define PARTS 5    /* sums per channel: of four taps and the bias */
+#define STRIP 16   /* backward: times of a thread */
+#define TALL 8     /* most strips of a tile */
+#define PAIRS 32   /* channel pairs of a block: a warp's */
+#define TURNS 2    /* most sequences of a thread, if there are still this many blocks: */
+#define BLOCKS 256 /* about two for every multiprocessor, and the rest for others */
 
 struct strips {
-    int batch, t_n, groups, n;    /* groups: of the channels of a thread; n: strips of a sequence */
-    int length, wide, tall, deep; /* backward: times of a strip; groups, strips and sequences of a block */
+    int batch, t_n, groups, n;            /* groups: of the channels of a thread; n: strips of a sequence */
+    int tall, deep, turns, tiles_n, span; /* backward, see strip_backward_kernel; span: tiles of a block's sequence */
+    bool quads;                           /* backward: 16 bytes lie on multiples of 16 */
     elements w, bias;
 };
 
@@ -148,9 +154,6 @@ __device__ __forceinline__ pair open2(__nv_bfloat162 x) {
 }
 __device__ __forceinline__ void store2(float *to, pair x) { *(float2 *)to = make_float2(x.v[0], x.v[1]); }
 __device__ __forceinline__ void store2(__nv_bfloat16 *to, pair x) { *(uint32_t *)to = pack2(x.v[0], x.v[1]); }
-template <class T> __device__ __forceinline__ typename packed_pair<T>::type fetch2_if(const T *from, bool there) {
-    return there ? *(const typename packed_pair<T>::type *)from : typename packed_pair<T>::type{};
-}
 __device__ __forceinline__ pair add2(float2 a, float2 b) { return {{a.x + b.x, a.y + b.y}}; }
 /* Rounded to bf16, as a gradient in memory would be: half the instructions of opening both. */
 __device__ __forceinline__ pair add2(__nv_bfloat162 a, __nv_bfloat162 b) { return open2(__hadd2(a, b)); }
@@ -165,39 +168,53 @@ template <class T> struct backward_side {
 };
 
 /* What a thread has of its strip, walking backward: time t of it lies at t % 4; the strip's end is a multiple of four
-   here. k < 4, a time's place in its four, is known when compiling, so that all of it stays in registers. What is on
-   its way comes to places in shared memory that are the thread's own, for four times of x, g and more. Pointers are the
-   same for the whole block: offset `at` of the walk's time finds there x of seven times before, g and more of four, and
-   dx. */
-template <class T> struct strip_walk {
-    typedef typename packed_pair<T>::type two;
-    two *ring; /* [3][4][THREADS] from the thread's own on; x: of three times before the others */
+   here. k < 4, a time's place in its four, is known when compiling, so that all of it stays in registers. */
+struct strip_walk {
     pair x[4], slope[4], w[4], bias, taps[4], dbias;
-    const T *x_at, *g_at, *more_at;
-    T *dx;
 };
 
-/* Begins the copy of two elements; zeros, and nothing is read, where they are not `there`. */
-template <class T> __device__ __forceinline__ void copy_two(void *to, const T *from, const T *some, bool there) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(at), "l"(there ? from : some),
-                 "n"(2 * sizeof(T)), "r"(there ? (int)(2 * sizeof(T)) : 0)
-                 : "memory");
+/* What a block's strips of one sequence read, in shared memory: row u of x is of three times before row u of g and
+   more, a row holds the block's channels; u: from the tile's first time on. Zeros where the sequence has no such time.
+ */
+template <class T> struct tile {
+    typedef typename packed_pair<T>::type two;
+    two *x, *g, *more; /* [long + 6][PAIRS], [long + 3][PAIRS] */
+};
+__host__ __device__ constexpr int tile_rows(int times, int opened) {
+    return times + 6 + (opened == 2 ? 2 : 1) * (times + 3);
 }
 
-/* Sends for what the walk needs four times after the one at `at`, which is k in its four. */
-template <class T, int OPENED>
-__device__ __forceinline__ void send(strip_walk<T> &v, int at, int k, bool has_x, bool has_g) {
-    copy_two(v.ring + k * THREADS, v.x_at + at, v.dx, has_x);
-    copy_two(v.ring + (4 + k) * THREADS, v.g_at + at, v.dx, has_g);
-    if (OPENED == 2) copy_two(v.ring + (8 + k) * THREADS, v.more_at + at, v.dx, has_g);
-    copy_close();
+__device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(there ? 8 : 0) : "memory");
+}
+
+/* Begins the copies of rows of a tile, of which the first is of time t; i: of `threads` that share them. from: the
+   sequence at the block's first channel; left: channels from there on. */
+template <class T>
+__device__ __forceinline__ void copy_rows(typename packed_pair<T>::type *to, const T *from, int t, int rows,
+                                          const strips &s, int left, int i, int threads) {
+    const int width = 16 / sizeof(T), pieces = PAIRS * 2 / width;
+    int piece = i % pieces, row = i / pieces, step = s.groups * 2, channel = piece * width;
+    for (; row < rows; row += threads / pieces) {
+        int time = t + row;
+        bool there = time >= 0 && time < s.t_n && channel < left;
+        const T *at = there ? from + ((int64_t)time * step + channel) : from;
+        char *place = (char *)(to + row * PAIRS) + piece * 16;
+        if (s.quads)
+            copy_16(place, at, there);
+        else { /* the second half may belong to the next row */
+            there = there && channel + width / 2 < left;
+            copy_8(place, at, time >= 0 && time < s.t_n && channel < left);
+            copy_8(place + 8, there ? at + width / 2 : from, there);
+        }
+    }
 }
 
 /* The gradient of the convolution's result at a time, given that of what became of it; OPENED: twice that. With h half
    the result c and t = tanh(h), SiLU's slope sigmoid(c) (1 + c (1 - sigmoid(c))) is (1 + t) (1 + h (1 - t)) / 2; taps
    and bias are halved for h. */
-template <class T, int OPENED> __device__ __forceinline__ pair slope_of(const strip_walk<T> &v, pair g, int k) {
+template <int OPENED> __device__ __forceinline__ pair slope_of(const strip_walk &v, pair g, int k) {
     pair h = v.bias;
 #pragma unroll
     for (int j = 0; j < 2 && OPENED; j++) {
@@ -209,17 +226,17 @@ template <class T, int OPENED> __device__ __forceinline__ pair slope_of(const st
     return g;
 }
 
-/* Gradients at a time from what has come, given the slopes of the three after it; sends for what comes next in its
-   place. dx is written where there is such a time. */
+/* The slope at time u, which is k in its four, with x of three times before it now at hand. */
 template <class T, int OPENED>
-__device__ __forceinline__ void walk(strip_walk<T> &v, int at, int k, bool has_x, bool has_g, bool there) {
-    copy_wait<3>(); /* what was sent for four times ago */
-    typename strip_walk<T>::two *come = v.ring + k * THREADS, x = come[0], first = come[4 * THREADS],
-                                second = OPENED == 2 ? come[8 * THREADS] : first;
-    v.x[(k + 1) & 3] = open2(x);
-    pair g = OPENED == 2 ? add2(first, second) : open2(first), sum;
-    send<T, OPENED>(v, at, k, has_x, has_g);
-    pair slope = v.slope[k] = slope_of<T, OPENED>(v, g, k);
+__device__ __forceinline__ pair next_slope(strip_walk &v, const tile<T> &from, int u, int k) {
+    v.x[(k + 1) & 3] = open2(from.x[u * PAIRS]);
+    pair g = OPENED == 2 ? add2(from.g[u * PAIRS], from.more[u * PAIRS]) : open2(from.g[u * PAIRS]);
+    return v.slope[k] = slope_of<OPENED>(v, g, k);
+}
+
+/* Gradients at time u, given the slopes of the three after it. */
+template <class T, int OPENED> __device__ __forceinline__ pair walk(strip_walk &v, const tile<T> &from, int u, int k) {
+    pair slope = next_slope<T, OPENED>(v, from, u, k), sum;
 #pragma unroll
     for (int j = 0; j < 2; j++) {
         v.dbias.v[j] += slope.v[j];
@@ -230,12 +247,32 @@ __device__ __forceinline__ void walk(strip_walk<T> &v, int at, int k, bool has_x
             if (tap > 0) sum.v[j] += v.w[3 - tap].v[j] * v.slope[(k + tap) & 3].v[j];
         }
     }
-    if (there) store2(v.dx + at, sum);
+    return sum;
+}
+
+/* The strip's times, the last first; its end is time 0 of `from`. dx: of the last time; left: times of which dx is
+   written. */
+template <class T, int OPENED>
+__device__ __forceinline__ void walk_strip(strip_walk &v, tile<T> from, T *dx, int step, int left) {
+#pragma unroll
+    for (int k = 0; k < 3; k++) v.x[k] = open2(from.x[(k + 3) * PAIRS]);
+#pragma unroll
+    for (int k = 2; k >= 0; k--) next_slope<T, OPENED>(v, from, k, k);
+#pragma unroll 1
+    for (int n = 0; n < STRIP; n += 4) {
+        from.x -= 4 * PAIRS;
+        from.g -= 4 * PAIRS;
+        if (OPENED == 2) from.more -= 4 * PAIRS;
+#pragma unroll
+        for (int k = 3; k >= 0; k--, dx -= step) {
+            pair sum = walk<T, OPENED>(v, from, k, k);
+            if (n + 3 - k < left) store2(dx, sum);
+        }
+    }
 }
 
 /* Taps and bias of two channels; those of OPENED halved. */
-template <class T, int OPENED>
-__device__ __forceinline__ void load_filter(strip_walk<T> &v, const strips &s, int channel) {
+template <int OPENED> __device__ __forceinline__ void load_filter(strip_walk &v, const strips &s, int channel) {
     const float scale = OPENED ? 0.5f : 1.0f;
 #pragma unroll
     for (int j = 0; j < 2; j++) {
@@ -243,75 +280,39 @@ __device__ __forceinline__ void load_filter(strip_walk<T> &v, const strips &s, i
 #pragma unroll
         for (int k = 0; k < 4; k++) v.w[k].v[j] = taps.v[k] * scale;
     }
-    v.bias = {};
     if (!OPENED) return;
     v.bias = s.bias.dtype == AIRA_BF16 ? open2(((const __nv_bfloat162 *)s.bias.data)[channel / 2])
                                        : open2(((const float2 *)s.bias.data)[channel / 2]);
     v.bias = {{v.bias.v[0] * scale, v.bias.v[1] * scale}};
 }
 
-/* Computes the slopes of the three times from the strip's end on, which are zero if nothing is `behind` it, and sends
-   for the four before. at: offset of the end. */
-template <class T, int OPENED>
-__device__ __forceinline__ void enter(strip_walk<T> &v, const strips &s, int end, int at, int channel, bool behind) {
-    int step = s.groups * 2;
-    typename packed_pair<T>::type x[6], g[3], more[3]; /* x: of the three times before the end, and the three after */
-#pragma unroll
-    for (int k = 0; k < 6; k++) x[k] = fetch2_if(v.x_at + (at + (k + 4) * step), k < 3 ? end + k >= 3 : behind);
-#pragma unroll
-    for (int k = 0; k < 3; k++) {
-        g[k] = fetch2_if(v.g_at + (at + (k + 4) * step), behind);
-        if (OPENED == 2) more[k] = fetch2_if(v.more_at + (at + (k + 4) * step), behind);
-    }
-#pragma unroll
-    for (int k = 3; k >= 0; k--) send<T, OPENED>(v, at + k * step, k, end + k >= 7, end + k >= 4);
-    load_filter<T, OPENED>(v, s, channel);
-#pragma unroll
-    for (int k = 0; k < 3; k++) v.x[k] = open2(x[k + 3]);
-#pragma unroll
-    for (int k = 2; k >= 0; k--) {
-        v.x[(k + 1) & 3] = open2(x[k]);
-        v.slope[k] = slope_of<T, OPENED>(v, OPENED == 2 ? add2(g[k], more[k]) : open2(g[k]), k);
-    }
-}
-
-/* The strip's times, the last first. at: offset of its end. */
-template <class T, int OPENED>
-__device__ __forceinline__ void walk_strip(strip_walk<T> &v, int first, int end, int at, int step) {
-    int left = end - 4 - max(first, 3); /* times from the four's first until x is no longer sent for */
-    at -= step;
-#pragma unroll 1
-    for (; left >= 4; left -= 4) {
-#pragma unroll
-        for (int k = 3; k >= 0; k--, at -= step) walk<T, OPENED>(v, at, k, true, true, true);
-    }
-#pragma unroll 1
-    for (int t = left + max(first, 3); t >= max(first, -3); t -= 4) {
-#pragma unroll
-        for (int k = 3; k >= 0; k--, at -= step)
-            walk<T, OPENED>(v, at, k, t + k - 4 >= max(first, 3), t + k - 4 >= max(first, 0), t + k >= 0);
-    }
-}
-
 /* What threads add to a block's sums of a channel pair: [PARTS][thread]. */
-template <class T> __device__ __forceinline__ void put_parts(float2 *part, const strip_walk<T> &v, int i, int threads) {
+__device__ __forceinline__ void put_parts(float2 *part, const strip_walk &v, int i, int threads) {
 #pragma unroll
     for (int k = 0; k < 4; k++) part[k * threads + i] = make_float2(v.taps[k].v[0], v.taps[k].v[1]);
     part[4 * threads + i] = make_float2(v.dbias.v[0], v.dbias.v[1]);
 }
 
-/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, then the
-   slices. i: of `threads`. */
+/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, eight of them
+   on their way at a time, then the slices. i: of `threads`. */
 __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, int rows, const strips &s, int i,
                                          int threads, int channel, float scale, elements dw, elements db) {
-    int wide = s.wide * 2, columns = wide * PARTS / 4, slices = threads / columns, slice = i / columns;
+    const int wide = PAIRS * 2, columns = wide * PARTS / 4, ahead = 8;
+    int slices = threads / columns, slice = i / columns;
     float4_of sum = {};
     if (slice < slices) {
-        const float *from = sums + (int64_t)i % columns * 4;
-#pragma unroll 8
-        for (int r = slice; r < rows; r += slices) {
-            float4 v = __ldcg((const float4 *)(from + (int64_t)r * columns * 4));
-            sum.v[0] += v.x, sum.v[1] += v.y, sum.v[2] += v.z, sum.v[3] += v.w;
+        const float *from = sums + i % columns * 4;
+#pragma unroll 1
+        for (int r = slice; r < rows; r += ahead * slices) {
+            float4 v[ahead];
+#pragma unroll
+            for (int k = 0; k < ahead; k++) {
+                int row = r + k * slices;
+                v[k] = row < rows ? __ldcg((const float4 *)(from + (int64_t)row * columns * 4)) : float4{};
+            }
+#pragma unroll
+            for (int k = 0; k < ahead; k++)
+                sum.v[0] += v[k].x, sum.v[1] += v[k].y, sum.v[2] += v[k].z, sum.v[3] += v[k].w;
         }
     }
 #pragma unroll
@@ -329,41 +330,67 @@ __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, in
     }
 }
 
+/* Walks the strips of a block's tiles: sequences in turns, of each `span` tiles from the last time to the first. What
+   follows a tile in time is kept when it was walked just before: dx may lie on it. */
+template <class T, int OPENED>
+__device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const backward_side<T> &to, tile<T> own,
+                                           int group) {
+    int times = s.tall * STRIP, y = (int)threadIdx.y, j = y * PAIRS + (int)threadIdx.x, step = s.groups * 2;
+    int first = group * PAIRS * 2, channel = first + (int)threadIdx.x * 2, end = times - y * STRIP;
+    int head = (int)blockIdx.y * s.span, tail = min(head + s.span, s.tiles_n);
+    tile<T> mine = {own.x + (end * PAIRS + threadIdx.x), own.g + (end * PAIRS + threadIdx.x),
+                    OPENED == 2 ? own.more + (end * PAIRS + threadIdx.x) : NULL};
+    for (int turn = 0; turn < s.turns; turn++) {
+        int b = (int)((blockIdx.z * s.turns + turn) * s.deep + threadIdx.z);
+        int left = b < s.batch ? step - first : 0;
+        int64_t base = (int64_t)(b < s.batch ? b : 0) * s.t_n * step + first;
+        for (int n = head; n < tail; n++) {
+            int t = s.t_n - (n + 1) * times, more = n > head ? 0 : 3; /* t: of the tile's first time */
+            if (n > head) {
+                for (int r = y; r < 3; r += s.tall) {
+                    int at = r * PAIRS + (int)threadIdx.x, behind = at + times * PAIRS;
+                    own.x[behind + 3 * PAIRS] = own.x[at + 3 * PAIRS];
+                    own.g[behind] = own.g[at];
+                    if (OPENED == 2) own.more[behind] = own.more[at];
+                }
+                __syncthreads();
+            }
+            copy_rows<T>(own.g, to.g + base, t, times + more, s, left, j, s.tall * PAIRS);
+            if (OPENED == 2) copy_rows<T>(own.more, to.more + base, t, times + more, s, left, j, s.tall * PAIRS);
+            copy_rows<T>(own.x, to.x + base, t - 3, times + 3 + more, s, left, j, s.tall * PAIRS);
+            if (turn == 0 && n == head && channel < step) load_filter<OPENED>(v, s, channel);
+            copy_wait_all();
+            __syncthreads();
+            int last = t + end - 1;
+            walk_strip<T, OPENED>(v, mine, to.dx + (base + (int64_t)last * step + threadIdx.x * 2), step,
+                                  threadIdx.x * 2 < left ? last + 1 : 0);
+            __syncthreads();
+        }
+    }
+}
+
 /* OPENED: 0: g is the gradient of the convolution's results; 1, 2: of SiLU of them, and so many are added.
-   blockIdx: group of `wide` pairs, group of `tall` strips, `deep` sequences; threadIdx: pair, strip, sequence. Strips
-   end where the sequence does, so that the first may begin before it. A thread goes from the last time to the first.
-   The slopes behind a strip are computed before any dx is written, so that dx may lie on gradients where a block holds
-   the sequence. */
+   blockIdx: group of PAIRS pairs, `span` tiles of `tall` strips, `deep` sequences `turns` times; threadIdx: pair,
+   strip, sequence. Tiles end where the sequence does, so that the first may begin before it. Since a block reads a
+   tile, and what lies around it, before it writes dx there, dx may lie on gradients where a block holds the sequence.
+ */
 template <class T, int OPENED>
 __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     strip_backward_kernel(const __grid_constant__ side_list<backward_side<T>> list, uint32_t *counters) {
-    __shared__ __align__(16) float2 part[THREADS * PARTS];
-    __shared__ __align__(16) typename packed_pair<T>::type ring[(OPENED == 2 ? 12 : 8) * THREADS];
+    extern __shared__ __align__(16) unsigned char memory[];
     __shared__ bool last;
+    typedef typename packed_pair<T>::type two;
     int side = side_of(list), group = (int)(blockIdx.x - list.first[side]);
     const strips &s = list.s[side];
     const backward_side<T> &to = list.member[side];
-    int places = (int)(blockDim.y * blockDim.z), place = (int)(threadIdx.z * blockDim.y + threadIdx.y);
-    int wide = (int)blockDim.x, threads = places * wide, i = place * wide + (int)threadIdx.x;
-    int strip = (int)(blockIdx.y * blockDim.y + threadIdx.y), b = (int)(blockIdx.z * blockDim.z + threadIdx.z);
-    int channel = (group * wide + (int)threadIdx.x) * 2, step = s.groups * 2;
-    bool live = channel < step && strip < s.n && b < s.batch;
-    int end = s.t_n - strip * s.length, at = (b * s.t_n + end) * step + channel;
-    strip_walk<T> v;
-    v.dbias = {};
-#pragma unroll
-    for (int k = 0; k < 4; k++) v.taps[k] = {};
-    if (live) {
-        v.ring = ring + i;
-        v.x_at = to.x - 7 * step;
-        v.g_at = to.g - 4 * step;
-        v.more_at = OPENED == 2 ? to.more - 4 * step : NULL;
-        v.dx = to.dx;
-        enter<T, OPENED>(v, s, end, at, channel, strip > 0);
-    }
-    __syncthreads();
-    if (live) walk_strip<T, OPENED>(v, end - s.length, end, at, step);
-    copy_wait_all();
+    const int wide = PAIRS;
+    int places = s.tall * s.deep, place = (int)(threadIdx.z * s.tall + threadIdx.y);
+    int threads = places * wide, i = place * wide + (int)threadIdx.x, times = s.tall * STRIP;
+    two *room = (two *)memory + (int)threadIdx.z * tile_rows(times, OPENED) * PAIRS;
+    tile<T> own = {room, room + (times + 6) * PAIRS, room + (2 * times + 9) * PAIRS};
+    float2 *part = (float2 *)memory; /* [PARTS][threads], once all is walked */
+    strip_walk v = {};
+    walk_tiles<T, OPENED>(v, s, to, own, group);
     put_parts(part, v, i, threads);
     __syncthreads();
     int rows = (int)(gridDim.y * gridDim.z), row = (int)(blockIdx.z * gridDim.y + blockIdx.y);
@@ -404,8 +431,33 @@ static gpu_call side_call(const gpu_call *call, uint32_t k) {
     return one;
 }
 
-/* Convolution k of the call. Backward: 256 threads a block, fewer where that gives too few blocks. */
-static strips strips_of(const gpu_call *call, uint32_t k) {
+/* Whether some dx lies on an operand. */
+static bool replaces(const gpu_call *call) {
+    for (uint32_t j = 0; j < sides_of(call); j++) {
+        gpu_call one = side_call(call, j);
+        for (uint32_t k = 0; k < one.n_in; k++)
+            if (one.in[k].data == one.out[0].data) return true;
+    }
+    return false;
+}
+
+/* Lays out the blocks of a gradient; `whole`: each has all of its sequences' times. */
+static void plan_blocks(strips *s, const gpu_call *call, bool whole) {
+    int64_t groups = 0, blocks;
+    for (uint32_t j = 0; j < sides_of(call); j++)
+        groups += (side_call(call, j).in[0].shape.dims[2] + PAIRS * 2 - 1) / (PAIRS * 2);
+    s->n = (s->t_n + STRIP - 1) / STRIP;
+    s->tall = s->n < TALL ? s->n : TALL;
+    s->deep = TALL / s->tall;
+    s->tiles_n = (s->n + s->tall - 1) / s->tall;
+    blocks = groups * ((s->batch + s->deep - 1) / s->deep);
+    for (s->turns = 1; s->turns < TURNS && blocks >= 2 * BLOCKS; blocks /= 2) s->turns *= 2;
+    int64_t parts = whole || blocks >= BLOCKS ? 1 : BLOCKS / blocks;
+    s->span = (int)((s->tiles_n + parts - 1) / parts);
+}
+
+/* Convolution k of the call. Backward: `whole`: a block has all of its sequences' times. */
+static strips strips_of(const gpu_call *call, uint32_t k, bool whole) {
     gpu_call one = side_call(call, k);
     const int64_t *x = one.in[0].shape.dims;
     bool back = call->step->op == AIRA_OP_CONV1D_CAUSAL_BACKWARD;
@@ -413,18 +465,8 @@ static strips strips_of(const gpu_call *call, uint32_t k) {
     s.batch = (int)x[0];
     s.t_n = (int)x[1];
     s.groups = (int)(x[2] / (back ? 2 : 4));
-    s.length = SHORT;
-    if (back) {
-        int64_t channels = 0;
-        for (uint32_t j = 0; j < sides_of(call); j++) channels += side_call(call, j).in[0].shape.dims[2];
-        bool many = x[0] * ((x[1] + 2 * STRIP - 1) / (2 * STRIP)) * (channels / 2) >= MANY;
-        s.length = many || x[1] > 32 * STRIP ? 2 * STRIP : STRIP;
-    }
-    s.n = (s.t_n + s.length - 1) / s.length;
-    s.tall = s.n < 32 ? s.n : 32;
-    s.wide = s.tall <= 8 ? 32 : s.tall <= 16 ? 16 : 8;
-    s.deep = THREADS / (s.tall * s.wide);
-    while (s.deep / 2 * s.tall >= PARTS && (s.batch + s.deep - 1) / s.deep < 32) s.deep /= 2;
+    s.n = (s.t_n + SHORT - 1) / SHORT;
+    if (back) plan_blocks(&s, call, whole);
     s.w = of(one.in[1]);
     if (!back || call->merged & GPU_SILU) s.bias = of(one.in[2]);
     return s;
@@ -449,8 +491,9 @@ static bool forward_strips(const gpu_call *call) {
 }
 
 static dim3 backward_grid(const strips &s) {
-    return dim3((unsigned)((s.groups + s.wide - 1) / s.wide), (unsigned)((s.n + s.tall - 1) / s.tall),
-                (unsigned)((s.batch + s.deep - 1) / s.deep));
+    int side_by_side = s.deep * s.turns;
+    return dim3((unsigned)((s.groups + PAIRS - 1) / PAIRS), (unsigned)((s.tiles_n + s.span - 1) / s.span),
+                (unsigned)((s.batch + side_by_side - 1) / side_by_side));
 }
 
 static bool backward_strips(const gpu_call *call) {
@@ -458,19 +501,13 @@ static bool backward_strips(const gpu_call *call) {
     const gpu_view *big[4] = {&call->in[0], &call->in[silu ? 3 : 2], &call->out[0], &call->in[call->n_in - 1]};
     if (!strips_take(call, big, 4) || (silu && !aligned_to_quads(&call->in[2]))) return false;
     const int64_t *x = call->in[0].shape.dims;
-    dim3 grid = backward_grid(strips_of(call, 0));
-    bool is_near = (x[0] * x[1] + 64) * x[2] < INT32_MAX; /* offsets are of 32 bits */
-    return is_near && grid.x <= GPU_COUNTERS / SIDES && grid.y <= 65535 && grid.z <= 65535;
+    dim3 grid = backward_grid(strips_of(call, 0, false));
+    return x[1] < INT32_MAX / 2 && grid.x <= GPU_COUNTERS / SIDES && grid.y <= 65535 && grid.z <= 65535;
 }
 
-/* A convolution alone, whose strips are as long as among others or shorter. */
 static bool takes_side(const gpu_call *call) {
     bool half = call->in[0].dtype == AIRA_BF16;
-    if (call->step->op == AIRA_OP_CONV1D_CAUSAL) return half && forward_strips(call);
-    strips s = strips_of(call, 0);
-    bool replaces = false;
-    for (uint32_t k = 2; k < call->n_in; k++) replaces = replaces || call->in[k].data == call->out[0].data;
-    return half && backward_strips(call) && (!replaces || s.tall == s.n);
+    return half && (call->step->op == AIRA_OP_CONV1D_CAUSAL ? forward_strips(call) : backward_strips(call));
 }
 
 bool gpu_conv_takes(const gpu_call *call) {
@@ -493,7 +530,7 @@ template <class T, after AFTER> static const char *strip_conv(const gpu_call *ca
     list.n = (int)sides_of(call);
     for (int k = 0; k < list.n; k++) {
         gpu_call one = side_call(call, (uint32_t)k);
-        list.s[k] = strips_of(call, (uint32_t)k);
+        list.s[k] = strips_of(call, (uint32_t)k, false);
         list.member[k] = {(T *)one.out[0].data, (T *)one.out[one.n_out - 1].data, (const T *)one.in[0].data};
         list.first[k + 1] = list.first[k] + strip_blocks(list.s[k]);
     }
@@ -501,16 +538,26 @@ template <class T, after AFTER> static const char *strip_conv(const gpu_call *ca
     return gpu_launched();
 }
 
+/* Whether all that is copied lies on 16 bytes. */
+template <class T> static bool on_quads(const strips &s, const backward_side<T> &to, bool two) {
+    uintptr_t all = (uintptr_t)to.x | (uintptr_t)to.g | (two ? (uintptr_t)to.more : 0);
+    return (all | s.groups * 2 * sizeof(T)) % 16 == 0;
+}
+
+/* Partial sums of a convolution's blocks. */
+static size_t sums_of(dim3 grid) { return (size_t)grid.x * grid.y * grid.z * PAIRS * 2 * PARTS; }
+
 template <class T, int OPENED> static const char *strip_conv_backward(const gpu_call *call) {
     side_list<backward_side<T>> list = {};
     uint32_t *counters = (uint32_t *)gpu_tables_counter(call->tables, 0);
     float *sums = (float *)call->workspace;
+    bool whole = replaces(call);
     dim3 grid;
     if (!counters) return "no memory for counters";
+    if (allow_shared(strip_backward_kernel<T, OPENED>) != cudaSuccess) return "no shared memory for the convolution";
     list.n = (int)sides_of(call);
     for (int k = 0; k < list.n; k++) {
         gpu_call one = side_call(call, (uint32_t)k);
-        strips s = list.s[k] = strips_of(call, (uint32_t)k);
         backward_side<T> &to = list.member[k];
         to.dx = (T *)one.out[0].data;
         to.x = (const T *)one.in[0].data;
@@ -519,14 +566,17 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
         to.sums = sums;
         to.dw = of(one.out[1]);
         to.db = of(one.out[2]);
-        grid = backward_grid(s);
+        list.s[k] = strips_of(call, (uint32_t)k, whole);
+        list.s[k].quads = on_quads<T>(list.s[k], to, OPENED == 2);
+        grid = backward_grid(list.s[k]);
         list.first[k + 1] = list.first[k] + grid.x;
-        sums += (size_t)grid.x * grid.y * grid.z * s.wide * 2 * PARTS;
+        sums += sums_of(grid);
     }
     const strips &s = list.s[0];
-    dim3 block((unsigned)s.wide, (unsigned)s.tall, (unsigned)s.deep);
+    dim3 block(PAIRS, (unsigned)s.tall, (unsigned)s.deep);
+    size_t shared = (size_t)tile_rows(s.tall * STRIP, OPENED) * s.deep * PAIRS * 2 * sizeof(T);
     grid.x = list.first[list.n];
-    strip_backward_kernel<T, OPENED><<<grid, block, 0, call->stream>>>(list, counters);
+    strip_backward_kernel<T, OPENED><<<grid, block, shared, call->stream>>>(list, counters);
     return gpu_launched();
 }
 
@@ -612,11 +662,8 @@ static size_t conv_backward_workspace(const gpu_call *call) {
     if (call->merged & GPU_SILU || backward_strips(call)) {
         size_t bytes = 0;
         (void)gpu_tables_counter(call->tables, 1); /* where there are none, running says so */
-        for (uint32_t k = 0; k < sides_of(call); k++) {
-            strips s = strips_of(call, k);
-            dim3 grid = backward_grid(s);
-            bytes += (size_t)grid.x * grid.y * grid.z * s.wide * 2 * PARTS * sizeof(float);
-        }
+        for (uint32_t k = 0; k < sides_of(call); k++)
+            bytes += sums_of(backward_grid(strips_of(call, k, false))) * sizeof(float);
         return bytes;
     }
     return (size_t)(x->dims[0] * (call->in[1].shape.dims[1] + 1) * x->dims[2]) * sizeof(double);
