@@ -173,40 +173,43 @@ struct strip_walk {
     pair x[4], slope[4], w[4], bias, taps[4], dbias;
 };
 
-/* What a block's strips of one sequence read, in shared memory: row u of x is of three times before row u of g and
-   more, a row holds the block's channels; u: from the tile's first time on. Zeros where the sequence has no such time.
- */
+/* What a block's strips of one sequence read, in shared memory: [3 + times + 3][PAIRS] each, row u + 3 is of time u
+   from the tile's first on. Zeros where the sequence has no such time. */
 template <class T> struct tile {
     typedef typename packed_pair<T>::type two;
-    two *x, *g, *more; /* [long + 6][PAIRS], [long + 3][PAIRS] */
+    two *x, *g, *more;
 };
-__host__ __device__ constexpr int tile_rows(int times, int opened) {
-    return times + 6 + (opened == 2 ? 2 : 1) * (times + 3);
-}
+__host__ __device__ constexpr int tile_rows(int times, int opened) { return (times + 6) * (opened == 2 ? 3 : 2); }
 
 __device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
     asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(there ? 8 : 0) : "memory");
 }
 
-/* Begins the copies of rows of a tile, of which the first is of time t; i: of `threads` that share them. from: the
-   sequence at the block's first channel; left: channels from there on. */
-template <class T>
-__device__ __forceinline__ void copy_rows(typename packed_pair<T>::type *to, const T *from, int t, int rows,
+/* Begins the copies of a tile's first rows, of which the first is of time t; i: of `threads` that share them. from: the
+   sequence at the block's first channel; left: channels from there on. QUADS: all lie on 16 bytes; otherwise half of
+   them may belong to the next row. */
+template <class T, int OPENED, bool QUADS>
+__device__ __forceinline__ void copy_tile(const tile<T> &to, const backward_side<T> &from, int64_t at, int t, int rows,
                                           const strips &s, int left, int i, int threads) {
     const int width = 16 / sizeof(T), pieces = PAIRS * 2 / width;
-    int piece = i % pieces, row = i / pieces, step = s.groups * 2, channel = piece * width;
-    for (; row < rows; row += threads / pieces) {
-        int time = t + row;
-        bool there = time >= 0 && time < s.t_n && channel < left;
-        const T *at = there ? from + ((int64_t)time * step + channel) : from;
-        char *place = (char *)(to + row * PAIRS) + piece * 16;
-        if (s.quads)
-            copy_16(place, at, there);
-        else { /* the second half may belong to the next row */
-            there = there && channel + width / 2 < left;
-            copy_8(place, at, time >= 0 && time < s.t_n && channel < left);
-            copy_8(place + 8, there ? at + width / 2 : from, there);
+    int row = i / pieces, channel = i % pieces * width, step = s.groups * 2, more = threads / pieces;
+    int first = max(-t, 0), n = channel < left ? min(rows, s.t_n - t) - first : 0; /* rows that are there */
+    bool half = QUADS || channel + width / 2 < left;
+    int place = row * PAIRS + channel / 2;
+    int64_t offset = at + (int64_t)(t + row) * step + channel;
+    for (; row < rows; row += more, place += more * PAIRS, offset += more * step) {
+        bool there = row >= first && row - first < n;
+#pragma unroll
+        for (int k = 0; k < (OPENED == 2 ? 3 : 2); k++) {
+            const T *source = (k == 0 ? from.x : k == 1 ? from.g : from.more) + offset;
+            auto *goal = (k == 0 ? to.x : k == 1 ? to.g : to.more) + place;
+            if (QUADS) {
+                copy_16(goal, source, there);
+            } else {
+                copy_8(goal, source, there);
+                copy_8(goal + width / 4, source + width / 2, there && half);
+            }
         }
     }
 }
@@ -226,10 +229,10 @@ template <int OPENED> __device__ __forceinline__ pair slope_of(const strip_walk 
     return g;
 }
 
-/* The slope at time u, which is k in its four, with x of three times before it now at hand. */
+/* The slope at time u, which is k in its four, with x of three times before it now at hand. from: at time 0. */
 template <class T, int OPENED>
 __device__ __forceinline__ pair next_slope(strip_walk &v, const tile<T> &from, int u, int k) {
-    v.x[(k + 1) & 3] = open2(from.x[u * PAIRS]);
+    v.x[(k + 1) & 3] = open2(from.x[(u - 3) * PAIRS]);
     pair g = OPENED == 2 ? add2(from.g[u * PAIRS], from.more[u * PAIRS]) : open2(from.g[u * PAIRS]);
     return v.slope[k] = slope_of<OPENED>(v, g, k);
 }
@@ -255,18 +258,18 @@ template <class T, int OPENED> __device__ __forceinline__ pair walk(strip_walk &
 template <class T, int OPENED>
 __device__ __forceinline__ void walk_strip(strip_walk &v, tile<T> from, T *dx, int step, int left) {
 #pragma unroll
-    for (int k = 0; k < 3; k++) v.x[k] = open2(from.x[(k + 3) * PAIRS]);
+    for (int k = 0; k < 3; k++) v.x[k] = open2(from.x[k * PAIRS]);
 #pragma unroll
     for (int k = 2; k >= 0; k--) next_slope<T, OPENED>(v, from, k, k);
 #pragma unroll 1
-    for (int n = 0; n < STRIP; n += 4) {
+    for (int n = 0; n < STRIP; n += 4, left -= 4) {
         from.x -= 4 * PAIRS;
         from.g -= 4 * PAIRS;
         if (OPENED == 2) from.more -= 4 * PAIRS;
 #pragma unroll
         for (int k = 3; k >= 0; k--, dx -= step) {
             pair sum = walk<T, OPENED>(v, from, k, k);
-            if (n + 3 - k < left) store2(dx, sum);
+            if (3 - k < left) store2(dx, sum);
         }
     }
 }
@@ -291,6 +294,16 @@ __device__ __forceinline__ void put_parts(float2 *part, const strip_walk &v, int
 #pragma unroll
     for (int k = 0; k < 4; k++) part[k * threads + i] = make_float2(v.taps[k].v[0], v.taps[k].v[1]);
     part[4 * threads + i] = make_float2(v.dbias.v[0], v.dbias.v[1]);
+}
+
+/* Whether all other of n blocks have come here; one thread of each asks after a barrier. What the blocks wrote before,
+   the last one's threads may read with __ldcg after another barrier. The order that __threadfence demands costs more.
+ */
+__device__ __forceinline__ bool is_last(uint32_t *counter, uint32_t n) {
+    uint32_t before;
+    asm volatile("atom.add.release.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+    if (before == n - 1) asm volatile("fence.acq_rel.gpu;" ::: "memory");
+    return before == n - 1;
 }
 
 /* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, eight of them
@@ -338,8 +351,8 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
     int times = s.tall * STRIP, y = (int)threadIdx.y, j = y * PAIRS + (int)threadIdx.x, step = s.groups * 2;
     int first = group * PAIRS * 2, channel = first + (int)threadIdx.x * 2, end = times - y * STRIP;
     int head = (int)blockIdx.y * s.span, tail = min(head + s.span, s.tiles_n);
-    tile<T> mine = {own.x + (end * PAIRS + threadIdx.x), own.g + (end * PAIRS + threadIdx.x),
-                    OPENED == 2 ? own.more + (end * PAIRS + threadIdx.x) : NULL};
+    int place = (end + 3) * PAIRS + (int)threadIdx.x;
+    tile<T> mine = {own.x + place, own.g + place, OPENED == 2 ? own.more + place : NULL};
     for (int turn = 0; turn < s.turns; turn++) {
         int b = (int)((blockIdx.z * s.turns + turn) * s.deep + threadIdx.z);
         int left = b < s.batch ? step - first : 0;
@@ -348,16 +361,17 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
             int t = s.t_n - (n + 1) * times, more = n > head ? 0 : 3; /* t: of the tile's first time */
             if (n > head) {
                 for (int r = y; r < 3; r += s.tall) {
-                    int at = r * PAIRS + (int)threadIdx.x, behind = at + times * PAIRS;
-                    own.x[behind + 3 * PAIRS] = own.x[at + 3 * PAIRS];
+                    int at = (r + 3) * PAIRS + (int)threadIdx.x, behind = at + times * PAIRS;
+                    own.x[behind] = own.x[at];
                     own.g[behind] = own.g[at];
                     if (OPENED == 2) own.more[behind] = own.more[at];
                 }
                 __syncthreads();
             }
-            copy_rows<T>(own.g, to.g + base, t, times + more, s, left, j, s.tall * PAIRS);
-            if (OPENED == 2) copy_rows<T>(own.more, to.more + base, t, times + more, s, left, j, s.tall * PAIRS);
-            copy_rows<T>(own.x, to.x + base, t - 3, times + 3 + more, s, left, j, s.tall * PAIRS);
+            if (s.quads)
+                copy_tile<T, OPENED, true>(own, to, base, t - 3, times + 3 + more, s, left, j, s.tall * PAIRS);
+            else
+                copy_tile<T, OPENED, false>(own, to, base, t - 3, times + 3 + more, s, left, j, s.tall * PAIRS);
             if (turn == 0 && n == head && channel < step) load_filter<OPENED>(v, s, channel);
             copy_wait_all();
             __syncthreads();
@@ -387,7 +401,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     int places = s.tall * s.deep, place = (int)(threadIdx.z * s.tall + threadIdx.y);
     int threads = places * wide, i = place * wide + (int)threadIdx.x, times = s.tall * STRIP;
     two *room = (two *)memory + (int)threadIdx.z * tile_rows(times, OPENED) * PAIRS;
-    tile<T> own = {room, room + (times + 6) * PAIRS, room + (2 * times + 9) * PAIRS};
+    tile<T> own = {room, room + (times + 6) * PAIRS, room + 2 * (times + 6) * PAIRS};
     float2 *part = (float2 *)memory; /* [PARTS][threads], once all is walked */
     strip_walk v = {};
     walk_tiles<T, OPENED>(v, s, to, own, group);
@@ -405,11 +419,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
         ((float2 *)sums)[((int64_t)row * PARTS + k) * wide + threadIdx.x] = sum;
     }
     __syncthreads();
-    if (i == 0) {
-        __threadfence();
-        last = atomicAdd(counters + blockIdx.x, 1u) == (uint32_t)rows - 1;
-        __threadfence();
-    }
+    if (i == 0) last = is_last(counters + blockIdx.x, (uint32_t)rows);
     __syncthreads();
     if (!last) return;
     end_sums((float(*)[4])part, sums, rows, s, i, threads, group * wide * 2, OPENED ? 0.5f : 1.0f, to.dw, to.db);
