@@ -23,16 +23,16 @@
 #define SIDES 4 /* most convolutions of a launch */
 #define THREADS 256
 #define PARTS 5    /* sums per channel: of four taps and the bias */
-#define STRIP 16   /* backward: times of a thread */
-#define TALL 8     /* most strips of a tile */
+#define STRIP 32   /* backward: most times of a thread */
+#define TALL 4     /* most strips of a block */
 #define PAIRS 32   /* channel pairs of a block: a warp's */
 #define TURNS 2    /* most sequences of a thread, if there are still this many blocks: */
 #define BLOCKS 256 /* about two for every multiprocessor, and the rest for others */
 
 struct strips {
-    int batch, t_n, groups, n;            /* groups: of the channels of a thread; n: strips of a sequence */
-    int tall, deep, turns, tiles_n, span; /* backward, see strip_backward_kernel; span: tiles of a block's sequence */
-    bool quads;                           /* backward: 16 bytes lie on multiples of 16 */
+    int batch, t_n, groups, n;                    /* groups: of the channels of a thread; n: strips of a sequence */
+    int length, tall, deep, turns, tiles_n, span; /* backward, see strip_backward_kernel */
+    bool quads;                                   /* backward: 16 bytes lie on multiples of 16 */
     elements w, bias;
 };
 
@@ -194,12 +194,12 @@ __device__ __forceinline__ void copy_tile(const tile<T> &to, const backward_side
                                           const strips &s, int left, int i, int threads) {
     const int width = 16 / sizeof(T), pieces = PAIRS * 2 / width;
     int row = i / pieces, channel = i % pieces * width, step = s.groups * 2, more = threads / pieces;
-    int first = max(-t, 0), n = channel < left ? min(rows, s.t_n - t) - first : 0; /* rows that are there */
+    int first = max(-t, 0), n = channel < left ? max(min(rows, s.t_n - t) - first, 0) : 0; /* rows that are there */
     bool half = QUADS || channel + width / 2 < left;
     int place = row * PAIRS + channel / 2;
     int64_t offset = at + (int64_t)(t + row) * step + channel;
     for (; row < rows; row += more, place += more * PAIRS, offset += more * step) {
-        bool there = row >= first && row - first < n;
+        bool there = (uint32_t)(row - first) < (uint32_t)n;
 #pragma unroll
         for (int k = 0; k < (OPENED == 2 ? 3 : 2); k++) {
             const T *source = (k == 0 ? from.x : k == 1 ? from.g : from.more) + offset;
@@ -256,13 +256,13 @@ template <class T, int OPENED> __device__ __forceinline__ pair walk(strip_walk &
 /* The strip's times, the last first; its end is time 0 of `from`. dx: of the last time; left: times of which dx is
    written. */
 template <class T, int OPENED>
-__device__ __forceinline__ void walk_strip(strip_walk &v, tile<T> from, T *dx, int step, int left) {
+__device__ __forceinline__ void walk_strip(strip_walk &v, tile<T> from, T *dx, int step, int length, int left) {
 #pragma unroll
     for (int k = 0; k < 3; k++) v.x[k] = open2(from.x[k * PAIRS]);
 #pragma unroll
     for (int k = 2; k >= 0; k--) next_slope<T, OPENED>(v, from, k, k);
 #pragma unroll 1
-    for (int n = 0; n < STRIP; n += 4, left -= 4) {
+    for (int n = 0; n < length; n += 4, left -= 4) {
         from.x -= 4 * PAIRS;
         from.g -= 4 * PAIRS;
         if (OPENED == 2) from.more -= 4 * PAIRS;
@@ -306,11 +306,11 @@ __device__ __forceinline__ bool is_last(uint32_t *counter, uint32_t n) {
     return before == n - 1;
 }
 
-/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, eight of them
-   on their way at a time, then the slices. i: of `threads`. */
+/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, twelve of
+   them on their way at a time, then the slices. i: of `threads`. */
 __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, int rows, const strips &s, int i,
                                          int threads, int channel, float scale, elements dw, elements db) {
-    const int wide = PAIRS * 2, columns = wide * PARTS / 4, ahead = 8;
+    const int wide = PAIRS * 2, columns = wide * PARTS / 4, ahead = 12;
     int slices = threads / columns, slice = i / columns;
     float4_of sum = {};
     if (slice < slices) {
@@ -348,8 +348,8 @@ __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, in
 template <class T, int OPENED>
 __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const backward_side<T> &to, tile<T> own,
                                            int group) {
-    int times = s.tall * STRIP, y = (int)threadIdx.y, j = y * PAIRS + (int)threadIdx.x, step = s.groups * 2;
-    int first = group * PAIRS * 2, channel = first + (int)threadIdx.x * 2, end = times - y * STRIP;
+    int times = s.tall * s.length, y = (int)threadIdx.y, j = y * PAIRS + (int)threadIdx.x, step = s.groups * 2;
+    int first = group * PAIRS * 2, channel = first + (int)threadIdx.x * 2, end = times - y * s.length;
     int head = (int)blockIdx.y * s.span, tail = min(head + s.span, s.tiles_n);
     int place = (end + 3) * PAIRS + (int)threadIdx.x;
     tile<T> mine = {own.x + place, own.g + place, OPENED == 2 ? own.more + place : NULL};
@@ -376,7 +376,7 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
             copy_wait_all();
             __syncthreads();
             int last = t + end - 1;
-            walk_strip<T, OPENED>(v, mine, to.dx + (base + (int64_t)last * step + threadIdx.x * 2), step,
+            walk_strip<T, OPENED>(v, mine, to.dx + (base + (int64_t)last * step + threadIdx.x * 2), step, s.length,
                                   threadIdx.x * 2 < left ? last + 1 : 0);
             __syncthreads();
         }
@@ -389,7 +389,7 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
    tile, and what lies around it, before it writes dx there, dx may lie on gradients where a block holds the sequence.
  */
 template <class T, int OPENED>
-__global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
+__global__ void __launch_bounds__(TALL * 32, sizeof(T) == 2 ? 6 : 3)
     strip_backward_kernel(const __grid_constant__ side_list<backward_side<T>> list, uint32_t *counters) {
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ bool last;
@@ -399,7 +399,7 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 4 : 2)
     const backward_side<T> &to = list.member[side];
     const int wide = PAIRS;
     int places = s.tall * s.deep, place = (int)(threadIdx.z * s.tall + threadIdx.y);
-    int threads = places * wide, i = place * wide + (int)threadIdx.x, times = s.tall * STRIP;
+    int threads = places * wide, i = place * wide + (int)threadIdx.x, times = s.tall * s.length;
     two *room = (two *)memory + (int)threadIdx.z * tile_rows(times, OPENED) * PAIRS;
     tile<T> own = {room, room + (times + 6) * PAIRS, room + 2 * (times + 6) * PAIRS};
     float2 *part = (float2 *)memory; /* [PARTS][threads], once all is walked */
@@ -457,9 +457,12 @@ static void plan_blocks(strips *s, const gpu_call *call, bool whole) {
     for (uint32_t j = 0; j < sides_of(call); j++)
         groups += (side_call(call, j).in[0].shape.dims[2] + PAIRS * 2 - 1) / (PAIRS * 2);
     s->n = (s->t_n + STRIP - 1) / STRIP;
-    s->tall = s->n < TALL ? s->n : TALL;
+    s->tiles_n = (s->n + TALL - 1) / TALL;
+    s->tall = (s->n + s->tiles_n - 1) / s->tiles_n;
+    s->n = s->tall * s->tiles_n;
+    s->length = (s->t_n + s->n - 1) / s->n;
+    s->length += -s->length & 3;
     s->deep = TALL / s->tall;
-    s->tiles_n = (s->n + s->tall - 1) / s->tall;
     blocks = groups * ((s->batch + s->deep - 1) / s->deep);
     for (s->turns = 1; s->turns < TURNS && blocks >= 2 * BLOCKS; blocks /= 2) s->turns *= 2;
     int64_t parts = whole || blocks >= BLOCKS ? 1 : BLOCKS / blocks;
@@ -584,7 +587,7 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
     }
     const strips &s = list.s[0];
     dim3 block(PAIRS, (unsigned)s.tall, (unsigned)s.deep);
-    size_t shared = (size_t)tile_rows(s.tall * STRIP, OPENED) * s.deep * PAIRS * 2 * sizeof(T);
+    size_t shared = (size_t)tile_rows(s.tall * s.length, OPENED) * s.deep * PAIRS * 2 * sizeof(T);
     grid.x = list.first[list.n];
     strip_backward_kernel<T, OPENED><<<grid, block, shared, call->stream>>>(list, counters);
     return gpu_launched();
