@@ -192,24 +192,30 @@ __device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
 template <class T, int OPENED, bool QUADS>
 __device__ __forceinline__ void copy_tile(const tile<T> &to, const backward_side<T> &from, int64_t at, int t, int rows,
                                           const strips &s, int left, int i, int threads) {
-    const int width = 16 / sizeof(T), pieces = PAIRS * 2 / width;
+    const int width = 16 / sizeof(T), pieces = PAIRS * 2 / width, arrays = OPENED == 2 ? 3 : 2;
     int row = i / pieces, channel = i % pieces * width, step = s.groups * 2, more = threads / pieces;
     int first = max(-t, 0), n = channel < left ? max(min(rows, s.t_n - t) - first, 0) : 0; /* rows that are there */
     bool half = QUADS || channel + width / 2 < left;
-    int place = row * PAIRS + channel / 2;
-    int64_t offset = at + (int64_t)(t + row) * step + channel;
-    for (; row < rows; row += more, place += more * PAIRS, offset += more * step) {
+    const T *source[3] = {from.x, from.g, from.more};
+    typename tile<T>::two *goal[3] = {to.x, to.g, to.more};
+#pragma unroll
+    for (int k = 0; k < arrays; k++) {
+        source[k] += at + (int64_t)(t + row) * step + channel;
+        goal[k] += row * PAIRS + channel / 2;
+    }
+#pragma unroll 1
+    for (; row < rows; row += more) {
         bool there = (uint32_t)(row - first) < (uint32_t)n;
 #pragma unroll
-        for (int k = 0; k < (OPENED == 2 ? 3 : 2); k++) {
-            const T *source = (k == 0 ? from.x : k == 1 ? from.g : from.more) + offset;
-            auto *goal = (k == 0 ? to.x : k == 1 ? to.g : to.more) + place;
+        for (int k = 0; k < arrays; k++) {
             if (QUADS) {
-                copy_16(goal, source, there);
+                copy_16(goal[k], source[k], there);
             } else {
-                copy_8(goal, source, there);
-                copy_8(goal + width / 4, source + width / 2, there && half);
+                copy_8(goal[k], source[k], there);
+                copy_8(goal[k] + width / 4, source[k] + width / 2, there && half);
             }
+            source[k] += more * step;
+            goal[k] += more * PAIRS;
         }
     }
 }
