@@ -312,11 +312,11 @@ __device__ __forceinline__ bool is_last(uint32_t *counter, uint32_t n) {
     return before == n - 1;
 }
 
-/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, twelve of
+/* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, sixteen of
    them on their way at a time, then the slices. i: of `threads`. */
 __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, int rows, const strips &s, int i,
                                          int threads, int channel, float scale, elements dw, elements db) {
-    const int wide = PAIRS * 2, columns = wide * PARTS / 4, ahead = 12;
+    const int wide = PAIRS * 2, columns = wide * PARTS / 4, ahead = 16;
     int slices = threads / columns, slice = i / columns;
     float4_of sum = {};
     if (slice < slices) {
