@@ -23,4 +23,7 @@ __device__ __forceinline__ float tanh_near(float x) {
     return y;
 }
 
+/* 0 and 1 far out; within 2^-12. One value of the slow unit, where a power of two and an inverse would be two. */
+__device__ __forceinline__ float sigmoid_near(float x) { return 0.5f * tanh_near(0.5f * x) + 0.5f; }
+
 #endif

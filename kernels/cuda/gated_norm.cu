@@ -17,7 +17,6 @@
 typedef __nv_bfloat16 half16;
 
 /* 1 / (1 + e^-x) as (1 + tanh(x / 2)) / 2: one instruction of the slow unit; within 2^-12, which bf16 does not show */
-static __device__ __forceinline__ float sigmoid(float x) { return 0.5f * tanh_near(x * 0.5f) + 0.5f; }
 
 /* Are there the columns of this lane's vector k? FULL: rows have N * 128. */
 template <bool FULL> static __device__ __forceinline__ bool has(int k, int width) {
@@ -58,7 +57,7 @@ __global__ void __launch_bounds__(WARPS * 32) gated_norm_kernel(half16 *out, con
         float4_of value = open4(packed_y[k]), gate = open4(packed_z[k]);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            p[k].v[j] = value.v[j] * gate.v[j] * sigmoid(gate.v[j]);
+            p[k].v[j] = value.v[j] * gate.v[j] * sigmoid_near(gate.v[j]);
             squares += p[k].v[j] * p[k].v[j];
         }
     }
@@ -104,7 +103,7 @@ static __device__ __forceinline__ void row_back(half16 *dy, half16 *dz, float4_o
         float4_of y = open4(r.y[k]), z = open4(r.z[k]), g = open4(r.g[k]), weight = load4(w + k * 128);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            float open = sigmoid(z.v[j]), s = z.v[j] * open;
+            float open = sigmoid_near(z.v[j]), s = z.v[j] * open;
             float p = y.v[j] * s;
             silu[k].v[j] = s;
             q[k].v[j] = y.v[j] * (open + (s - s * open));

@@ -4,37 +4,33 @@
 /* The chunk's times from the state before it; y takes u's place. */
 template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void walk_forward(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
-                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N]) {
+                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
+                                             const float (*push)[TIMES]) {
     float h[2][N];
     float2 skip = *(const float2 *)&rates.D[at.channel];
-    uint32_t u[TIMES], d[TIMES], z[TIMES] = {};
-    take(u, in.x[0]);
-    take(d, in.x[1]);
-    if (GATE) take(z, in.x[K - 1]);
+    uint32_t u[TIMES], z[TIMES] = {};
+    take(u, in.x[0], at);
+    if (GATE) take(z, in.x[K - 1], at);
     __syncwarp(); /* all lanes have taken u before results take its place */
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
-        h[0][n] = v.x;
-        h[1][n] = v.y;
-    }
+    take_states(h, m.h, at);
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         float4_of B = states_at(m.B, at, i), C = states_at(m.C, at, i);
         float y[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            float from = one_of(u[i], c), push = from * one_of(d[i], c), gate = one_of(z[i], c);
+            float from = one_of(u[i], c), gate = one_of(z[i], c);
             y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                h[c][n] = decay[c][i][n] * h[c][n] + push * B.v[n];
+                h[c][n] = decay[c][i][n] * h[c][n] + push[c][i] * B.v[n];
                 y[c] += C.v[n] * h[c][n];
             }
-            if (GATE) y[c] *= gate * sigmoid(gate);
+            if (GATE) y[c] *= gate * sigmoid_near(gate);
         }
-        put(in.x[0], at, i, y[0], y[1]);
+        u[i] = pack2(y[0], y[1]);
     }
+    put(in.x[0], at, u);
 }
 
 template <bool GATE, bool MANY, int SPANS>
@@ -45,33 +41,33 @@ __global__ void __launch_bounds__(SPANS * 64, 12 / SPANS) scan_chunks_kernel(chu
     const bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
     const half16 *from[3] = {s.u, s.delta, s.z};
     int b = blockIdx.y, column = blockIdx.x * s.per_group, end = min(s.columns, column + s.per_group), tile = 0;
-    const place at = place_of();
-    const uint32_t own = first_of(s, b);
+    const place at = place_of<MANY>(s, b);
     float state = 0; /* of one thread per state and channel */
     int slot = 0;    /* of rates */
-    fetch(m.in[0], from, s, piece_of(s, own, 0, column));
+    fetch(m.in[0], from, s, at, piece_of<MANY>(s, at, 0, column));
     fetch_rates(m.rates[0], s, column);
     fetch_rates(m.rates[1], s, column + (s.tiles == 1));
     if (!MANY) half ? fetch_half_states(m, s, b, 0) : fetch_states(m, s, b, 0);
     for (int k = 0; column < end; k++) {
         int next_tile = !MANY || tile + 1 == s.tiles ? 0 : tile + 1, next_column = column + (next_tile == 0);
         scan_operands<K, SPANS> &in = m.in[k & 1];
-        float decay[2][TIMES][N];
+        float decay[2][TIMES][N], push[2][TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
         if (MANY) fetch_states(m, s, b, tile);
         copy_wait_all();
         arrive<MANY>(k);
-        if (next_column < end) fetch(m.in[~k & 1], from, s, piece_of(s, own, next_tile * SPANS * SPAN, next_column));
-        map_chunk(m, in, m.rates[slot], at, decay);
+        if (next_column < end)
+            fetch(m.in[~k & 1], from, s, at, piece_of<MANY>(s, at, next_tile * SPANS * SPAN, next_column));
+        map_chunk(m, in, m.rates[slot], at, decay, push);
+        __syncthreads();
+        if (tile == 0) state = 0;
+        if (threadIdx.x < N * WIDTH) state = follow(m.p, m.h, threadIdx.x, state);
         __syncthreads();
         int later = next_column + (!MANY || next_tile + 1 == s.tiles);
         if (later < end) fetch_rates(m.rates[slot ? slot - 1 : 2], s, later);
-        if (tile == 0) state = 0;
-        if (threadIdx.x < N * WIDTH) state = follow<SPANS * 8>(m.p, m.h, threadIdx.x, state);
-        __syncthreads();
-        walk_forward<GATE>(m, in, m.rates[slot], at, decay);
+        walk_forward<GATE>(m, in, m.rates[slot], at, decay, push);
         __syncwarp();
-        put_piece(y, in, 0, piece_of(s, own, tile * SPANS * SPAN, column));
+        put_piece(y, in, 0, at, piece_of<MANY>(s, at, tile * SPANS * SPAN, column));
         tile = next_tile;
         column = next_column;
         slot = slot == 2 ? 0 : slot + 1;

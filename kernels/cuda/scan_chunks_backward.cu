@@ -18,9 +18,10 @@ struct scan_to {
 
 template <int K, int SPANS> struct scan_back_tiles {
     scan_tiles<K, SPANS> forward;
-    float dh[SPANS * 8][STATES], before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
-    float sums[SPANS * 8][SUMS * WIDTH + 8]; /* of a thread, its even channel's before its odd one's: (sum, channel) */
-    /* here: dBC[][2N] of all times of the sequence */
+    scan_maps<SPANS> dh;
+    float before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
+    float sums[SPANS * 8][SUMS * WIDTH + 8]; /* (sum, channel) */
+    /* here, with many tiles: dBC[][2N] of all times of the sequence */
 };
 
 /* What a chunk adds to the gradient of the state before it, given none of the state after it. With GATE, g becomes the
@@ -29,8 +30,8 @@ template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
                                          const place &at, const float (*decay)[TIMES][N], uint32_t *g, uint32_t *dz) {
     float e[2][N];
-    take(g, in.x[2]);
-    if (GATE) take(dz, in.x[K - 1]);
+    take(g, in.x[2], at);
+    if (GATE) take(dz, in.x[K - 1], at);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
         float4_of C = states_at(m.forward.C, at, i);
@@ -39,9 +40,9 @@ __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const sca
         for (int c = 0; c < 2; c++) {
             slope[c] = one_of(g[i], c);
             if (GATE) {
-                float gate = one_of(dz[i], c), open = sigmoid(gate), silu = gate * open;
-                by[c] = slope[c] * (open + silu - silu * open);
-                slope[c] *= silu;
+                float gate = one_of(dz[i], c), open = sigmoid_near(gate), part = slope[c] * open;
+                slope[c] = part * gate;
+                by[c] = part + slope[c] - slope[c] * open;
             }
 #pragma unroll
             for (int n = 0; n < N; n++)
@@ -59,33 +60,36 @@ __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const sca
    and the one after it. */
 struct state_sums {
     float of[TIMES / 2][4];
+    uint32_t twos[2]; /* of B's gradients, of C's */
 };
 
-/* Adds N values of each of two times, over a chunk's four lanes: values become columns, the first one column `to`. */
-__device__ __forceinline__ void add_lanes(float *sums, const float *early, const float *late, int to) {
-    int row = ((threadIdx.x & 31) >> 2) - to;
+/* Adds N values of each of two times, over a chunk's four lanes: values become columns. twos: byte n is the upper one
+   of 2.0 in the lanes of value n's column, else 0, so that sums are twice as large (put_state_sums). */
+__device__ __forceinline__ void add_lanes(float *sums, const float *early, const float *late, uint32_t twos) {
 #pragma unroll
     for (int n = 0; n < N; n += 2) {
-        float even = row == n ? 1.0f : 0.0f, odd = row == n + 1 ? 1.0f : 0.0f;
+        float even = __uint_as_float(__byte_perm(twos, 0, 0x444 | n << 12));
+        float odd = __uint_as_float(__byte_perm(twos, 0, 0x444 | (n + 1) << 12));
         multiply_tf32(sums, early[n], late[n], early[n + 1], late[n + 1], even, odd);
     }
 }
+/* The values' columns: to, to + 1 .. */
+__device__ __forceinline__ uint32_t twos_of(int to) {
+    int n = ((threadIdx.x & 31) >> 2) - to;
+    return (uint32_t)kept(n >= 0 && n < N ? 0x40 << 8 * n : 0);
+}
 
-/* Both channels of the chunk, states forward: what is left of the state before every time, y's part of dz, and C's
-   gradient. */
+/* Both channels of the chunk, states forward: the state before every time, y's part of dz, and C's gradient. */
 template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
-                                            const uint32_t *u, const uint32_t *d, const uint32_t *g, const uint32_t *dz,
-                                            float (*left)[TIMES][N], state_sums &dBC) {
-    float h[2][N], seen[2][N]; /* seen: of an even time and the one after it */
+                                            const uint32_t *g, uint32_t *dz, float (*before)[2][N], state_sums &dBC) {
+    float seen[2][N]; /* of an even time and the one after it */
+    uint32_t u[TIMES], d[TIMES];
+    take(u, in.x[0], at);
+    take(d, in.x[1], at);
     float2 skip = *(const float2 *)&rates.D[at.channel];
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        float2 v = *(const float2 *)&m.h[at.chunk][n * WIDTH + at.channel];
-        h[0][n] = v.x;
-        h[1][n] = v.y;
-    }
+    take_states(before[0], m.h, at);
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         float4_of B = states_at(m.B, at, i), C = states_at(m.C, at, i);
@@ -96,30 +100,33 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
             y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                left[c][i][n] = decay[c][i][n] * h[c][n];
-                h[c][n] = push * B.v[n] + left[c][i][n];
-                y[c] += C.v[n] * h[c][n];
-                seen[i & 1][n] = c ? seen[i & 1][n] + slope * h[c][n] : slope * h[c][n];
+                float h = push * B.v[n] + decay[c][i][n] * before[i][c][n];
+                y[c] += C.v[n] * h;
+                seen[i & 1][n] = c ? seen[i & 1][n] + slope * h : slope * h;
+                if (i + 1 < TIMES) before[i + 1][c][n] = h;
             }
         }
-        if (i & 1) add_lanes(dBC.of[i / 2], seen[0], seen[1], N);
-        if (GATE) put(in.x[K - 1], at, i, y[0] * one_of(dz[i], 0), y[1] * one_of(dz[i], 1));
+        if (i & 1) add_lanes(dBC.of[i / 2], seen[0], seen[1], dBC.twos[1]);
+        if (GATE) dz[i] = pack2(y[0] * one_of(dz[i], 0), y[1] * one_of(dz[i], 1));
     }
+    if (GATE) put(in.x[K - 1], at, dz);
 }
 
 /* The same, gradients backward. fresh: sums over times begin here. Results take the operands' places. */
 template <int K, int SPANS>
 __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
-                                            const uint32_t *u, const uint32_t *d, const uint32_t *g,
-                                            const float (*left)[TIMES][N], bool steps, bool fresh, state_sums &dBC) {
+                                            const uint32_t *g, const float (*before)[2][N], bool steps, bool fresh,
+                                            state_sums &dBC) {
+    uint32_t u[TIMES], d[TIMES];
+    take(u, in.x[0], at); /* again, so that the walk before needs not keep them */
+    take(d, in.x[1], at);
+    __syncwarp(); /* all lanes have taken them before results take their places */
     float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
     float2 skip = *(const float2 *)&rates.D[at.channel];
+    take_states(dh, m.dh, at);
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        float2 v = *(const float2 *)&m.dh[at.chunk][n * WIDTH + at.channel];
-        dh[0][n] = v.x;
-        dh[1][n] = v.y;
         A[0][n] = rates.A[at.channel][n];
         A[1][n] = rates.A[at.channel + 1][n];
     }
@@ -134,9 +141,10 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
             float along_B, along_h;
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                float pull = dh[c][n] + slope * C.v[n], old = pull * left[c][i][n];
+                float pull = dh[c][n] + slope * C.v[n], old;
                 seen[i & 1][n] = c ? seen[i & 1][n] + pull * push : pull * push;
                 dh[c][n] = pull * decay[c][i][n];
+                old = dh[c][n] * before[i][c][n];
                 run[c][n] = more ? run[c][n] + step * old : step * old;
                 along_B = n ? along_B + pull * B.v[n] : pull * B.v[n];
                 along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
@@ -147,17 +155,17 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
             run[c][N] = more ? run[c][N] + slope * from : slope * from;
             run[c][N + 1] = more ? run[c][N + 1] + dstep[c] : dstep[c];
         }
-        if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1], 0);
-        put(in.x[0], at, i, du[0], du[1]);
-        put(in.x[1], at, i, dstep[0], dstep[1]);
+        if (i % 2 == 0) add_lanes(dBC.of[i / 2], seen[0], seen[1], dBC.twos[0]);
+        u[i] = pack2(du[0], du[1]);
+        d[i] = pack2(dstep[0], dstep[1]);
     }
+    put(in.x[0], at, u);
+    put(in.x[1], at, d);
 #pragma unroll
-    for (int k = 0; k < SUMS; k++)
-#pragma unroll
-        for (int c = 0; c < 2; c++) { /* lanes side by side */
-            float *sum = &m.sums[at.chunk][k * WIDTH + at.channel / 2 + c * (WIDTH / 2)];
-            *sum = fresh ? run[c][k] : *sum + run[c][k];
-        }
+    for (int k = 0; k < SUMS; k++) {
+        float2 *sum = (float2 *)&m.sums[at.chunk][k * WIDTH + at.channel];
+        *sum = fresh ? make_float2(run[0][k], run[1][k]) : make_float2(sum->x + run[0][k], sum->y + run[1][k]);
+    }
 }
 
 /* A thread per sum and channel, from the third warp on, which has no states to follow: over the block's chunks, to
@@ -169,7 +177,7 @@ __device__ __forceinline__ void put_sums(const scan_back_tiles<K, SPANS> &m, con
     int i = (int)threadIdx.x - N * WIDTH;
 #pragma unroll
     for (i += i < 0 ? THREADS : 0; i < SUMS * WIDTH; i += THREADS) {
-        int c = column * WIDTH + i % (WIDTH / 2) * 2 + i % WIDTH / (WIDTH / 2);
+        int c = column * WIDTH + i % WIDTH;
         float sum[4];
 #pragma unroll
         for (int n = 0; n < CHUNKS; n++) sum[n % 4] = n < 4 ? m.sums[n][i] : sum[n % 4] + m.sums[n][i];
@@ -177,19 +185,23 @@ __device__ __forceinline__ void put_sums(const scan_back_tiles<K, SPANS> &m, con
     }
 }
 
-/* Adds the tile's gradients of B and C to their rows: of eight channels here, of the other eight 16 lanes away. */
-__device__ __forceinline__ void add_states(float *rows, const place &at, state_sums &dBC) {
+/* The tile's gradients of B and C, to their rows: of eight channels here, of the other eight 16 lanes away. ADDS: to
+   what is there; rows: so many are. */
+template <bool ADDS>
+__device__ __forceinline__ void put_state_sums(float *to, const place &at, state_sums &dBC, int rows) {
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
-        float *to = &rows[(at.chunk * TIMES + i) * 2 * N + (threadIdx.x & 3) * 2];
+        int row = at.chunk * TIMES + i;
+        float2 *sum = (float2 *)&to[row * 2 * N + (threadIdx.x & 3) * 2];
         float first = dBC.of[i / 2][i % 2 * 2], second = dBC.of[i / 2][i % 2 * 2 + 1];
         first += __shfl_xor_sync(0xffffffffu, first, 16);
         second += __shfl_xor_sync(0xffffffffu, second, 16);
-        if (at.channel >= 8) continue;
-        to[0] += first;
-        to[1] += second;
+        if (at.channel >= 8 || row >= rows) continue;
+        float2 before = ADDS ? *sum : make_float2(0.0f, 0.0f);
+        *sum = make_float2(before.x + 0.5f * first, before.y + 0.5f * second);
     }
-    dBC = {};
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) dBC.of[i / 2][i % 2 * 2] = dBC.of[i / 2][i % 2 * 2 + 1] = 0.0f;
 }
 
 /* With many tiles of times: forward over all but the last, then backward over all; then the next 16 channels. */
@@ -216,68 +228,63 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     int last = (int)threadIdx.x - (SPANS * 64 - N * WIDTH);
     int slot = 0;    /* of rates */
     int summed = -1; /* the column whose sums lie in shared memory */
-    const place at = place_of();
-    const uint32_t own = first_of(s, b);
+    const place at = place_of<MANY>(s, b);
     float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
-    state_sums sums = {};
-    for (int i = threadIdx.x; i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
+    state_sums sums = {{}, {twos_of(0), twos_of(N)}};
     scan_place p = {first, 0, !MANY};
-    fetch(m.forward.in[0], from, s, piece_of(s, own, 0, first));
+    fetch(m.forward.in[0], from, s, at, piece_of<MANY>(s, at, 0, first));
     fetch_rates(m.forward.rates[0], s, first);
     fetch_rates(m.forward.rates[1], s, first + !MANY);
+    for (int i = threadIdx.x; MANY && i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
     if (!MANY) half ? fetch_half_states(m.forward, s, b, 0) : fetch_states(m.forward, s, b, 0);
     for (int k = 0; p.column < end; k++) {
         scan_place next = after<MANY>(s, p);
         scan_operands<K, SPANS> &in = m.forward.in[k & 1];
         const scan_rates &rates = m.forward.rates[slot];
-        float decay[2][TIMES][N];
+        float decay[2][TIMES][N], push[2][TIMES];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
         if (MANY) fetch_states(m.forward, s, b, p.tile);
         copy_wait_all();
         arrive<MANY>(k);
         if (next.column < end)
-            fetch(m.forward.in[~k & 1], from, s, piece_of(s, own, next.tile * SPANS * SPAN, next.column));
-        map_chunk(m.forward, in, rates, at, decay);
+            fetch(m.forward.in[~k & 1], from, s, at, piece_of<MANY>(s, at, next.tile * SPANS * SPAN, next.column));
+        map_chunk(m.forward, in, rates, at, decay, push);
         if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
         __syncthreads();
-        int later = after<MANY>(s, next).column;
-        if (later < end) fetch_rates(m.forward.rates[slot ? slot - 1 : 2], s, later);
         if (threadIdx.x < N * WIDTH) {
             if (p.tile == 0) state = 0;
             if (p.back && p.tile) state = m.before[p.tile][threadIdx.x];
-            state = follow<SPANS * 8>(m.forward.p, m.forward.h, threadIdx.x, state);
+            state = follow(m.forward.p, m.forward.h, threadIdx.x, state);
             if (!p.back) m.before[p.tile + 1][threadIdx.x] = state;
         }
         if (!MANY || p.tile == s.tiles - 1) slope = 0;
-        if (p.back && last >= 0) slope = follow_back<SPANS * 8>(m.forward.p, m.dh, last, slope);
+        if (p.back && last >= 0) slope = follow_back(m.forward.p, m.dh, last, slope);
         if (summed >= 0) put_sums(m, s, to, b, summed);
         summed = -1;
         __syncthreads();
+        int later = after<MANY>(s, next).column; /* after the barrier that others wait at: rates are long in coming */
+        if (later < end) fetch_rates(m.forward.rates[slot ? slot - 1 : 2], s, later);
         if (p.back) {
-            float left[2][TIMES][N];
-            uint32_t u[TIMES], d[TIMES];
-            take(u, in.x[0]);
-            take(d, in.x[1]);
-            __syncwarp(); /* all lanes have taken them before results take their places */
-            walk_states<GATE>(m.forward, in, rates, at, decay, u, d, g, dz, left, sums);
-            walk_slopes(m, in, rates, at, decay, u, d, g, left, to.steps, !MANY || p.tile == s.tiles - 1, sums);
+            float before[TIMES][2][N];
+            walk_states<GATE>(m.forward, in, rates, at, decay, g, dz, before, sums);
+            walk_slopes(m, in, rates, at, decay, g, before, to.steps, !MANY || p.tile == s.tiles - 1, sums);
             __syncwarp();
-            const piece here = piece_of(s, own, p.tile * SPANS * SPAN, p.column);
-            put_piece(to.du, in, 0, here);
-            put_piece(to.ddelta, in, 1, here);
-            if (GATE) put_piece(to.dz, in, K - 1, here);
-            if (MANY) add_states(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums);
+            const piece here = piece_of<MANY>(s, at, p.tile * SPANS * SPAN, p.column);
+            put_piece(to.du, in, 0, at, here);
+            put_piece(to.ddelta, in, 1, at, here);
+            if (GATE) put_piece(to.dz, in, K - 1, at, here);
+            if (MANY) put_state_sums<true>(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums, SPANS * SPAN);
             if (p.tile == 0) summed = p.column;
         }
         p = next;
         slot = slot == 2 ? 0 : slot + 1;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
-    if (!MANY) add_states(dBC, at, sums);
+    if (!MANY) put_state_sums<false>(out, at, sums, s.t_n);
     __syncthreads();
     put_sums(m, s, to, b, summed);
-    for (int i = threadIdx.x; i < s.t_n * 2 * N; i += SPANS * 64) out[i] = dBC[i];
+    for (int i = threadIdx.x; MANY && i < s.t_n * 2 * N; i += SPANS * 64) out[i] = dBC[i];
 }
 
 /* A block per 32 columns of to.sums, added over sequences; then 1,024 gradients of B and C a block, over groups. */
@@ -322,7 +329,7 @@ size_t gpu_scan_chunks_backward_workspace(const gpu_call *call) {
 
 template <int SPANS, bool MANY>
 static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
-    int rows = s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]);
+    int rows = MANY ? s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]) : 0;
     return s.z ? launch(scan_chunks_backward_kernel<true, MANY, SPANS>, s,
                         (int)sizeof(scan_back_tiles<4, SPANS>) + rows, stream, to)
                : launch(scan_chunks_backward_kernel<false, MANY, SPANS>, s,
