@@ -19,28 +19,20 @@ struct project {
     int width, rank, states;
 };
 
-/* Pieces of 16 bytes of rows of `pieces`, every `step`-th: where the next one lies, without a division. */
-struct pieces_of {
-    int row, at, rows, rest, pieces;
-    __device__ __forceinline__ pieces_of(int first, int step, int pieces)
-        : row(first / pieces), at(first % pieces), rows(step / pieces), rest(step % pieces), pieces(pieces) {}
-    __device__ __forceinline__ void next() {
-        row += rows;
-        at += rest;
-        if (at >= pieces) {
-            at -= pieces;
-            row++;
+/* N rows from `first` on to to[N][width + 8], zeros from row number `rows` on: a warp takes every fourth. */
+template <int N>
+__device__ __forceinline__ void fetch_rows(half16 *to, const half16 *from, int64_t first, int64_t rows, int width) {
+    int warp = threadIdx.x >> 5, left = rows - first < N ? (int)(rows - first) : N;
+#pragma unroll 1
+    for (int at = (threadIdx.x & 31) * 8; at < width; at += 32 * 8) {
+        const half16 *source = from + (first + warp) * width + at;
+        half16 *place = to + warp * (width + 8) + at;
+#pragma unroll
+        for (int k = 0; k < N; k += 4) {
+            copy_16(place, source, warp + k < left);
+            place += 4 * (width + 8);
+            source += 4 * width;
         }
-    }
-};
-
-/* to[ROWS or columns][width + 8] */
-__device__ __forceinline__ void fetch_rows(half16 *to, const half16 *from, int64_t first, int64_t rows, int n,
-                                           int width) {
-    const half16 *base = from + first * width;
-    for (pieces_of i((int)threadIdx.x, 128, width / 8); i.row < n; i.next()) {
-        bool there = first + i.row < rows;
-        copy_16(to + i.row * (width + 8) + i.at * 8, there ? base + i.row * width + i.at * 8 : from, there);
     }
 }
 /* n halves, a multiple of eight, as they lie. */
@@ -50,18 +42,21 @@ __device__ __forceinline__ void fetch_all(half16 *to, const half16 *from, int n)
 
 __device__ __forceinline__ float softplus(float x) {
     float e = power_of_two(-LOG2E * fabsf(x)), log;
-    float small = e - 0.5f * e * e; /* where the sum with one loses too much */
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(1.0f + e));
-    return fmaxf(x, 0.0f) + (e < 0.0009765625f ? small : log * 0.69314718f);
+    /* below, the sum with one loses more than the series' first value lacks, a quarter of a thousandth */
+    return fmaxf(x, 0.0f) + (e < 0.00048828125f ? e : log * 0.69314718f);
 }
 
-/* A warp's 16 rows of half of the columns, to memory. */
+/* A warp's 16 rows of half of the columns, to memory: 16 lanes a row. */
 __device__ __forceinline__ void put_half(const project &p, const half16 *rows, int64_t first, int from) {
-    int left = p.rows - first < 16 ? (int)(p.rows - first) : 16;
+    int left = p.rows - first < 16 ? (int)(p.rows - first) : 16, lane = (threadIdx.x & 15) * 8;
     half16 *to = p.to + first * p.width + from;
     __syncwarp();
-    for (pieces_of i((int)threadIdx.x & 31, 32, p.width / 16); i.row < left; i.next())
-        *(uint4 *)&to[i.row * p.width + i.at * 8] = *(const uint4 *)&rows[i.row * (p.width + 8) + from + i.at * 8];
+#pragma unroll 1
+    for (int at = lane; at < p.width / 2; at += 16 * 8)
+#pragma unroll
+        for (int row = threadIdx.x >> 4 & 1; row < 16; row += 2)
+            if (row < left) *(uint4 *)&to[row * p.width + at] = *(const uint4 *)&rows[row * (p.width + 8) + from + at];
 }
 
 /* PARTS: 16 columns of p each */
@@ -73,8 +68,8 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_kernel(proje
     int64_t first = (int64_t)blockIdx.x * ROWS;
     float c[2 * PARTS][4] = {};
     uint32_t a[4], b[4];
-    fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
-    fetch_rows(Wx, p.Wx, 0, p.rank + 2 * p.states, 16 * PARTS, p.width);
+    fetch_rows<ROWS>(x, p.x, first, p.rows, p.width);
+    fetch_rows<16 * PARTS>(Wx, p.Wx, 0, p.rank + 2 * p.states, p.width);
     fetch_all(Wt, p.Wt, p.width * p.rank);
     fetch_all(bias_of, p.bias, p.width);
     copy_wait_all();
@@ -143,17 +138,24 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
     int64_t first = (int64_t)blockIdx.x * ROWS;
     float c[2][4] = {};
     uint32_t a[4], b[4];
-    fetch_rows(x, p.x, first, p.rows, ROWS, p.width);
-    fetch_rows(Wx, p.Wx, 0, columns, 16 * PARTS, p.width);
+    half16 slope[4 * PARTS]; /* of B and C: all on their way before anything is waited for */
+#pragma unroll
+    for (int k = 0; k < 4 * PARTS; k++) {
+        int i = k * 128 + threadIdx.x, row = i / (16 * PARTS), at = i % (16 * PARTS) - p.rank;
+        bool there = first + row < p.rows && at >= 0 && at < 2 * p.states;
+        const half16 *from = at < p.states ? p.dB + at : p.dC + at - p.states;
+        slope[k] = there ? from[(first + row) * p.states] : __float2bfloat16_rn(0.0f);
+    }
+    fetch_rows<ROWS>(x, p.x, first, p.rows, p.width);
+    fetch_rows<16 * PARTS>(Wx, p.Wx, 0, columns, p.width);
     if (p.rank % 8 == 0)
         fetch_turned<8>(Wt, p, TURNED);
     else
         fetch_turned<2>(Wt, p, TURNED);
-    for (int i = threadIdx.x; i < ROWS * 16 * PARTS; i += 128) { /* columns below the rank come later */
-        int row = i / (16 * PARTS), column = i % (16 * PARTS), at = column - p.rank;
-        bool there = first + row < p.rows && at >= 0 && at < 2 * p.states;
-        const half16 *from = at < p.states ? p.dB + at : p.dC + at - p.states;
-        if (at >= 0) dp[row][column] = there ? from[(first + row) * p.states] : __float2bfloat16_rn(0.0f);
+#pragma unroll
+    for (int k = 0; k < 4 * PARTS; k++) { /* columns below the rank come later */
+        int i = k * 128 + threadIdx.x, column = i % (16 * PARTS);
+        if (column >= p.rank) dp[i / (16 * PARTS)][column] = slope[k];
     }
     copy_wait_all();
     __syncthreads();

@@ -52,7 +52,7 @@ __device__ __forceinline__ constexpr int row_of(int n, int odd) { return n * WID
 template <int K, int SPANS> struct scan_operands { half16 x[K][SPANS * 8][CHUNK]; /* chunk: time, then channel */ };
 /* Of 16 channels. */
 struct scan_rates {
-    float A[WIDTH][N], D[WIDTH]; /* side by side */
+    float A[WIDTH][N], D[WIDTH]; /* side by side (fetch_rates) */
 };
 /* Those at work and the next ones (rates: and those after them), and what chunks hand on. */
 template <int K, int SPANS> struct scan_tiles {
@@ -69,15 +69,15 @@ __device__ __forceinline__ float one_of(uint32_t pair, int c) {
 /* x, which the compiler cannot compute again wherever it is used. */
 __device__ __forceinline__ int kept(int x) { return __shfl_sync(0xffffffffu, x, threadIdx.x & 31); }
 
-/* Where a thread works in a tile: its chunk, and the first of its two channels. And the eight channels of a time that
-   it names when its warp loads and stores matrices, in elements of a tensor's tile: these it also brings from memory
-   and puts there; `first` in the tensors, of the sequence's first tile and channels; while channels stay below `limit`.
- */
+/* Where a thread works in a tile: its chunk, and the first of its two channels. row: the eight channels of a time that
+   it names when its warp loads and stores matrices, in elements of a tensor's tile; these it also brings from memory
+   and puts there, where they lie from `first` on in the sequence's first tile and channels, as long as channels stay
+   below `limit`. */
 struct place {
     int chunk, channel, row, limit;
     uint32_t first;
 };
-/* Its time of the tile. */
+/* The time of that row. */
 __device__ __forceinline__ int time_of() {
     return (threadIdx.x >> 5) * 16 + (threadIdx.x & 3) * TIMES + (threadIdx.x >> 3 & 3);
 }
@@ -197,12 +197,13 @@ __device__ __forceinline__ void take_states(float (*v)[N], const scan_maps<SPANS
         for (int c = 0; c < 2; c++) v[c][n] = x.of[at.channel / 2 + row_of(n, c)][at.chunk];
 }
 
-/* A thread's chunk: its decays, and the state after it from zeros; puts both parts of its map into shared memory. */
+/* A thread's chunk: its decays, what B pushes into the states, and the state after it from zeros; puts both parts of
+ * its map into shared memory. */
 template <int K, int SPANS>
 __device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
                                           const scan_rates &rates, const place &at, float (*decay)[TIMES][N],
                                           float (*push)[TIMES]) {
-    float rate[2][N], h[2][N], p[2][N]; /* p: a product takes less than one exponential more */
+    float rate[2][N], h[2][N], p[2][N]; /* p: products, the special functions' unit has enough to do */
     uint32_t u[TIMES], d[TIMES];
     take(u, in.x[0], at);
     take(d, in.x[1], at);

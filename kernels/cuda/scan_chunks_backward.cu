@@ -112,14 +112,15 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
     if (GATE) put(in.x[K - 1], at, dz);
 }
 
-/* The same, gradients backward. fresh: sums over times begin here. Results take the operands' places. */
+/* The same, gradients backward. before: walk_states'. fresh: sums over times begin here. Results take the operands'
+ * places. */
 template <int K, int SPANS>
 __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
                                             const uint32_t *g, const float (*before)[2][N], bool steps, bool fresh,
                                             state_sums &dBC) {
     uint32_t u[TIMES], d[TIMES];
-    take(u, in.x[0], at); /* again, so that the walk before needs not keep them */
+    take(u, in.x[0], at); /* again, so that the walk before need not keep them */
     take(d, in.x[1], at);
     __syncwarp(); /* all lanes have taken them before results take their places */
     float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
@@ -141,10 +142,10 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
             float along_B, along_h;
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                float pull = dh[c][n] + slope * C.v[n], old;
+                float pull = dh[c][n] + slope * C.v[n];
                 seen[i & 1][n] = c ? seen[i & 1][n] + pull * push : pull * push;
                 dh[c][n] = pull * decay[c][i][n];
-                old = dh[c][n] * before[i][c][n];
+                float old = dh[c][n] * before[i][c][n];
                 run[c][n] = more ? run[c][n] + step * old : step * old;
                 along_B = n ? along_B + pull * B.v[n] : pull * B.v[n];
                 along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
@@ -287,7 +288,8 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     for (int i = threadIdx.x; MANY && i < s.t_n * 2 * N; i += SPANS * 64) out[i] = dBC[i];
 }
 
-/* A block per 32 columns of to.sums, added over sequences; then 1,024 gradients of B and C a block, over groups. */
+/* A block per 32 columns of to.sums, added over sequences; then 1,024 rows of gradients of B or C a block, over groups.
+ */
 struct scan_ends {
     elements dA, dB, dC, dD, steps;
 };
@@ -295,12 +297,18 @@ __global__ void __launch_bounds__(1024) scan_chunks_end_kernel(chunk_scan s, sca
     __shared__ float part[32][33];
     int row = threadIdx.x >> 5, lane = threadIdx.x & 31, columns = SUMS * s.c_n;
     if ((int)blockIdx.x >= blocks) {
-        int64_t i = (int64_t)(blockIdx.x - blocks) * 1024 + threadIdx.x, all = (int64_t)s.batch * s.t_n * 2 * N;
-        int n = (int)(i % N);
-        float sum = 0;
-        if (i >= all || n >= s.n_n) return;
-        for (int group = 0; group < s.groups; group++) sum += to.dBC[group * all + i];
-        store<float>(i / N % 2 ? ends.dC : ends.dB, i / (2 * N) * s.n_n + n, sum);
+        int64_t i = (int64_t)(blockIdx.x - blocks) * 1024 + threadIdx.x, all = (int64_t)s.batch * s.t_n * 2;
+        elements of = i % 2 ? ends.dC : ends.dB;
+        float sum[N] = {};
+        if (i >= all) return;
+        for (int group = 0; group < s.groups; group++) {
+            float4_of more = load4(to.dBC + (group * all + i) * N);
+#pragma unroll
+            for (int n = 0; n < N; n++) sum[n] += more.v[n];
+        }
+#pragma unroll
+        for (int n = 0; n < N; n++)
+            if (n < s.n_n) store<float>(of, i / 2 * s.n_n + n, sum[n]);
         return;
     }
     int i = blockIdx.x * 32 + lane;
@@ -353,7 +361,7 @@ const char *gpu_scan_chunks_backward(const gpu_call *call) {
                                      : scan_back<4, false>(s, to, call->stream);
     if (why) return why;
     int sums = (SUMS * s.c_n + 31) / 32;
-    int64_t states = ((int64_t)s.batch * s.t_n * 2 * N + 1023) / 1024;
+    int64_t states = ((int64_t)s.batch * s.t_n * 2 + 1023) / 1024;
     scan_chunks_end_kernel<<<(unsigned)(sums + states), 1024, 0, call->stream>>>(s, to, ends, sums);
     return gpu_launched();
 }
