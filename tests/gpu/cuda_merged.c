@@ -304,6 +304,7 @@ static const merged_case cases[] = {
     {"convolution, 17 times", convolution_once, {40, 17, 64}},
     {"convolution, 600 times", convolution, {1, 600, 36}},
     {"convolution, 1,023 times", convolution, {2, 1023, 24}},
+    {"convolution, two turns", convolution, {1100, 100, 8}},
     {"convolutions", convolutions, {2, 128, 256, 128, 128}},
     {"convolutions, odd", convolutions, {3, 37, 76, 4, 36}},
     {"convolutions, two", convolutions, {1, 130, 8, 72}},
