@@ -134,7 +134,11 @@ def main():
                        and e["params"]["request"]["url"] != address.split("#")[0]]
     b.process.terminate()
     b.process.wait()
-    shutil.rmtree(home, ignore_errors=True)
+    for _ in range(50):  # the browser's own children write to its folder a little longer
+        shutil.rmtree(home, ignore_errors=True)
+        if not os.path.exists(home):
+            break
+        time.sleep(0.1)
     print(json.dumps(out))
 
 
