@@ -51,6 +51,9 @@ def lines_of(command, seconds, environment):
             process.kill()
             out, _ = process.communicate()
             print(f"  stopped after {seconds} s: {' '.join(command[:6])} ...", flush=True)
+        else:
+            if process.returncode:
+                print(f"  ended with {process.returncode}: {' '.join(command[:6])} ...", flush=True)
     for line in out.splitlines():
         if line.startswith("{"):
             found.append(json.loads(line))
