@@ -36,54 +36,61 @@ static __device__ __forceinline__ int swapped(int row, int column) { return (col
 /* Descriptor of what begins so many elements further, a multiple of 8. */
 static __device__ __forceinline__ uint64_t further(uint64_t tile, int elements) { return tile + elements / 8; }
 
-/* Rows of 64, or fewer, columns; zeros beyond the last row and column. */
-template <int COLUMNS>
+/* Rows of 64, or fewer, columns; zeros beyond the last row and column. COPIERS threads share
+   the work. */
+template <int COLUMNS, int COPIERS = WARPS * 32>
 static __device__ __forceinline__ void fetch_panel(panel &to, const half16 *from, int64_t step, int rows, int n_rows) {
-    int r = threadIdx.x / 8, part = threadIdx.x % 8;
+    int r = threadIdx.x % COPIERS / 8, part = threadIdx.x % 8;
     half16 *at = &to[r][swapped(r, part * 8)];
     from += r * step + part * 8;
     rows = part * 8 < COLUMNS ? rows - r : 0;
 #pragma unroll
-    for (int i = 0; i < Q; i += WARPS * 4) /* nothing is read from where there is none */
+    for (int i = 0; i < Q; i += COPIERS / 8) /* nothing is read from where there is none */
         if (i < n_rows) copy_16(at + i * 64, from + i * step, i < rows);
 }
-template <int N>
+template <int N, int COPIERS = WARPS * 32>
 static __device__ __forceinline__ void fetch_state(state_tiles &to, const elements &from, const ssd &s, const chunk &c,
                                                    int n_rows) {
     const half16 *at = (const half16 *)from.data + state_at(s, c, c.group);
 #pragma unroll
     for (int k = 0; k < N; k += 64)
-        fetch_panel<(N < 64 ? N : 64)>(to.part[k / 64], at + k, (int64_t)s.g_n * N, c.rows, n_rows);
+        fetch_panel<(N < 64 ? N : 64), COPIERS>(to.part[k / 64], at + k, (int64_t)s.g_n * N, c.rows, n_rows);
 }
 
-/* Lane t of four has words t of tiles v[0..3]; then it has the four words of tile t. */
-static __device__ __forceinline__ void quad_turn(uint32_t *v) {
-    bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
-#pragma unroll
-    for (int k = 0; k < 4; k += 2) {
-        uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? v[k] : v[k + 1], 1);
-        if (odd)
-            v[k] = other;
-        else
-            v[k + 1] = other;
-    }
-#pragma unroll
-    for (int k = 0; k < 2; k++) {
-        uint32_t other = __shfl_xor_sync(0xffffffffu, upper ? v[k] : v[k + 2], 2);
-        if (upper)
-            v[k] = other;
-        else
-            v[k + 2] = other;
-    }
+/* 8 rows of 64 columns of one warp on their way to memory; 16-byte parts are swapped as in a panel. */
+typedef half16 strip_rows[8][64];
+
+/* Four tiles of 8 x 8 to shared memory; lane l has the address of row l % 8 of tile l / 8. */
+static __device__ __forceinline__ void store_matrices(half16 *row, const uint32_t *v) {
+    GROUP_ASM("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(v[0]),
+              "r"(v[1]), "r"(v[2]), "r"(v[3])
+              : "memory");
 }
 
-/* A row of 8 tiles of 8 columns, a word of each, to memory; columns from WIDTH on do not exist. */
-template <int WIDTH> static __device__ __forceinline__ void put_row(half16 *to, uint32_t *v, bool there) {
+/* 16 rows of 64 sums, as group_multiply leaves them, rounded to memory, of which `rows` exist; columns from WIDTH on do
+   not. By way of shared memory, so that a warp writes whole rows: half the instructions of turning words in registers.
+ */
+template <int WIDTH>
+static __device__ __forceinline__ void put_sums(half16 *to, int64_t step, strip_rows &space, const float *sum,
+                                                int rows) {
+    int lane = threadIdx.x & 31, row = lane / 8, part = lane % 8;
+    to += row * step + part * 8;
+    rows = part * 8 < WIDTH ? rows - row : 0;
 #pragma unroll
-    for (int k = 0; k < WIDTH / 8; k += 4) {
-        quad_turn(v + k);
-        int column = (k + threadIdx.x % 4) * 8;
-        if (there && column < WIDTH) *(uint4 *)(to + column) = make_uint4(v[k], v[k + 1], v[k + 2], v[k + 3]);
+    for (int low = 0; low < 16; low += 8) {
+        uint32_t v[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] = pack(sum[4 * k + low / 4], sum[4 * k + low / 4 + 1]);
+        __syncwarp(); /* what was there has been read */
+#pragma unroll
+        for (int k = 0; k < 8; k += 4) store_matrices(&space[part][swapped(part, (k + row) * 8)], v + k);
+        __syncwarp();
+#pragma unroll
+        for (int k = 0; k < 8; k += 4) {
+            uint4 whole = *(const uint4 *)&space[row + k][swapped(row + k, part * 8)];
+            if (low + k < rows) *(uint4 *)to = whole;
+            to += 4 * step;
+        }
     }
 }
 

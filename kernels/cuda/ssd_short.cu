@@ -19,6 +19,7 @@ struct short_tiles {
         panel x[TURNS];        /* head n in (n + 4) % TURNS */
         state_tiles states[2]; /* C, B */
     };
+    strip_rows out[WARPS];
     /* running sums of dt A as powers of two; the same less the logarithm of dt; D */
     float log[OPEN][Q], late[OPEN][Q], skip[OPEN];
 };
@@ -42,33 +43,35 @@ static __device__ __forceinline__ void open_head(short_tiles &m, const ssd &s, c
     if (lane == 0) m.skip[n % OPEN] = load<float>(s.D, h);
 }
 
-/* y += M x of a unit, rows of x from the unit's first column on. log: of the thread's rows,
-   late: of the unit's columns. */
+/* y += M x of a unit, rows of x from the unit's first column on; on the diagonal D is part of M. log: of the thread's
+   rows; late: of the unit's columns, from the thread's first on. The last products are under way at the end. */
 template <bool DIAGONAL>
-static __device__ __forceinline__ void unit_forward(float *y, const uint32_t *K, const half16 (*x)[64],
-                                                    const float *late, const float *log) {
-    int lane = threadIdx.x & 31, strip = warp_of_block() % 4;
-    uint32_t M[4][4] = {};
+static __device__ __forceinline__ void unit_forward(float *y, uint32_t (*M)[4], const uint32_t *K,
+                                                    const half16 (*x)[64], const float *late, const float *log,
+                                                    float skip) {
+    int lane = threadIdx.x & 31, strip = warp_of_block() % 4, within = lane / 4 - lane % 4 * 2;
     uint64_t tile = group_tile(x[0]);
+    asm volatile("" : "+r"(within)); /* stays in a register */
 #pragma unroll
     for (int n = 0; n < 4; n++) {    /* 16 columns */
         if (!DIAGONAL || n <= strip) /* below the diagonal, for this warp */
 #pragma unroll
             for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
-                int column = n * 16 + k / 2 * 8 + lane % 4 * 2, apart = strip * 16 + lane / 4 + k % 2 * 8 - column;
+                int half = k / 2, low = k % 2, apart = n == strip ? within : 8;
+                bool near = DIAGONAL && half == low; /* where i - j is `apart`, on the diagonal */
                 uint32_t packed = K[4 * n + k];
                 asm volatile("" : "+r"(packed)); /* opened for each head anew: open, K would take twice the registers */
-                float2 key = unpacked(packed), at = *(const float2 *)&late[column];
-                float first = key.x * power_of_two(log[k % 2] - at.x), second = key.y * power_of_two(log[k % 2] - at.y);
-                if (DIAGONAL && apart < 0) first = 0;
-                if (DIAGONAL && apart < 1) second = 0;
+                float2 key = unpacked(packed), at = *(const float2 *)&late[n * 16 + half * 8];
+                float first = key.x * power_of_two(log[low] - at.x), second = key.y * power_of_two(log[low] - at.y);
+                if (near) first = apart < 0 ? 0 : apart == 0 ? first + skip : first;
+                if (near) second = apart < 1 ? 0 : apart == 1 ? second + skip : second;
+                if (DIAGONAL && half > low && n == strip) first = second = 0;
                 M[n][k] = pack(first, second);
             }
         group_fence();
         group_multiply(y, M[n], further(tile, 16 * n * 64));
         group_close();
     }
-    group_wait();
 }
 
 /* y of this warp's times, of head n of the block, h of all. K: the unit of the diagonal, the one before it. The next
@@ -76,28 +79,20 @@ static __device__ __forceinline__ void unit_forward(float *y, const uint32_t *K,
 static __device__ __forceinline__ void head_forward(short_tiles &m, const uint32_t (*K)[16], const ssd &s,
                                                     const chunk &c, int n, int h, half16 *to) {
     const panel &x = turn_of(m, n);
-    const float *late = m.late[n % OPEN];
-    int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
+    const float *late = &m.late[n % OPEN][(threadIdx.x & 3) * 2];
+    int warp = warp_of_block(), row = warp / 4 * UNIT, upper = warp * 16 + (threadIdx.x & 31) / 4;
     float y[32], log[2] = {m.log[n % OPEN][upper], m.log[n % OPEN][upper + 8]}, skip = m.skip[n % OPEN];
+    uint32_t M[2][4][4] = {};
 #pragma unroll
     for (int k = 0; k < 32; k++) y[k] = 0;
-    unit_forward<true>(y, K[0], x + row, late + row, log);
-    if (row) unit_forward<false>(y, K[1], x, late, log);
-    settle<32>(y);
+    unit_forward<true>(y, M[0], K[0], x + row, late + row, log, skip);
+    if (row) unit_forward<false>(y, M[1], K[1], x, late, log, skip);
     copy_wait<AHEAD - 1>();
     group_sees_copies();
+    group_wait();
+    settle<32>(y);
     int64_t step = (int64_t)s.h_n * P;
-#pragma unroll
-    for (int low = 0; low < 2; low++) {
-        int at = upper + 8 * low;
-        uint32_t v[8];
-#pragma unroll
-        for (int p = 0; p < 8; p++) {
-            float2 own = two_at(&x[at][swapped(at, p * 8 + lane % 4 * 2)]);
-            v[p] = pack(y[4 * p + 2 * low] + skip * own.x, y[4 * p + 2 * low + 1] + skip * own.y);
-        }
-        put_row<P>(to + x_at(s, c, h) + at * step, v, at < c.rows);
-    }
+    put_sums<P>(to + x_at(s, c, h) + warp * 16 * step, step, m.out[warp], y, c.rows - warp * 16);
 }
 
 /* blockIdx.x: group and which heads of it, y: sequence */

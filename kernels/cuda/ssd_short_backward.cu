@@ -12,9 +12,12 @@
  * bf16, stay in registers. At the end the blocks add each other's dK (dB and dC are sums over heads); then the first
  * computes dB = dK C, the second dC = dK' B.
  */
+#include "last.cuh"
 #include "shared.cuh"
 #include "ssd_groups.cuh"
 #include "tables.h"
+
+#define LEAST_DT 0x1p-100f /* steps are taken for no less, so that sums can be divided by them */
 
 struct head_tiles {
     panel x, g;
@@ -22,15 +25,19 @@ struct head_tiles {
 struct short_back_tiles {
     union {
         state_tiles B;
-        uint4 K[3][4][GROUP]; /* units (0, 0), (0, 1), (1, 1), 16 columns each; at last dK */
+        struct {
+            uint4 K[3][4][GROUP]; /* units (0, 0), (0, 1), (1, 1), 16 columns each; at last dK */
+            strip_rows out[WARPS];
+        };
     };
     /* of heads in turn. First the second holds C; at last one holds B or C, the other dK. */
     union {
         head_tiles head;
         state_tiles state;
     } turn[2];
-    float log[2][Q], dt[2][Q], skip[2]; /* skip: D */
-    /* by strip: sums over its j of u[j,i] dt_j; sums over i of u[j,i]; sums of x_j . g_j */
+    /* running sums of dt A as powers of two; the same less the logarithm of dt; skip: D */
+    float log[2][Q], late[2][Q], dt[2][Q], skip[2];
+    /* by strip: sums over its j of u[j,i] dt_j; sums of those over i; sums of x_j . g_j */
     alignas(16) float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
 };
 
@@ -43,6 +50,34 @@ struct short_to {
     bool steps;         /* GPU_STEPS */
     uint32_t *counters; /* by blockIdx.x */
 };
+
+/* --- clusters --------------------------------------------------------------------------------------------------------
+ */
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
+#else
+#define CLUSTER_ASM(...) (void)0
+#endif
+
+/* What both blocks wrote to their shared memory before arriving, both may read after waiting. Arriving waits for what
+   the thread stored to global memory. */
+static __device__ __forceinline__ void cluster_arrive() { CLUSTER_ASM("barrier.cluster.arrive.release;" ::: "memory"); }
+static __device__ __forceinline__ void cluster_wait() { CLUSTER_ASM("barrier.cluster.wait.acquire;" ::: "memory"); }
+/* The same where nothing that was written has to be seen. */
+static __device__ __forceinline__ void cluster_arrive_only() { CLUSTER_ASM("barrier.cluster.arrive.relaxed;" :::); }
+
+/* The same place in the shared memory of another block of the cluster. */
+static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank) {
+    uint32_t there = (uint32_t)__cvta_generic_to_shared(at);
+    uint4 x = {};
+    CLUSTER_ASM("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(there) : "r"(rank));
+    CLUSTER_ASM("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                : "r"(there)
+                : "memory");
+    return x;
+}
 
 /* --- pieces ----------------------------------------------------------------------------------------------------------
  */
@@ -58,24 +93,25 @@ static __device__ __forceinline__ void multiply_16(float *c, uint64_t a, uint64_
               : "l"(a), "l"(b), "r"(add));
 }
 
-/* Waits for all groups of products but the newest. */
-static __device__ __forceinline__ void group_wait_but_one() {
-    GROUP_ASM("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-}
-
 static __device__ __forceinline__ float row_sum(float v) {
     v += __shfl_xor_sync(0xffffffffu, v, 1);
     return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
-/* Sums over the lanes that share lane % 4 of the values of columns lane % 4 * 2, the next, and eight on; to[16]. */
+/* Where a lane leaves its sum of 16 columns' */
+static __device__ __forceinline__ int column_of_sum() {
+    int lane = threadIdx.x & 31;
+    return (lane >> 4) * 8 + lane % 4 * 2 + (lane >> 3 & 1);
+}
+/* Sums over the lanes that share lane % 4 of the values of columns lane % 4 * 2, the next, and eight on; to: place of
+   this lane's. */
 static __device__ __forceinline__ void put_column_sums(float *to, const float *v) {
     int lane = threadIdx.x & 31, upper = lane & 16, odd = lane & 8;
     float first = (upper ? v[2] : v[0]) + __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 16);
     float second = (upper ? v[3] : v[1]) + __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 16);
     float sum = (odd ? second : first) + __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
     sum += __shfl_xor_sync(0xffffffffu, sum, 4);
-    if ((lane & 4) == 0) to[(upper ? 8 : 0) + lane % 4 * 2 + (odd ? 1 : 0)] = sum;
+    if ((lane & 4) == 0) *to = sum;
 }
 
 static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
@@ -98,46 +134,65 @@ static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32
 /* --- a head ----------------------------------------------------------------------------------------------------------
  */
 
-/* A thread's two rows, j and eight below: what they take, and their sums over i. */
+/* A thread's two rows, j and eight below: what they take, and sums over i of u[j,i] dt_j. */
 struct row_pair {
-    float log[2], dt[2], whole[2], diagonal;
+    float late[2], whole[2], skip, diagonal;
 };
 
-/* 16 rows x 16 columns: M, dK and sums. apart: i - j of this thread's first column and row; on the unit of the diagonal
-   pairs with i < j do not count. */
+/* 16 rows x 16 columns: M dt, dK and sums. on: on the diagonal, where pairs with i < j do not count, and D is added.
+   passed: place of this lane's sum. */
 template <bool DIAGONAL>
 static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float *log_i,
-                                             row_pair &j, int apart, float *passed) {
+                                             row_pair &j, bool on, float *passed) {
     const uint32_t words[4] = {K.x, K.y, K.z, K.w};
-    float columns[4] = {};
+    int lane = threadIdx.x & 31, apart = on ? lane % 4 * 2 - lane / 4 : 8; /* i - j, but for eight columns and rows */
+    float columns[4] = {}, skip = apart == 0 ? j.skip : 0, skip_next = apart == -1 ? j.skip : 0;
 #pragma unroll
     for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
-        int half = k / 2, low = k % 2, here = apart + half * 8 - low * 8;
-        float2 at = *(const float2 *)&log_i[half * 8 + threadIdx.x % 4 * 2], key = unpacked(words[k]);
-        float decay = power_of_two(at.x - j.log[low]), next = power_of_two(at.y - j.log[low]);
-        if (DIAGONAL && here < 0) decay = 0;
-        if (DIAGONAL && here + 1 < 0) next = 0;
-        float pull = G[2 * k] * decay, pull_next = G[2 * k + 1] * next;
-        float slope = pull * j.dt[low], slope_next = pull_next * j.dt[low];
-        M[k] = pack(key.x * decay, key.y * next);
+        int half = k / 2, low = k % 2;
+        bool near = DIAGONAL && half == low;
+        float2 at = *(const float2 *)&log_i[half * 8], key = unpacked(words[k]);
+        float decay = power_of_two(at.x - j.late[low]), next = power_of_two(at.y - j.late[low]);
+        if (DIAGONAL && half < low && on) decay = next = 0;
+        if (near && apart < 0) decay = 0;
+        if (near && apart < -1) next = 0;
+        if (near && apart == 0) j.diagonal += G[2 * k];
+        if (near && apart == -1) j.diagonal += G[2 * k + 1];
+        float slope = G[2 * k] * decay, slope_next = G[2 * k + 1] * next;
+        M[k] = pack(key.x * decay + (near ? skip : 0), key.y * next + (near ? skip_next : 0));
         add_two(dK[k], pack(slope, slope_next));
-        j.whole[low] += pull * key.x;
-        j.whole[low] += pull_next * key.y;
+        j.whole[low] += slope * key.x;
+        j.whole[low] += slope_next * key.y;
         columns[half * 2] += slope * key.x;
         columns[half * 2 + 1] += slope_next * key.y;
-        if (DIAGONAL && here == 0) j.diagonal += pull;
-        if (DIAGONAL && here == -1) j.diagonal += pull_next;
     }
     put_column_sums(passed, columns);
+}
+
+/* Where a thread finds what it takes, in bytes from the tiles on; opaque, so that they stay in registers. */
+struct places {
+    int K, log, passed;
+};
+template <class T> static __device__ __forceinline__ T *at_place(short_back_tiles &m, int place) {
+    return (T *)((unsigned char *)&m + place);
+}
+/* On the unit of the diagonal, of head n of the block. */
+static __device__ __forceinline__ places places_of(const short_back_tiles &m, int n, int row) {
+    const unsigned char *from = (const unsigned char *)&m;
+    int lane = threadIdx.x & 31;
+    places at = {(int)((const unsigned char *)&m.K[row ? 2 : 0][0][threadIdx.x % GROUP] - from),
+                 (int)((const unsigned char *)&m.log[n & 1][row + lane % 4 * 2] - from),
+                 (int)((const unsigned char *)&m.passed[n & 1][threadIdx.x / 32][row + column_of_sum()] - from)};
+    asm volatile("" : "+r"(at.K), "+r"(at.log), "+r"(at.passed));
+    return at;
 }
 
 /* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
    those before are under way. The last products are under way at the end. */
 template <bool DIAGONAL>
-static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const head_tiles &head,
-                                                 const uint4 (*K)[GROUP], const float *log, row_pair &j, int row,
-                                                 int column, float *passed) {
-    int lane = threadIdx.x & 31, strip = warp_of_block() % 4;
+static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx, uint32_t *dK, const head_tiles &head,
+                                                 const places &at, row_pair &j, int row, int column) {
+    int strip = warp_of_block() % 4;
     uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
     float G[2][8];
     uint32_t M[2][4];
@@ -151,13 +206,13 @@ static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const 
 #pragma unroll
     for (int n = 0; n < UNIT / 16; n++) {
         int k = n % 2;
-        group_wait_but_one(); /* G is there, and M of two turns before has been taken */
+        group_wait_for_older(); /* G is there, and M of two turns before has been taken */
         settle<8>(G[k]);
         if (DIAGONAL && n < strip)
             M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
         else
-            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], K[n][threadIdx.x % GROUP], log + column + 16 * n, j,
-                            16 * (n - strip) + lane % 4 * 2 - lane / 4, passed + column + 16 * n);
+            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], at_place<uint4>(m, at.K)[n * GROUP],
+                            at_place<float>(m, at.log) + 16 * n, j, n == strip, at_place<float>(m, at.passed) + 16 * n);
         group_fence();
         group_multiply(dx, M[k], further(g, n * 16 * 64));
         if (n + 2 < UNIT / 16)
@@ -169,44 +224,53 @@ static __device__ __forceinline__ void unit_back(float *dx, uint32_t *dK, const 
 
 /* One warp: what head n of the block, h of all, takes besides its tiles. */
 static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd &s, const chunk &c, int n, int h) {
+    const float *log = m.log[n & 1], *dt = m.dt[n & 1];
+    int first = 4 * (threadIdx.x & 31);
     running_sums(m.log[n & 1], m.dt[n & 1], s, c, h);
+#pragma unroll
+    for (int i = first; i < first + 4; i++) m.late[n & 1][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
     if ((threadIdx.x & 31) == 0) m.skip[n & 1] = load<float>(s.D, h);
 }
 
+/* The slopes of K, of all heads, to where the other block takes them from. Each thread of a block comes here once. */
+static __device__ __forceinline__ void leave_slopes(short_back_tiles &m, const uint32_t (*dK)[16], int own) {
+    put_unit(m.K[own ? 2 : 0], dK[0]); /* where this thread's K was */
+    if (own == 0) put_unit(m.K[1], dK[1]);
+    cluster_arrive();
+}
+
 /* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. What stands in the
-   next turn is there and visible to products when this thread gets to its stores, which the fence would wait for. */
+   next turn is there and visible to products when this thread gets to its stores, which the fence would wait for; and
+   so would the barrier by which the last head leaves its slopes. */
 static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
-                                                 int n, int h, half16 *to) {
+                                                 int n, int h, bool last, half16 *to) {
     const head_tiles &head = m.turn[n & 1].head;
-    const float *log = m.log[n & 1], *dt = m.dt[n & 1];
+    const float *late = m.late[n & 1];
     int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
-    float dx[32], *passed = m.passed[n & 1][warp];
-    row_pair j = {{log[upper], log[upper + 8]}, {dt[upper], dt[upper + 8]}, {0, 0}, 0};
+    float dx[32];
+    places at = places_of(m, n, row);
+    row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n & 1], 0};
 #pragma unroll
     for (int k = 0; k < 32; k++) dx[k] = 0;
-    unit_back<true>(dx, dK[0], head, m.K[row ? 2 : 0], log, j, row, row, passed);
-    if (row == 0 && c.rows > UNIT) unit_back<false>(dx, dK[1], head, m.K[1], log, j, 0, UNIT, passed);
+    unit_back<true>(m, dx, dK[0], head, at, j, row, row);
+    if (row == 0 && c.rows > UNIT) {
+        const int columns = UNIT * (int)sizeof(float);
+        at = {at.K + (int)sizeof m.K[0], at.log + columns, at.passed + columns};
+        unit_back<false>(m, dx, dK[1], head, at, j, 0, UNIT);
+    }
     float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
     if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
     if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
     if (lane == 0) m.diagonal[n & 1][warp] = diagonal;
+    if (last) leave_slopes(m, dK, row);
     group_wait();
     settle<32>(dx);
-    copy_wait_all();
-    group_sees_copies();
-    float skip = m.skip[n & 1];
-    int64_t step = (int64_t)s.h_n * P;
-#pragma unroll
-    for (int low = 0; low < 2; low++) {
-        int at = upper + 8 * low;
-        uint32_t v[8];
-#pragma unroll
-        for (int p = 0; p < 8; p++) {
-            float2 g = two_at(&head.g[at][swapped(at, p * 8 + lane % 4 * 2)]);
-            v[p] = pack(j.dt[low] * dx[4 * p + 2 * low] + skip * g.x, j.dt[low] * dx[4 * p + 2 * low + 1] + skip * g.y);
-        }
-        put_row<P>(to + x_at(s, c, h) + at * step, v, at < c.rows);
+    if (row) {
+        copy_wait_all();
+        group_sees_copies();
     }
+    int64_t step = (int64_t)s.h_n * P;
+    put_sums<P>(to + x_at(s, c, h) + warp * 16 * step, step, m.out[warp], dx, c.rows - warp * 16);
 }
 
 /* --- sums over pairs -------------------------------------------------------------------------------------------------
@@ -218,7 +282,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
                                                     int h, const short_to &to) {
     int lane = threadIdx.x & 31;
     const float4 dts = *(const float4 *)&m.dt[n & 1][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
-    const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, whole[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
+    const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, scaled[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
     float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
 #pragma unroll
     for (int strip = 0; strip < WARPS; strip++) { /* four times are of one strip */
@@ -228,7 +292,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     }
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
-        if (4 * lane + k < c.rows) suffix += passed[k] - dt[k] * whole[k];
+        if (4 * lane + k < c.rows) suffix += passed[k] - scaled[k];
         r[k] = suffix;
     }
     float all = suffix;
@@ -244,7 +308,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
         if (i >= c.rows) continue;
         float over = r[k] + after;
         dA += dt[k] * over;
-        float step = whole[k] + a * over;
+        float step = __fdividef(scaled[k], fmaxf(dt[k], LEAST_DT)) + a * over;
         if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[k]);
         dstep += step;
         store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, step);
@@ -284,45 +348,18 @@ static __device__ __forceinline__ void add_sequences(const ssd &s, int h, int mi
 /* --- dB and dC -------------------------------------------------------------------------------------------------------
  */
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-#define CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
-#else
-#define CLUSTER_ASM(...) (void)0
-#endif
-
-/* What both blocks wrote to their shared memory before arriving, both may read after waiting. */
-static __device__ __forceinline__ void cluster_arrive() { CLUSTER_ASM("barrier.cluster.arrive.release;" ::: "memory"); }
-static __device__ __forceinline__ void cluster_wait() { CLUSTER_ASM("barrier.cluster.wait.acquire;" ::: "memory"); }
-/* The same where nothing that was written has to be seen. */
-static __device__ __forceinline__ void cluster_arrive_only() { CLUSTER_ASM("barrier.cluster.arrive.relaxed;" :::); }
-
-/* The same place in the shared memory of another block of the cluster. */
-static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank) {
-    uint32_t there = (uint32_t)__cvta_generic_to_shared(at);
-    uint4 x = {};
-    CLUSTER_ASM("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(there) : "r"(rank));
-    CLUSTER_ASM("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
-                : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                : "r"(there)
-                : "memory");
-    return x;
-}
-
-static __device__ __forceinline__ uint32_t sum_of_two(uint32_t a, uint32_t b) {
-    float2 v = unpacked(a), w = unpacked(b);
-    return pack(v.x + w.x, v.y + w.y);
-}
-/* dK of a unit, which both blocks put into shared memory: the sum of both. */
-static __device__ __forceinline__ void add_other(uint32_t *dK, const uint4 (*unit)[GROUP], uint32_t rank) {
-    uint4 other[4];
+/* What the other block left of a unit. */
+static __device__ __forceinline__ void take_unit(uint4 *to, const uint4 (*unit)[GROUP], uint32_t rank) {
 #pragma unroll
-    for (int k = 0; k < 4; k++) other[k] = load_from(&unit[k][threadIdx.x % GROUP], rank ^ 1);
+    for (int k = 0; k < 4; k++) to[k] = load_from(&unit[k][threadIdx.x % GROUP], rank ^ 1);
+}
+static __device__ __forceinline__ void add_unit(uint32_t *dK, const uint4 *other) {
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        dK[4 * k] = sum_of_two(dK[4 * k], other[k].x);
-        dK[4 * k + 1] = sum_of_two(dK[4 * k + 1], other[k].y);
-        dK[4 * k + 2] = sum_of_two(dK[4 * k + 2], other[k].z);
-        dK[4 * k + 3] = sum_of_two(dK[4 * k + 3], other[k].w);
+        add_two(dK[4 * k], other[k].x);
+        add_two(dK[4 * k + 1], other[k].y);
+        add_two(dK[4 * k + 2], other[k].z);
+        add_two(dK[4 * k + 3], other[k].w);
     }
 }
 
@@ -354,22 +391,9 @@ static __device__ __forceinline__ void add_states(float *sum, const uint32_t *a,
     group_close();
 }
 
-/* 64 columns, or fewer, of this warp's 16 rows. */
-template <int COLUMNS>
-static __device__ __forceinline__ void put_states(half16 *to, int64_t step, const float *sum, int rows) {
-    int upper = threadIdx.x / 32 * 16 + (threadIdx.x & 31) / 4;
-#pragma unroll
-    for (int low = 0; low < 2; low++) {
-        int at = upper + 8 * low;
-        uint32_t v[8];
-#pragma unroll
-        for (int k = 0; k < 8; k++) v[k] = pack(sum[4 * k + 2 * low], sum[4 * k + 2 * low + 1]);
-        put_row<COLUMNS>(to + at * step, v, at < rows);
-    }
-}
-
-/* The first block of a cluster: dB; the second: dC. What stands in the turn after the last is there. h: the block's
-   first head. */
+/* The first block of a cluster: dB; the second: dC. What stands in the turn after the last is there, and all heads'
+   slopes have been left. h: the block's first head. The worker, a warp of those that have one unit here, ends the last
+   head and, in the last block of these heads, adds sequences. */
 template <int N>
 static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s,
                                                     const chunk &c, uint32_t rank, int h, int mine,
@@ -377,27 +401,23 @@ static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_
     const state_tiles &states = m.turn[mine & 1].state;
     panel *slopes = m.turn[(mine & 1) ^ 1].state.part;
     int warp = warp_of_block(), own = warp / 4;
-    uint32_t before = 0; /* blocks of the same heads that have left their sums */
-    bool two = c.rows > UNIT, works = own == 0 || two;
-    half16 *result = (rank ? to.dC : to.dB) + state_at(s, c, c.group);
-    put_unit(m.K[own ? 2 : 0], dK[0]);
-    if (own == 0) put_unit(m.K[1], dK[1]);
-    cluster_arrive();
-    if (threadIdx.x == 4 * 32 && mine > 0) { /* who wrote the sums */
-        __threadfence();
-        before = atomicAdd(to.counters + blockIdx.x, 1u);
-    }
+    bool two = c.rows > UNIT, works = own == 0 || two, last = false, worker = warp == (rank ? 0 : 4) && mine > 0;
+    half16 *result = (rank ? to.dC : to.dB) + state_at(s, c, c.group) + warp * 16 * (int64_t)s.g_n * N;
+    uint4 other[2][4];
     cluster_wait();
-    if (works) add_other(dK[0], m.K[own ? 2 : 0], rank);
-    if (own == 0 && two) add_other(dK[1], m.K[1], rank);
+    if (works) take_unit(other[0], m.K[own ? 2 : 0], rank);
+    if (own == 0 && two) take_unit(other[1], m.K[1], rank);
+    if (worker) short_finish(m, s, c, mine - 1, h + 2 * mine - 2, to); /* while they are on their way */
+    if (works) add_unit(dK[0], other[0]);
+    if (own == 0 && two) add_unit(dK[1], other[1]);
     if (rank == 1) {
         put_rows(slopes[own], dK[0]);
         if (own == 0) put_rows(slopes[1], dK[1]);
+        __syncthreads();
+        if (works) turned(dK[0], slopes[own], own * UNIT);
+        if (own == 1 && two) turned(dK[1], slopes[1], 0);
     }
-    __syncthreads();
     if (works) {
-        if (rank == 1) turned(dK[0], slopes[own], own * UNIT);
-        if (rank == 1 && own == 1) turned(dK[1], slopes[1], 0);
 #pragma unroll
         for (int n = 0; n < N; n += 64) {
             const panel &part = states.part[n / 64];
@@ -405,16 +425,20 @@ static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_
             settle<32>(sum);
             add_states(sum, dK[0], part + own * UNIT);
             if (two && own == (int)rank) add_states(sum, dK[1], part + (own ? 0 : UNIT));
+            if (n == 0 && worker && (threadIdx.x & 31) == 0) last = is_last(to.counters + blockIdx.x, gridDim.y);
             group_wait();
             settle<32>(sum);
-            put_states<(N < 64 ? N : 64)>(result + n, (int64_t)s.g_n * N, sum, c.rows);
+            if (n == 0) cluster_arrive_only(); /* all that was read from the other is in products that have ended */
+            put_sums<(N < 64 ? N : 64)>(result + n, (int64_t)s.g_n * N, m.out[warp], sum, c.rows - warp * 16);
         }
+    } else {
+        cluster_arrive_only();
+        if (worker && (threadIdx.x & 31) == 0) last = is_last(to.counters + blockIdx.x, gridDim.y);
     }
-    cluster_arrive_only(); /* all that was read from the other is in products that have ended */
-    if (warp == 4 && mine > 0 && __shfl_sync(0xffffffffu, before, 0) == gridDim.y - 1) {
-        __threadfence();
+    if (worker && __any_sync(0xffffffffu, last)) {
+        __syncwarp();
         add_sequences(s, h, mine, to);
-        if (threadIdx.x == 4 * 32) to.counters[blockIdx.x] = 0;
+        if ((threadIdx.x & 31) == 0) to.counters[blockIdx.x] = 0;
     }
     cluster_wait(); /* nobody leaves while the other reads its shared memory */
 }
@@ -422,21 +446,34 @@ static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_
 /* --- the kernel ------------------------------------------------------------------------------------------------------
  */
 
-/* What stands in turn n: head n of the block, or after the last B or C for the end. */
-template <int N>
+/* What stands in turn n: head n of the block, or after the last B or C for the end. By COPIERS threads. */
+template <int N, int COPIERS>
 static __device__ __forceinline__ void fetch_turn(short_back_tiles &m, const ssd &s, const chunk &c, const half16 *g,
                                                   int n, int mine, uint32_t rank, int n_rows) {
     int64_t at = x_at(s, c, c.first + 2 * n + (int)rank), step = (int64_t)s.h_n * P;
     if (n < mine) {
-        fetch_panel<P>(m.turn[n & 1].head.x, (const half16 *)s.x.data + at, step, c.rows, n_rows);
-        fetch_panel<P>(m.turn[n & 1].head.g, g + at, step, c.rows, n_rows);
+        fetch_panel<P, COPIERS>(m.turn[n & 1].head.x, (const half16 *)s.x.data + at, step, c.rows, n_rows);
+        fetch_panel<P, COPIERS>(m.turn[n & 1].head.g, g + at, step, c.rows, n_rows);
     } else if (n == mine) {
-        fetch_state<N>(m.turn[n & 1].state, rank ? s.B : s.C, s, c, n_rows);
+        fetch_state<N, COPIERS>(m.turn[n & 1].state, rank ? s.B : s.C, s, c, n_rows);
     }
     copy_close();
 }
 
-/* blockIdx.x: group and rank in the cluster, y: sequence */
+/* K to shared memory, where B was. C has been read then as well. */
+template <int N> static __device__ __forceinline__ void make_K(short_back_tiles &m, const chunk &c) {
+    uint32_t K[2][16] = {};
+    int row = warp_of_block() / 4 * UNIT;
+    bool two = row == 0 && c.rows > UNIT;
+    if (row < c.rows) unit_of_K<N>(K[0], m.B, m.turn[1].state, row, row);
+    if (two) unit_of_K<N>(K[1], m.B, m.turn[1].state, 0, UNIT);
+    __syncthreads();
+    put_unit(m.K[row ? 2 : 0], K[0]);
+    if (two) put_unit(m.K[1], K[1]);
+}
+
+/* blockIdx.x: group and rank in the cluster, y: sequence. The second four warps, which have one unit of a head and not
+   two, copy what comes after the first head. */
 template <int N>
 __global__ void __launch_bounds__(WARPS * 32, 2)
     short_backward_kernel(const __grid_constant__ ssd s, const __grid_constant__ short_to to) {
@@ -446,43 +483,40 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
     uint32_t rank = blockIdx.x % 2, dK[2][16] = {};
     int warp = warp_of_block(), mine = (c.per + 1 - (int)rank) / 2, n_rows = c.rows > UNIT ? Q : UNIT;
     int first = c.first + (int)rank; /* heads first, first + 2 .. */
+    bool copies = warp >= 4;
     fetch_state<N>(m.B, s.B, s, c, n_rows);
     fetch_state<N>(m.turn[1].state, s.C, s, c, n_rows);
     copy_close();
-    fetch_turn<N>(m, s, c, to.g, 0, mine, rank, n_rows);
+    fetch_turn<N, WARPS * 32>(m, s, c, to.g, 0, mine, rank, n_rows);
     if (warp < 2 && warp < mine) open_head(m, s, c, warp, first + 2 * warp);
     copy_wait<1>();
     group_sees_copies();
     __syncthreads();
-    {
-        uint32_t K[2][16] = {};
-        int row = warp / 4 * UNIT;
-        bool two = row == 0 && c.rows > UNIT;
-        if (row < c.rows) unit_of_K<N>(K[0], m.B, m.turn[1].state, row, row);
-        if (two) unit_of_K<N>(K[1], m.B, m.turn[1].state, 0, UNIT);
-        __syncthreads(); /* B and C have been read */
-        put_unit(m.K[row ? 2 : 0], K[0]);
-        if (two) put_unit(m.K[1], K[1]);
+    make_K<N>(m, c);
+    if (copies) {
+        fetch_turn<N, GROUP>(m, s, c, to.g, 1, mine, rank, n_rows);
+        copy_wait<1>();
+    } else {
+        copy_wait<0>();
     }
-    fetch_turn<N>(m, s, c, to.g, 1, mine, rank, n_rows);
-    copy_wait<1>();
     group_sees_copies();
+    if (mine == 0) leave_slopes(m, dK, warp / 4);
     __syncthreads();
     for (int n = 0; n < mine; n++) {
-        if (warp == 4) { /* of those that have one unit */
+        if (warp == 4) {
             if (n > 0) short_finish(m, s, c, n - 1, first + 2 * n - 2, to);
             if (n > 0 && n + 1 < mine) open_head(m, s, c, n + 1, first + 2 * n + 2);
         }
-        if (warp < 4 || c.rows > UNIT) {
-            head_back(m, dK, s, c, n, first + 2 * n, to.dx);
+        if (!copies || c.rows > UNIT) {
+            head_back(m, dK, s, c, n, first + 2 * n, n + 1 == mine, to.dx);
         } else {
+            if (n + 1 == mine) leave_slopes(m, dK, 1);
             copy_wait_all();
             group_sees_copies();
         }
         __syncthreads(); /* its tiles have been read, its sums are there, and so is the next turn */
-        fetch_turn<N>(m, s, c, to.g, n + 2, mine, rank, n_rows);
+        if (copies) fetch_turn<N, GROUP>(m, s, c, to.g, n + 2, mine, rank, n_rows);
     }
-    if (warp == 4 && mine > 0) short_finish(m, s, c, mine - 1, first + 2 * mine - 2, to);
     finish_group<N>(m, dK, s, c, rank, first, mine, to);
 }
 

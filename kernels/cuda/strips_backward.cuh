@@ -5,6 +5,7 @@
 #define AIRA_GPU_STRIPS_BACKWARD_CUH
 
 #include "copy.cuh"
+#include "last.cuh"
 #include "strips.cuh"
 
 /* Two elements as they lie in memory, and opened. */
@@ -166,16 +167,6 @@ __device__ __forceinline__ void put_parts(float2 *part, const strip_walk &v, int
 #pragma unroll
     for (int k = 0; k < 4; k++) part[k * threads + i] = make_float2(v.taps[k].v[0], v.taps[k].v[1]);
     part[4 * threads + i] = make_float2(v.dbias.v[0], v.dbias.v[1]);
-}
-
-/* Whether all other of n blocks have come here; one thread of each asks after a barrier. What the blocks wrote before,
-   the last one's threads may read with __ldcg after another barrier. The order that __threadfence demands costs more.
- */
-__device__ __forceinline__ bool is_last(uint32_t *counter, uint32_t n) {
-    uint32_t before;
-    asm volatile("atom.add.release.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
-    if (before == n - 1) asm volatile("fence.acq_rel.gpu;" ::: "memory");
-    return before == n - 1;
 }
 
 /* Adds the rows of a group's sums, in the last block of it: a thread four columns of every SLICES-th row, sixteen of
