@@ -104,14 +104,14 @@ static __device__ __forceinline__ int column_of_sum() {
     return (lane >> 4) * 8 + lane % 4 * 2 + (lane >> 3 & 1);
 }
 /* Sums over the lanes that share lane % 4 of the values of columns lane % 4 * 2, the next, and eight on; to: place of
-   this lane's. */
-static __device__ __forceinline__ void put_column_sums(float *to, const float *v) {
+   this lane's, if `there`. */
+static __device__ __forceinline__ void put_column_sums(float *to, const float *v, bool there) {
     int lane = threadIdx.x & 31, upper = lane & 16, odd = lane & 8;
     float first = (upper ? v[2] : v[0]) + __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 16);
     float second = (upper ? v[3] : v[1]) + __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 16);
     float sum = (odd ? second : first) + __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
     sum += __shfl_xor_sync(0xffffffffu, sum, 4);
-    if ((lane & 4) == 0) *to = sum;
+    if (there && (lane & 4) == 0) *to = sum;
 }
 
 static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
@@ -139,19 +139,20 @@ struct row_pair {
     float late[2], whole[2], skip, diagonal;
 };
 
-/* 16 rows x 16 columns: M dt, dK and sums. on: on the diagonal, where pairs with i < j do not count, and D is added.
-   passed: place of this lane's sum. */
+/* 16 rows x 16 columns: M dt, dK and sums, of columns for put_column_sums. on: on the diagonal, where pairs with i < j
+   do not count, and D is added. */
 template <bool DIAGONAL>
-static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float *log_i,
-                                             row_pair &j, bool on, float *passed) {
+static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float2 *log_i,
+                                             row_pair &j, bool on, float *columns) {
     const uint32_t words[4] = {K.x, K.y, K.z, K.w};
     int lane = threadIdx.x & 31, apart = on ? lane % 4 * 2 - lane / 4 : 8; /* i - j, but for eight columns and rows */
-    float columns[4] = {}, skip = apart == 0 ? j.skip : 0, skip_next = apart == -1 ? j.skip : 0;
+    float skip = apart == 0 ? j.skip : 0, skip_next = apart == -1 ? j.skip : 0;
+    columns[0] = columns[1] = columns[2] = columns[3] = 0;
 #pragma unroll
     for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
         int half = k / 2, low = k % 2;
         bool near = DIAGONAL && half == low;
-        float2 at = *(const float2 *)&log_i[half * 8], key = unpacked(words[k]);
+        float2 at = log_i[half], key = unpacked(words[k]);
         float decay = power_of_two(at.x - j.late[low]), next = power_of_two(at.y - j.late[low]);
         if (DIAGONAL && half < low && on) decay = next = 0;
         if (near && apart < 0) decay = 0;
@@ -166,7 +167,6 @@ static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const fl
         columns[half * 2] += slope * key.x;
         columns[half * 2 + 1] += slope_next * key.y;
     }
-    put_column_sums(passed, columns);
 }
 
 /* Where a thread finds what it takes, in bytes from the tiles on; opaque, so that they stay in registers. */
@@ -188,10 +188,11 @@ static __device__ __forceinline__ places places_of(const short_back_tiles &m, in
 }
 
 /* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
-   those before are under way. The last products are under way at the end. */
+   those before are under way, and sums of columns are exchanged for those before. The last products are under way at
+   the end, and the last columns' sums are left. */
 template <bool DIAGONAL>
 static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx, uint32_t *dK, const head_tiles &head,
-                                                 const places &at, row_pair &j, int row, int column) {
+                                                 const places &at, row_pair &j, float *columns, int row, int column) {
     int strip = warp_of_block() % 4;
     uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
     float G[2][8];
@@ -206,13 +207,18 @@ static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx,
 #pragma unroll
     for (int n = 0; n < UNIT / 16; n++) {
         int k = n % 2;
+        const float *logs = at_place<float>(m, at.log) + 16 * n;
+        const uint4 key = at_place<uint4>(m, at.K)[n * GROUP];
+        const float2 log[2] = {*(const float2 *)logs, *(const float2 *)(logs + 8)};
         group_wait_for_older(); /* G is there, and M of two turns before has been taken */
         settle<8>(G[k]);
-        if (DIAGONAL && n < strip)
+        if (DIAGONAL && n < strip) {
             M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
-        else
-            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], at_place<uint4>(m, at.K)[n * GROUP],
-                            at_place<float>(m, at.log) + 16 * n, j, n == strip, at_place<float>(m, at.passed) + 16 * n);
+        } else {
+            if (!DIAGONAL || n > 0)
+                put_column_sums(at_place<float>(m, at.passed) + 16 * (n - 1), columns, !DIAGONAL || n > strip);
+            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], key, log, j, n == strip, columns);
+        }
         group_fence();
         group_multiply(dx, M[k], further(g, n * 16 * 64));
         if (n + 2 < UNIT / 16)
@@ -247,17 +253,18 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
     const head_tiles &head = m.turn[n & 1].head;
     const float *late = m.late[n & 1];
     int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
-    float dx[32];
+    float dx[32], columns[4] = {};
     places at = places_of(m, n, row);
     row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n & 1], 0};
 #pragma unroll
     for (int k = 0; k < 32; k++) dx[k] = 0;
-    unit_back<true>(m, dx, dK[0], head, at, j, row, row);
+    unit_back<true>(m, dx, dK[0], head, at, j, columns, row, row);
     if (row == 0 && c.rows > UNIT) {
-        const int columns = UNIT * (int)sizeof(float);
-        at = {at.K + (int)sizeof m.K[0], at.log + columns, at.passed + columns};
-        unit_back<false>(m, dx, dK[1], head, at, j, 0, UNIT);
+        const int across = UNIT * (int)sizeof(float);
+        at = {at.K + (int)sizeof m.K[0], at.log + across, at.passed + across};
+        unit_back<false>(m, dx, dK[1], head, at, j, columns, 0, UNIT);
     }
+    put_column_sums(at_place<float>(m, at.passed) + UNIT - 16, columns, true);
     float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
     if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
     if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
