@@ -46,14 +46,18 @@ static __device__ __forceinline__ void open_head(short_tiles &m, const ssd &s, c
 /* y += M x of a unit, rows of x from the unit's first column on; on the diagonal D is part of M. log: of the thread's
    rows; late: of the unit's columns, from the thread's first on. The last products are under way at the end. */
 template <bool DIAGONAL>
-static __device__ __forceinline__ void unit_forward(float *y, uint32_t (*M)[4], const uint32_t *K,
-                                                    const half16 (*x)[64], const float *late, const float *log,
-                                                    float skip) {
+static __device__ __forceinline__ void unit_forward(float *y, const uint32_t *K, const half16 (*x)[64],
+                                                    const float *late, const float *log, float skip) {
     int lane = threadIdx.x & 31, strip = warp_of_block() % 4, within = lane / 4 - lane % 4 * 2;
     uint64_t tile = group_tile(x[0]);
-    asm volatile("" : "+r"(within)); /* stays in a register */
+    uint32_t M[2][4];
+    asm volatile("" : "+r"(within));                                     /* stays in a register */
+    float2 at[2] = {*(const float2 *)late, *(const float2 *)(late + 8)}; /* of a piece, loaded in the one before */
 #pragma unroll
-    for (int n = 0; n < 4; n++) {    /* 16 columns */
+    for (int n = 0; n < 4; n++) { /* 16 columns */
+        uint32_t *now = M[n % 2];
+        group_wait_for_older(); /* M of two turns before has been taken */
+        now[0] = now[1] = now[2] = now[3] = 0;
         if (!DIAGONAL || n <= strip) /* below the diagonal, for this warp */
 #pragma unroll
             for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
@@ -61,15 +65,18 @@ static __device__ __forceinline__ void unit_forward(float *y, uint32_t (*M)[4], 
                 bool near = DIAGONAL && half == low; /* where i - j is `apart`, on the diagonal */
                 uint32_t packed = K[4 * n + k];
                 asm volatile("" : "+r"(packed)); /* opened for each head anew: open, K would take twice the registers */
-                float2 key = unpacked(packed), at = *(const float2 *)&late[n * 16 + half * 8];
-                float first = key.x * power_of_two(log[low] - at.x), second = key.y * power_of_two(log[low] - at.y);
+                float2 key = unpacked(packed);
+                float first = key.x * power_of_two(log[low] - at[half].x);
+                float second = key.y * power_of_two(log[low] - at[half].y);
                 if (near) first = apart < 0 ? 0 : apart == 0 ? first + skip : first;
                 if (near) second = apart < 1 ? 0 : apart == 1 ? second + skip : second;
                 if (DIAGONAL && half > low && n == strip) first = second = 0;
-                M[n][k] = pack(first, second);
+                now[k] = pack(first, second);
             }
+#pragma unroll
+        for (int half = 0; half < 2 && n < 3; half++) at[half] = *(const float2 *)&late[16 * n + 16 + half * 8];
         group_fence();
-        group_multiply(y, M[n], further(tile, 16 * n * 64));
+        group_multiply(y, now, further(tile, 16 * n * 64));
         group_close();
     }
 }
@@ -82,11 +89,10 @@ static __device__ __forceinline__ void head_forward(short_tiles &m, const uint32
     const float *late = &m.late[n % OPEN][(threadIdx.x & 3) * 2];
     int warp = warp_of_block(), row = warp / 4 * UNIT, upper = warp * 16 + (threadIdx.x & 31) / 4;
     float y[32], log[2] = {m.log[n % OPEN][upper], m.log[n % OPEN][upper + 8]}, skip = m.skip[n % OPEN];
-    uint32_t M[2][4][4] = {};
 #pragma unroll
     for (int k = 0; k < 32; k++) y[k] = 0;
-    unit_forward<true>(y, M[0], K[0], x + row, late + row, log, skip);
-    if (row) unit_forward<false>(y, M[1], K[1], x, late, log, skip);
+    unit_forward<true>(y, K[0], x + row, late + row, log, skip);
+    if (row) unit_forward<false>(y, K[1], x, late, log, skip);
     copy_wait<AHEAD - 1>();
     group_sees_copies();
     group_wait();
