@@ -94,23 +94,32 @@ static __device__ __forceinline__ void put_sums(half16 *to, int64_t step, strip_
     }
 }
 
-/* A unit of products of rows of B and C, packed: 16 columns are four words, a left operand. */
+/* Begins a unit of products of rows of B and C. */
 template <int N>
-static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &left, const state_tiles &right,
-                                                 int row, int column) {
-    float c[32];
+static __device__ __forceinline__ void begin_K(float *c, const state_tiles &left, const state_tiles &right, int row,
+                                               int column) {
     uint64_t a = group_tile(left.part[0][row]), b = group_tile(right.part[0][column]);
-    group_fence();
 #pragma unroll
     for (int k = 0; k < (N < 64 ? 64 : N); k += 16) {
         int on = k / 64 * Q * 64 + k % 64;
         group_multiply(c, further(a, on), further(b, on), k > 0);
     }
     group_close();
-    group_wait();
+}
+static __device__ __forceinline__ void pack_K(uint32_t *K, float *c) {
     settle<32>(c);
 #pragma unroll
     for (int k = 0; k < 16; k++) K[k] = pack(c[2 * k], c[2 * k + 1]);
+}
+/* A unit, packed: 16 columns are four words, a left operand. */
+template <int N>
+static __device__ __forceinline__ void unit_of_K(uint32_t *K, const state_tiles &left, const state_tiles &right,
+                                                 int row, int column) {
+    float c[32];
+    group_fence();
+    begin_K<N>(c, left, right, row, column);
+    group_wait();
+    pack_K(K, c);
 }
 
 #endif

@@ -125,6 +125,20 @@ static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
 /* --- products of C and B ---------------------------------------------------------------------------------------------
  */
 
+/* Two units of products, on the diagonal and in the second column, packed. One of them waits while the other runs. */
+template <int N>
+static __device__ __forceinline__ void units_of_K(uint32_t (*K)[16], const state_tiles &left, const state_tiles &right,
+                                                  int row) {
+    float c[2][32];
+    group_fence();
+    begin_K<N>(c[0], left, right, row, row);
+    begin_K<N>(c[1], left, right, row, UNIT);
+    group_wait_for_older();
+    pack_K(K[0], c[0]);
+    group_wait();
+    pack_K(K[1], c[1]);
+}
+
 static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32_t *v) {
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -472,8 +486,7 @@ template <int N> static __device__ __forceinline__ void make_K(short_back_tiles 
     uint32_t K[2][16] = {};
     int row = warp_of_block() / 4 * UNIT;
     bool two = row == 0 && c.rows > UNIT;
-    if (row < c.rows) unit_of_K<N>(K[0], m.B, m.turn[1].state, row, row);
-    if (two) unit_of_K<N>(K[1], m.B, m.turn[1].state, 0, UNIT);
+    if (row < c.rows) units_of_K<N>(K, m.B, m.turn[1].state, row); /* who has but one computes it twice */
     __syncthreads();
     put_unit(m.K[row ? 2 : 0], K[0]);
     if (two) put_unit(m.K[1], K[1]);
