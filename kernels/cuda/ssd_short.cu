@@ -1,9 +1,10 @@
 /* ssd_short.cu - Mamba-2 where one chunk holds the sequence (ssd_tensor.cuh has the formulas, ssd_groups.cuh the
  * tiles).
  *
- * Two blocks own a group of one sequence and take every other head, so that two fit on a multiprocessor. C B' is
- * computed once and stays in registers, from where it goes through the decays into the products with x. B and C, and
- * the first two heads, are under way at once; the space of B and C then takes the heads that follow.
+ * One block or two (ssd_short_blocks) own a group of one sequence; two take every other head. Two blocks fit on a
+ * multiprocessor. C B' is computed once and stays in registers, from where it goes through the decays into the products
+ * with x. B and C, and the first two heads, are under way at once; the space of B and C then takes the heads that
+ * follow.
  */
 #include "groups.cuh"
 #include "shared.cuh"
@@ -101,34 +102,37 @@ static __device__ __forceinline__ void head_forward(short_tiles &m, const uint32
     put_sums<P>(to + x_at(s, c, h) + warp * 16 * step, step, m.out[warp], y, c.rows - warp * 16);
 }
 
-/* blockIdx.x: group and which heads of it, y: sequence */
-template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(ssd s, half16 *y) {
+/* blockIdx.x: group and which of its `blocks`, y: sequence */
+template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(ssd s, half16 *y, int blocks) {
     extern __shared__ __align__(1024) unsigned char memory[];
     short_tiles &m = *(short_tiles *)memory;
-    chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
-    int odd = blockIdx.x % 2, warp = warp_of_block(), row = warp / 4 * UNIT, mine = (c.per + 1 - odd) / 2;
-    int n_rows = c.rows > UNIT ? Q : UNIT, first = c.first + odd; /* heads first, first + 2 .. */
+    bool two = blocks > 1;
+    chunk c = chunk_of(s, 0, blockIdx.x >> two, blockIdx.y);
+    int odd = two ? blockIdx.x % 2 : 0, warp = warp_of_block(), row = warp / 4 * UNIT,
+        mine = (c.per + two - odd) >> two;
+    int n_rows = c.rows > UNIT ? Q : UNIT, first = c.first + odd; /* heads first, first + blocks .. */
     uint32_t K[2][16] = {};
     fetch_state<N>(m.states[0], s.C, s, c, n_rows);
     fetch_state<N>(m.states[1], s.B, s, c, n_rows);
     copy_close();
-    for (int n = 0; n < 2; n++) fetch_head(m, s, c, n, mine, first + 2 * n, n_rows);
-    if (warp < 2 && warp < mine) open_head(m, s, c, warp, first + 2 * warp);
+    for (int n = 0; n < 2; n++) fetch_head(m, s, c, n, mine, first + blocks * n, n_rows);
+    if (warp < OPEN && warp < mine) open_head(m, s, c, warp, first + blocks * warp);
     copy_wait<2>();
     group_sees_copies();
     __syncthreads();
     if (row < c.rows) unit_of_K<N>(K[0], m.states[0], m.states[1], row, row);
     if (row && row < c.rows) unit_of_K<N>(K[1], m.states[0], m.states[1], row, 0);
     __syncthreads(); /* C and B have been read */
-    for (int n = 2; n < AHEAD; n++) fetch_head(m, s, c, n, mine, first + 2 * n, n_rows);
+    for (int n = 2; n < AHEAD; n++) fetch_head(m, s, c, n, mine, first + blocks * n, n_rows);
     copy_wait<AHEAD - 1>();
     group_sees_copies();
     for (int n = 0; n < mine; n++) {
         __syncthreads(); /* the head is there, and all are done with the one before */
-        fetch_head(m, s, c, n + AHEAD, mine, first + 2 * (n + AHEAD), n_rows);
-        if (warp == 0 && n + 2 < mine) open_head(m, s, c, n + 2, first + 2 * n + 4);
+        fetch_head(m, s, c, n + AHEAD, mine, first + blocks * (n + AHEAD), n_rows);
+        if (warp == 0 && n > 0 && n + OPEN - 1 < mine)
+            open_head(m, s, c, n + OPEN - 1, first + blocks * (n + OPEN - 1));
         if (row < c.rows) {
-            head_forward(m, K, s, c, n, first + 2 * n, y);
+            head_forward(m, K, s, c, n, first + blocks * n, y);
         } else {
             copy_wait<AHEAD - 1>();
             group_sees_copies();
@@ -144,12 +148,15 @@ bool ssd_short_takes(const ssd &s) {
            2 * s.g_n <= GPU_COUNTERS && has_groups();
 }
 
+int ssd_short_blocks(const ssd &s) { return (int64_t)s.batch * s.g_n >= 64 && s.h_n / s.g_n <= 8 ? 1 : 2; }
+
 template <int N> static const char *forward_as(const gpu_call *call) {
     ssd s = ssd_of(call);
     cudaError_t error = allow_shared(short_kernel<N>);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    short_kernel<N><<<dim3(2 * (unsigned)s.g_n, (unsigned)s.batch), WARPS * 32, sizeof(short_tiles), call->stream>>>(
-        s, (half16 *)call->out[0].data);
+    int blocks = ssd_short_blocks(s);
+    dim3 grid((unsigned)(blocks * s.g_n), (unsigned)s.batch);
+    short_kernel<N><<<grid, WARPS * 32, sizeof(short_tiles), call->stream>>>(s, (half16 *)call->out[0].data, blocks);
     return gpu_launched();
 }
 

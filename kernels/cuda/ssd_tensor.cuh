@@ -171,6 +171,10 @@ static inline ssd ssd_halves_of(const gpu_call *call) {
    their gradients of C B' may be summed in bf16. Not a handful of times: those gradients are rounded before they are
    added over heads, which shows where few times are added as well. */
 bool ssd_short_takes(const ssd &s);
+/* Blocks that share a group of a sequence: one where there are many sequences, since what a block does before its first
+   head, and after its last, costs as much as its heads do; two otherwise, and where sums over many heads would be
+   rounded too often. */
+int ssd_short_blocks(const ssd &s);
 const char *ssd_short_forward(const gpu_call *call);
 const char *ssd_short_backward(const gpu_call *call);
 size_t ssd_short_backward_bytes(const gpu_call *call);
