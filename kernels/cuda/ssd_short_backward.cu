@@ -1,22 +1,23 @@
 /* ssd_short_backward.cu - gradients of Mamba-2 where one chunk holds the sequence, by groups of four warps (sm_90a;
  * ssd_tensor.cuh has the formulas).
  *
- * A cluster of two blocks owns a group of one sequence; each takes every other head, so that two blocks fit on a
- * multiprocessor and all of a block's loads are under way before the first product. With u the pairs j <= i, cut into
- * units of 64 x 64 (rows j, columns i; the one above the diagonal does not exist):
+ * A block, or a cluster of two whose blocks take every other head (ssd_short_blocks), owns a group of one sequence. Two
+ * blocks fit on a multiprocessor, and all that a block's first head takes is under way before the first product. With u
+ * the pairs j <= i, cut into units of 64 x 64 (rows j, columns i; the one above the diagonal does not exist):
  *
  *     G = x g'       M = K exp(a_i - a_j)       dx = dt M g + D g       dK += G exp(a_i - a_j) dt
  *
  * K = B C' is computed once and lies in shared memory in the order of accumulators: a thread reads what it wrote. Four
  * warps own 64 times j: the first four two units, the others one. G arrives 16 columns at a time, so that dx, and dK in
- * bf16, stay in registers. At the end the blocks add each other's dK (dB and dC are sums over heads); then the first
- * computes dB = dK C, the second dC = dK' B.
+ * bf16, stay in registers. At the end two blocks add each other's dK (dB and dC are sums over heads); then the first
+ * computes dB = dK C, the second dC = dK' B. One block computes both.
  */
 #include "last.cuh"
 #include "shared.cuh"
 #include "ssd_groups.cuh"
 #include "tables.h"
 
+#define OPEN 4             /* heads whose running sums are at hand */
 #define LEAST_DT 0x1p-100f /* steps are taken for no less, so that sums can be divided by them */
 
 struct head_tiles {
@@ -36,7 +37,7 @@ struct short_back_tiles {
         state_tiles state;
     } turn[2];
     /* running sums of dt A as powers of two; the same less the logarithm of dt; skip: D */
-    float log[2][Q], late[2][Q], dt[2][Q], skip[2];
+    float log[OPEN][Q], late[OPEN][Q], dt[OPEN][Q], skip[OPEN];
     /* by strip: sums over its j of u[j,i] dt_j; sums of those over i; sums of x_j . g_j */
     alignas(16) float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
 };
@@ -195,7 +196,7 @@ static __device__ __forceinline__ places places_of(const short_back_tiles &m, in
     const unsigned char *from = (const unsigned char *)&m;
     int lane = threadIdx.x & 31;
     places at = {(int)((const unsigned char *)&m.K[row ? 2 : 0][0][threadIdx.x % GROUP] - from),
-                 (int)((const unsigned char *)&m.log[n & 1][row + lane % 4 * 2] - from),
+                 (int)((const unsigned char *)&m.log[n % OPEN][row + lane % 4 * 2] - from),
                  (int)((const unsigned char *)&m.passed[n & 1][threadIdx.x / 32][row + column_of_sum()] - from)};
     asm volatile("" : "+r"(at.K), "+r"(at.log), "+r"(at.passed));
     return at;
@@ -244,12 +245,12 @@ static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx,
 
 /* One warp: what head n of the block, h of all, takes besides its tiles. */
 static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd &s, const chunk &c, int n, int h) {
-    const float *log = m.log[n & 1], *dt = m.dt[n & 1];
+    const float *log = m.log[n % OPEN], *dt = m.dt[n % OPEN];
     int first = 4 * (threadIdx.x & 31);
-    running_sums(m.log[n & 1], m.dt[n & 1], s, c, h);
+    running_sums(m.log[n % OPEN], m.dt[n % OPEN], s, c, h);
 #pragma unroll
-    for (int i = first; i < first + 4; i++) m.late[n & 1][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
-    if ((threadIdx.x & 31) == 0) m.skip[n & 1] = load<float>(s.D, h);
+    for (int i = first; i < first + 4; i++) m.late[n % OPEN][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
+    if ((threadIdx.x & 31) == 0) m.skip[n % OPEN] = load<float>(s.D, h);
 }
 
 /* The slopes of K, of all heads, to where the other block takes them from. Each thread of a block comes here once. */
@@ -265,11 +266,11 @@ static __device__ __forceinline__ void leave_slopes(short_back_tiles &m, const u
 static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
                                                  int n, int h, bool last, half16 *to) {
     const head_tiles &head = m.turn[n & 1].head;
-    const float *late = m.late[n & 1];
+    const float *late = m.late[n % OPEN];
     int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
     float dx[32], columns[4] = {};
     places at = places_of(m, n, row);
-    row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n & 1], 0};
+    row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n % OPEN], 0};
 #pragma unroll
     for (int k = 0; k < 32; k++) dx[k] = 0;
     unit_back<true>(m, dx, dK[0], head, at, j, columns, row, row);
@@ -302,7 +303,7 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
 static __device__ __forceinline__ void short_finish(const short_back_tiles &m, const ssd &s, const chunk &c, int n,
                                                     int h, const short_to &to) {
     int lane = threadIdx.x & 31;
-    const float4 dts = *(const float4 *)&m.dt[n & 1][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
+    const float4 dts = *(const float4 *)&m.dt[n % OPEN][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
     const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, scaled[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
     float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
 #pragma unroll
@@ -347,10 +348,11 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
 
 /* One warp of the block that ends last among those of the same heads: sums over sequences, in an order that does not
    depend on which block that is. h: the first head. */
+template <int BLOCKS>
 static __device__ __forceinline__ void add_sequences(const ssd &s, int h, int mine, const short_to &to) {
     int lane = threadIdx.x & 31;
     int64_t heads = (int64_t)s.batch * s.h_n;
-    for (int n = 0; n < mine; n++, h += 2) {
+    for (int n = 0; n < mine; n++, h += BLOCKS) {
         float sum[3] = {};
 #pragma unroll 4
         for (int b = lane; b < s.batch; b += 32)
@@ -412,18 +414,48 @@ static __device__ __forceinline__ void add_states(float *sum, const uint32_t *a,
     group_close();
 }
 
+/* dB or dC of this warp's rows, from slopes of the unit of the diagonal and, where there is one, of another, whose rows
+   of B or C begin at `row`. Something else may be done while the first products run. */
+template <int N, class Meanwhile>
+static __device__ __forceinline__ void put_gradient(short_back_tiles &m, half16 *to, const state_tiles &states,
+                                                    const uint32_t (*dK)[16], bool another, int row, const ssd &s,
+                                                    const chunk &c, Meanwhile meanwhile) {
+    int warp = warp_of_block();
+    int64_t step = (int64_t)s.g_n * N;
+    to += state_at(s, c, c.group) + warp * 16 * step;
+#pragma unroll
+    for (int n = 0; n < N; n += 64) {
+        const panel &part = states.part[n / 64];
+        float sum[32] = {};
+        settle<32>(sum);
+        add_states(sum, dK[0], part + warp / 4 * UNIT);
+        if (another) add_states(sum, dK[1], part + row);
+        if (n == 0) meanwhile();
+        group_wait();
+        settle<32>(sum);
+        put_sums<(N < 64 ? N : 64)>(to + n, step, m.out[warp], sum, c.rows - warp * 16);
+    }
+}
+
+/* The warp that ends the last head: adds sequences in the last block of these heads. */
+template <int BLOCKS>
+static __device__ __forceinline__ void end_sequences(const ssd &s, int h, int mine, bool last, const short_to &to) {
+    if (!__any_sync(0xffffffffu, last)) return;
+    __syncwarp();
+    add_sequences<BLOCKS>(s, h, mine, to);
+    if ((threadIdx.x & 31) == 0) to.counters[blockIdx.x] = 0;
+}
+
 /* The first block of a cluster: dB; the second: dC. What stands in the turn after the last is there, and all heads'
    slopes have been left. h: the block's first head. The worker, a warp of those that have one unit here, ends the last
-   head and, in the last block of these heads, adds sequences. */
+   head. */
 template <int N>
-static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s,
-                                                    const chunk &c, uint32_t rank, int h, int mine,
-                                                    const short_to &to) {
+static __device__ __forceinline__ void finish_two(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
+                                                  uint32_t rank, int h, int mine, const short_to &to) {
     const state_tiles &states = m.turn[mine & 1].state;
     panel *slopes = m.turn[(mine & 1) ^ 1].state.part;
     int warp = warp_of_block(), own = warp / 4;
     bool two = c.rows > UNIT, works = own == 0 || two, last = false, worker = warp == (rank ? 0 : 4) && mine > 0;
-    half16 *result = (rank ? to.dC : to.dB) + state_at(s, c, c.group) + warp * 16 * (int64_t)s.g_n * N;
     uint4 other[2][4];
     cluster_wait();
     if (works) take_unit(other[0], m.K[own ? 2 : 0], rank);
@@ -438,45 +470,60 @@ static __device__ __forceinline__ void finish_group(short_back_tiles &m, uint32_
         if (works) turned(dK[0], slopes[own], own * UNIT);
         if (own == 1 && two) turned(dK[1], slopes[1], 0);
     }
-    if (works) {
-#pragma unroll
-        for (int n = 0; n < N; n += 64) {
-            const panel &part = states.part[n / 64];
-            float sum[32] = {};
-            settle<32>(sum);
-            add_states(sum, dK[0], part + own * UNIT);
-            if (two && own == (int)rank) add_states(sum, dK[1], part + (own ? 0 : UNIT));
-            if (n == 0 && worker && (threadIdx.x & 31) == 0) last = is_last(to.counters + blockIdx.x, gridDim.y);
-            group_wait();
-            settle<32>(sum);
-            if (n == 0) cluster_arrive_only(); /* all that was read from the other is in products that have ended */
-            put_sums<(N < 64 ? N : 64)>(result + n, (int64_t)s.g_n * N, m.out[warp], sum, c.rows - warp * 16);
-        }
-    } else {
-        cluster_arrive_only();
+    auto count = [&] {
         if (worker && (threadIdx.x & 31) == 0) last = is_last(to.counters + blockIdx.x, gridDim.y);
-    }
-    if (worker && __any_sync(0xffffffffu, last)) {
-        __syncwarp();
-        add_sequences(s, h, mine, to);
-        if ((threadIdx.x & 31) == 0) to.counters[blockIdx.x] = 0;
-    }
+    };
+    if (works)
+        put_gradient<N>(m, rank ? to.dC : to.dB, states, dK, two && own == (int)rank, own ? 0 : UNIT, s, c, count);
+    else
+        count();
+    cluster_arrive_only(); /* all that was read from the other is in products that have ended */
+    if (worker) end_sequences<2>(s, h, mine, last, to);
     cluster_wait(); /* nobody leaves while the other reads its shared memory */
+}
+
+/* A block that has all heads: dB, then dC. C stands in the turn after the last head's, B comes to that of the last. */
+template <int N>
+static __device__ __forceinline__ void finish_alone(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s,
+                                                    const chunk &c, int h, int mine, const short_to &to) {
+    int warp = warp_of_block(), own = warp / 4;
+    panel &slopes = *(panel *)m.K[own], &other = *(panel *)m.K[1]; /* where K was; the first has 64 rows */
+    bool two = c.rows > UNIT, works = own == 0 || two, last = false, worker = warp == 4;
+    put_rows(slopes, dK[0]);
+    if (own == 0) put_rows(other, dK[1]);
+    if (worker) short_finish(m, s, c, mine - 1, h + mine - 1, to);
+    if (works) put_gradient<N>(m, to.dB, m.turn[mine & 1].state, dK, two && own == 0, UNIT, s, c, [] {});
+    copy_wait_all();
+    group_sees_copies();
+    __syncthreads();
+    if (works) turned(dK[0], slopes, own * UNIT);
+    if (own == 1 && two) turned(dK[1], other, 0);
+    auto count = [&] {
+        if (worker && (threadIdx.x & 31) == 0) last = is_last(to.counters + blockIdx.x, gridDim.y);
+    };
+    if (works)
+        put_gradient<N>(m, to.dC, m.turn[(mine & 1) ^ 1].state, dK, two && own == 1, 0, s, c, count);
+    else
+        count();
+    if (worker) end_sequences<1>(s, h, mine, last, to);
 }
 
 /* --- the kernel ------------------------------------------------------------------------------------------------------
  */
 
-/* What stands in turn n: head n of the block, or after the last B or C for the end. By COPIERS threads. */
-template <int N, int COPIERS>
+/* What stands in turn n: head n of the block, after the last what the end takes: B or C, or C and B. By COPIERS
+ * threads.
+ */
+template <int N, int BLOCKS, int COPIERS>
 static __device__ __forceinline__ void fetch_turn(short_back_tiles &m, const ssd &s, const chunk &c, const half16 *g,
                                                   int n, int mine, uint32_t rank, int n_rows) {
-    int64_t at = x_at(s, c, c.first + 2 * n + (int)rank), step = (int64_t)s.h_n * P;
+    int64_t at = x_at(s, c, c.first + BLOCKS * n + (int)rank), step = (int64_t)s.h_n * P;
     if (n < mine) {
         fetch_panel<P, COPIERS>(m.turn[n & 1].head.x, (const half16 *)s.x.data + at, step, c.rows, n_rows);
         fetch_panel<P, COPIERS>(m.turn[n & 1].head.g, g + at, step, c.rows, n_rows);
-    } else if (n == mine) {
-        fetch_state<N, COPIERS>(m.turn[n & 1].state, rank ? s.B : s.C, s, c, n_rows);
+    } else if (n == mine || (BLOCKS == 1 && n == mine + 1)) {
+        bool is_B = BLOCKS == 1 ? n > mine : rank > 0;
+        fetch_state<N, COPIERS>(m.turn[n & 1].state, is_B ? s.B : s.C, s, c, n_rows);
     }
     copy_close();
 }
@@ -492,52 +539,54 @@ template <int N> static __device__ __forceinline__ void make_K(short_back_tiles 
     if (two) put_unit(m.K[1], K[1]);
 }
 
-/* blockIdx.x: group and rank in the cluster, y: sequence. The second four warps, which have one unit of a head and not
+/* blockIdx.x: group and which of its BLOCKS, y: sequence. The second four warps, which have one unit of a head and not
    two, copy what comes after the first head. */
-template <int N>
+template <int N, int BLOCKS>
 __global__ void __launch_bounds__(WARPS * 32, 2)
     short_backward_kernel(const __grid_constant__ ssd s, const __grid_constant__ short_to to) {
     extern __shared__ __align__(1024) unsigned char memory[];
     short_back_tiles &m = *(short_back_tiles *)memory;
-    chunk c = chunk_of(s, 0, blockIdx.x / 2, blockIdx.y);
-    uint32_t rank = blockIdx.x % 2, dK[2][16] = {};
-    int warp = warp_of_block(), mine = (c.per + 1 - (int)rank) / 2, n_rows = c.rows > UNIT ? Q : UNIT;
-    int first = c.first + (int)rank; /* heads first, first + 2 .. */
+    chunk c = chunk_of(s, 0, blockIdx.x / BLOCKS, blockIdx.y);
+    uint32_t rank = blockIdx.x % BLOCKS, dK[2][16] = {};
+    int warp = warp_of_block(), mine = (c.per + BLOCKS - 1 - (int)rank) / BLOCKS, n_rows = c.rows > UNIT ? Q : UNIT;
+    int first = c.first + (int)rank; /* heads first, first + BLOCKS .. */
     bool copies = warp >= 4;
     fetch_state<N>(m.B, s.B, s, c, n_rows);
     fetch_state<N>(m.turn[1].state, s.C, s, c, n_rows);
     copy_close();
-    fetch_turn<N, WARPS * 32>(m, s, c, to.g, 0, mine, rank, n_rows);
-    if (warp < 2 && warp < mine) open_head(m, s, c, warp, first + 2 * warp);
+    fetch_turn<N, BLOCKS, WARPS * 32>(m, s, c, to.g, 0, mine, rank, n_rows);
+    if (warp < OPEN && warp < mine) open_head(m, s, c, warp, first + BLOCKS * warp);
     copy_wait<1>();
     group_sees_copies();
     __syncthreads();
     make_K<N>(m, c);
     if (copies) {
-        fetch_turn<N, GROUP>(m, s, c, to.g, 1, mine, rank, n_rows);
+        fetch_turn<N, BLOCKS, GROUP>(m, s, c, to.g, 1, mine, rank, n_rows);
         copy_wait<1>();
     } else {
         copy_wait<0>();
     }
     group_sees_copies();
-    if (mine == 0) leave_slopes(m, dK, warp / 4);
+    if (BLOCKS == 2 && mine == 0) leave_slopes(m, dK, warp / 4);
     __syncthreads();
     for (int n = 0; n < mine; n++) {
-        if (warp == 4) {
-            if (n > 0) short_finish(m, s, c, n - 1, first + 2 * n - 2, to);
-            if (n > 0 && n + 1 < mine) open_head(m, s, c, n + 1, first + 2 * n + 2);
-        }
+        bool leaves = BLOCKS == 2 && n + 1 == mine;
+        if (warp == 4 && n > 0) short_finish(m, s, c, n - 1, first + BLOCKS * (n - 1), to);
+        if (warp == 7 && n > 1 && n + 2 < mine) open_head(m, s, c, n + 2, first + BLOCKS * (n + 2));
         if (!copies || c.rows > UNIT) {
-            head_back(m, dK, s, c, n, first + 2 * n, n + 1 == mine, to.dx);
+            head_back(m, dK, s, c, n, first + BLOCKS * n, leaves, to.dx);
         } else {
-            if (n + 1 == mine) leave_slopes(m, dK, 1);
+            if (leaves) leave_slopes(m, dK, 1);
             copy_wait_all();
             group_sees_copies();
         }
         __syncthreads(); /* its tiles have been read, its sums are there, and so is the next turn */
-        if (copies) fetch_turn<N, GROUP>(m, s, c, to.g, n + 2, mine, rank, n_rows);
+        if (copies) fetch_turn<N, BLOCKS, GROUP>(m, s, c, to.g, n + 2, mine, rank, n_rows);
     }
-    finish_group<N>(m, dK, s, c, rank, first, mine, to);
+    if (BLOCKS == 2)
+        finish_two<N>(m, dK, s, c, rank, first, mine, to);
+    else
+        finish_alone<N>(m, dK, s, c, first, mine, to);
 }
 
 /* --- calls -----------------------------------------------------------------------------------------------------------
@@ -548,22 +597,25 @@ size_t ssd_short_backward_bytes(const gpu_call *call) {
     return (size_t)call->in[0].shape.dims[0] * (size_t)call->in[0].shape.dims[2] * 3 * sizeof(float);
 }
 
-template <int N> static const char *launch(const ssd &s, const short_to &to, cudaStream_t stream) {
-    cudaError_t error = allow_shared(short_backward_kernel<N>);
+template <int N, int BLOCKS> static const char *launch(const ssd &s, const short_to &to, cudaStream_t stream) {
+    cudaError_t error = allow_shared(short_backward_kernel<N, BLOCKS>);
     if (error != cudaSuccess) return cudaGetErrorString(error);
     cudaLaunchAttribute cluster = {};
     cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = 2;
+    cluster.val.clusterDim.x = BLOCKS;
     cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
     cudaLaunchConfig_t how = {};
-    how.gridDim = dim3(2 * (unsigned)s.g_n, (unsigned)s.batch);
+    how.gridDim = dim3(BLOCKS * (unsigned)s.g_n, (unsigned)s.batch);
     how.blockDim = dim3(WARPS * 32);
     how.dynamicSmemBytes = sizeof(short_back_tiles);
     how.stream = stream;
     how.attrs = &cluster;
-    how.numAttrs = 1;
-    error = cudaLaunchKernelEx(&how, short_backward_kernel<N>, s, to);
+    how.numAttrs = BLOCKS > 1;
+    error = cudaLaunchKernelEx(&how, short_backward_kernel<N, BLOCKS>, s, to);
     return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+}
+template <int N> static const char *launch_as(const ssd &s, const short_to &to, cudaStream_t stream) {
+    return ssd_short_blocks(s) == 1 ? launch<N, 1>(s, to, stream) : launch<N, 2>(s, to, stream);
 }
 
 const char *ssd_short_backward(const gpu_call *call) {
@@ -577,7 +629,7 @@ const char *ssd_short_backward(const gpu_call *call) {
     if (to.steps) to.ends[2] = of(call->out[6]);
     to.counters = (uint32_t *)gpu_tables_counter(call->tables, 0);
     if (!to.counters) return "no memory for counters";
-    return s.n_n == 16   ? launch<16>(s, to, call->stream)
-           : s.n_n == 64 ? launch<64>(s, to, call->stream)
-                         : launch<128>(s, to, call->stream);
+    return s.n_n == 16   ? launch_as<16>(s, to, call->stream)
+           : s.n_n == 64 ? launch_as<64>(s, to, call->stream)
+                         : launch_as<128>(s, to, call->stream);
 }
