@@ -12,6 +12,8 @@
  * bf16, stay in registers. At the end two blocks add each other's dK (dB and dC are sums over heads); then the first
  * computes dB = dK C, the second dC = dK' B. One block computes both.
  */
+#include <stddef.h>
+
 #include "last.cuh"
 #include "shared.cuh"
 #include "ssd_groups.cuh"
@@ -192,12 +194,12 @@ template <class T> static __device__ __forceinline__ T *at_place(short_back_tile
     return (T *)((unsigned char *)&m + place);
 }
 /* On the unit of the diagonal, of head n of the block. */
-static __device__ __forceinline__ places places_of(const short_back_tiles &m, int n, int row) {
-    const unsigned char *from = (const unsigned char *)&m;
-    int lane = threadIdx.x & 31;
-    places at = {(int)((const unsigned char *)&m.K[row ? 2 : 0][0][threadIdx.x % GROUP] - from),
-                 (int)((const unsigned char *)&m.log[n % OPEN][row + lane % 4 * 2] - from),
-                 (int)((const unsigned char *)&m.passed[n & 1][threadIdx.x / 32][row + column_of_sum()] - from)};
+static __device__ __forceinline__ places places_of(int n, int row) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, number = sizeof(float);
+    places at = {(int)offsetof(short_back_tiles, K) + ((row ? 8 : 0) * GROUP + (int)threadIdx.x % GROUP) * 16,
+                 (int)offsetof(short_back_tiles, log) + (n % OPEN * Q + row + lane % 4 * 2) * number,
+                 (int)offsetof(short_back_tiles, passed) +
+                     ((n % 2 * WARPS + warp) * Q + row + column_of_sum()) * number};
     asm volatile("" : "+r"(at.K), "+r"(at.log), "+r"(at.passed));
     return at;
 }
@@ -269,7 +271,7 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
     const float *late = m.late[n % OPEN];
     int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
     float dx[32], columns[4] = {};
-    places at = places_of(m, n, row);
+    places at = places_of(n, row);
     row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n % OPEN], 0};
 #pragma unroll
     for (int k = 0; k < 32; k++) dx[k] = 0;
