@@ -38,8 +38,8 @@ struct short_back_tiles {
         head_tiles head;
         state_tiles state;
     } turn[2];
-    /* running sums of dt A as powers of two; the same less the logarithm of dt; skip: D */
-    float log[OPEN][Q], late[OPEN][Q], dt[OPEN][Q], skip[OPEN];
+    /* running sums of dt A as powers of two; the same less the logarithm of dt; skip: D; rate: A */
+    float log[OPEN][Q], late[OPEN][Q], dt[OPEN][Q], skip[OPEN], rate[OPEN];
     /* by strip: sums over its j of u[j,i] dt_j; sums of those over i; sums of x_j . g_j */
     alignas(16) float passed[2][WARPS][Q], whole[2][Q], diagonal[2][WARPS];
 };
@@ -252,7 +252,7 @@ static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd 
     running_sums(m.log[n % OPEN], m.dt[n % OPEN], s, c, h);
 #pragma unroll
     for (int i = first; i < first + 4; i++) m.late[n % OPEN][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
-    if ((threadIdx.x & 31) == 0) m.skip[n % OPEN] = load<float>(s.D, h);
+    if (first == 0) m.skip[n % OPEN] = load<float>(s.D, h), m.rate[n % OPEN] = load<float>(s.A, h);
 }
 
 /* The slopes of K, of all heads, to where the other block takes them from. Each thread of a block comes here once. */
@@ -307,7 +307,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     int lane = threadIdx.x & 31;
     const float4 dts = *(const float4 *)&m.dt[n % OPEN][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
     const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, scaled[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
-    float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = load<float>(s.A, h);
+    float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = m.rate[n % OPEN];
 #pragma unroll
     for (int strip = 0; strip < WARPS; strip++) { /* four times are of one strip */
         if (strip > lane / 4) continue;
