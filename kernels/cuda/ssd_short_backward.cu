@@ -390,12 +390,9 @@ static __device__ __forceinline__ void add_unit(uint32_t *dK, const uint4 *other
 
 /* A unit of dK, rows j, to a panel of its columns. */
 static __device__ __forceinline__ void put_rows(panel &to, const uint32_t *dK) {
-    int lane = threadIdx.x & 31, upper = threadIdx.x / 32 * 16 + lane / 4;
+    int lane = threadIdx.x & 31, row = threadIdx.x / 32 * 16 + (lane & 15);
 #pragma unroll
-    for (int k = 0; k < 16; k++) {
-        int row = upper + k % 2 * 8;
-        memcpy(&to[row][swapped(row, k / 2 * 8 + lane % 4 * 2)], &dK[k], sizeof dK[k]);
-    }
+    for (int k = 0; k < 16; k += 4) store_matrices(&to[row][swapped(row, k * 4 + (lane >> 4) * 8)], dK + k);
 }
 /* 64 x 64 of a panel from `row` on, turned: a left operand of this warp's 16 columns. */
 static __device__ __forceinline__ void turned(uint32_t *a, const panel &from, int row) {
