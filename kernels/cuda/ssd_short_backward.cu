@@ -300,14 +300,28 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
 /* --- sums over pairs -------------------------------------------------------------------------------------------------
  */
 
+/* Four times of a head from element `at` on, of which `rows` exist. */
+static __device__ __forceinline__ void put_steps(const elements &to, const float *v, int64_t at, int step, int rows) {
+    if (to.dtype == AIRA_BF16) { /* one question, and not one a store */
+        half16 *first = (half16 *)to.data + at;
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            if (k < rows) first[k * step] = __float2bfloat16_rn(v[k]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            if (k < rows) store<float>(to, at + k * step, v[k]);
+    }
+}
+
 /* One warp, after all have done head n, h of all: ddt, and this sequence's parts of dA, dD and the sum of ddt. A lane
    owns four times. Pairs of j = i are in both sums whose difference counts. */
 static __device__ __forceinline__ void short_finish(const short_back_tiles &m, const ssd &s, const chunk &c, int n,
                                                     int h, const short_to &to) {
     int lane = threadIdx.x & 31;
     const float4 dts = *(const float4 *)&m.dt[n % OPEN][4 * lane], wholes = *(const float4 *)&m.whole[n & 1][4 * lane];
-    const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, scaled[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
-    float passed[4] = {}, r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = m.rate[n % OPEN];
+    const float dt[4] = {dts.x, dts.y, dts.z, dts.w}, whole[4] = {wholes.x, wholes.y, wholes.z, wholes.w};
+    float passed[4] = {}, scaled[4], r[4], suffix = 0, dA = 0, dD = 0, dstep = 0, a = m.rate[n % OPEN];
 #pragma unroll
     for (int strip = 0; strip < WARPS; strip++) { /* four times are of one strip */
         if (strip > lane / 4) continue;
@@ -316,7 +330,9 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     }
 #pragma unroll
     for (int k = 3; k >= 0; k--) {
-        if (4 * lane + k < c.rows) suffix += passed[k] - scaled[k];
+        bool there = 4 * lane + k < c.rows;
+        scaled[k] = there ? whole[k] : 0;
+        if (there) suffix += passed[k] - scaled[k];
         r[k] = suffix;
     }
     float all = suffix;
@@ -326,17 +342,16 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     }
     float after = __shfl_down_sync(0xffffffffu, all, 1);
     if (lane == 31) after = 0;
+    float steps[4]; /* beyond the last time all is zeros */
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        int i = 4 * lane + k;
-        if (i >= c.rows) continue;
         float over = r[k] + after;
         dA += dt[k] * over;
-        float step = __fdividef(scaled[k], fmaxf(dt[k], LEAST_DT)) + a * over;
-        if (to.steps) step *= 1.0f - power_of_two(-LOG2E * dt[k]);
-        dstep += step;
-        store<float>(to.ddt, ((int64_t)c.b * s.t_n + i) * s.h_n + h, step);
+        steps[k] = scaled[k] * inverse(fmaxf(dt[k], LEAST_DT)) + a * over;
+        if (to.steps) steps[k] *= 1.0f - power_of_two(-LOG2E * dt[k]);
+        dstep += steps[k];
     }
+    put_steps(to.ddt, steps, ((int64_t)c.b * s.t_n + 4 * lane) * s.h_n + h, s.h_n, c.rows - 4 * lane);
     dA = warp_sum(dA);
     dstep = warp_sum(dstep);
     for (int strip = 0; strip * 16 < c.rows; strip++) dD += m.diagonal[n & 1][strip];
