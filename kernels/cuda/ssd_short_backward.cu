@@ -585,8 +585,9 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
     __syncthreads();
     for (int n = 0; n < mine; n++) {
         bool leaves = BLOCKS == 2 && n + 1 == mine;
-        if (warp == 4 && n > 0) short_finish(m, s, c, n - 1, first + BLOCKS * (n - 1), to);
-        if (warp == 7 && n > 1 && n + 2 < mine) open_head(m, s, c, n + 2, first + BLOCKS * (n + 2));
+        /* by warps of which the unit of the diagonal asks least, and last */
+        if (warp == 7 && n > 0) short_finish(m, s, c, n - 1, first + BLOCKS * (n - 1), to);
+        if (warp == 6 && n > 1 && n + 2 < mine) open_head(m, s, c, n + 2, first + BLOCKS * (n + 2));
         if (!copies || c.rows > UNIT) {
             head_back(m, dK, s, c, n, first + BLOCKS * n, leaves, to.dx);
         } else {
