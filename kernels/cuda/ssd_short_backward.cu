@@ -20,6 +20,7 @@
 #include "tables.h"
 
 #define OPEN 4             /* heads whose running sums are at hand */
+#define ENDS 7             /* the warp that ends a head while the next is under way */
 #define LEAST_DT 0x1p-100f /* steps are taken for no less, so that sums can be divided by them */
 
 struct head_tiles {
@@ -148,155 +149,6 @@ static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32
         to[k][threadIdx.x % GROUP] = make_uint4(v[4 * k], v[4 * k + 1], v[4 * k + 2], v[4 * k + 3]);
 }
 
-/* --- a head ----------------------------------------------------------------------------------------------------------
- */
-
-/* A thread's two rows, j and eight below: what they take, and sums over i of u[j,i] dt_j. */
-struct row_pair {
-    float late[2], whole[2], skip, diagonal;
-};
-
-/* 16 rows x 16 columns: M dt, dK and sums, of columns for put_column_sums. on: on the diagonal, where pairs with i < j
-   do not count, and D is added. */
-template <bool DIAGONAL>
-static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float2 *log_i,
-                                             row_pair &j, bool on, float *columns) {
-    const uint32_t words[4] = {K.x, K.y, K.z, K.w};
-    int lane = threadIdx.x & 31, apart = on ? lane % 4 * 2 - lane / 4 : 8; /* i - j, but for eight columns and rows */
-    float skip = apart == 0 ? j.skip : 0, skip_next = apart == -1 ? j.skip : 0;
-    columns[0] = columns[1] = columns[2] = columns[3] = 0;
-#pragma unroll
-    for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
-        int half = k / 2, low = k % 2;
-        bool near = DIAGONAL && half == low;
-        float2 at = log_i[half], key = unpacked(words[k]);
-        float decay = power_of_two(at.x - j.late[low]), next = power_of_two(at.y - j.late[low]);
-        if (DIAGONAL && half < low && on) decay = next = 0;
-        if (near && apart < 0) decay = 0;
-        if (near && apart < -1) next = 0;
-        if (near && apart == 0) j.diagonal += G[2 * k];
-        if (near && apart == -1) j.diagonal += G[2 * k + 1];
-        float slope = G[2 * k] * decay, slope_next = G[2 * k + 1] * next;
-        M[k] = pack(key.x * decay + (near ? skip : 0), key.y * next + (near ? skip_next : 0));
-        add_two(dK[k], pack(slope, slope_next));
-        j.whole[low] += slope * key.x;
-        j.whole[low] += slope_next * key.y;
-        columns[half * 2] += slope * key.x;
-        columns[half * 2 + 1] += slope_next * key.y;
-    }
-}
-
-/* Where a thread finds what it takes, in bytes from the tiles on; opaque, so that they stay in registers. */
-struct places {
-    int K, log, passed;
-};
-template <class T> static __device__ __forceinline__ T *at_place(short_back_tiles &m, int place) {
-    return (T *)((unsigned char *)&m + place);
-}
-/* On the unit of the diagonal, of head n of the block. */
-static __device__ __forceinline__ places places_of(int n, int row) {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, number = sizeof(float);
-    places at = {(int)offsetof(short_back_tiles, K) + ((row ? 8 : 0) * GROUP + (int)threadIdx.x % GROUP) * 16,
-                 (int)offsetof(short_back_tiles, log) + (n % OPEN * Q + row + lane % 4 * 2) * number,
-                 (int)offsetof(short_back_tiles, passed) +
-                     ((n % 2 * WARPS + warp) * Q + row + column_of_sum()) * number};
-    asm volatile("" : "+r"(at.K), "+r"(at.log), "+r"(at.passed));
-    return at;
-}
-
-/* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
-   those before are under way, and sums of columns are exchanged for those before. The last products are under way at
-   the end, and the last columns' sums are left. */
-template <bool DIAGONAL>
-static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx, uint32_t *dK, const head_tiles &head,
-                                                 const places &at, row_pair &j, float *columns, int row, int column) {
-    int strip = warp_of_block() % 4;
-    uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
-    float G[2][8];
-    uint32_t M[2][4];
-    group_fence();
-#pragma unroll
-    for (int n = 0; n < 2; n++) {
-#pragma unroll
-        for (int p = 0; p < P; p += 16) multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
-        group_close();
-    }
-#pragma unroll
-    for (int n = 0; n < UNIT / 16; n++) {
-        int k = n % 2;
-        const float *logs = at_place<float>(m, at.log) + 16 * n;
-        const uint4 key = at_place<uint4>(m, at.K)[n * GROUP];
-        const float2 log[2] = {*(const float2 *)logs, *(const float2 *)(logs + 8)};
-        group_wait_for_older(); /* G is there, and M of two turns before has been taken */
-        settle<8>(G[k]);
-        if (DIAGONAL && n < strip) {
-            M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
-        } else {
-            if (!DIAGONAL || n > 0)
-                put_column_sums(at_place<float>(m, at.passed) + 16 * (n - 1), columns, !DIAGONAL || n > strip);
-            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], key, log, j, n == strip, columns);
-        }
-        group_fence();
-        group_multiply(dx, M[k], further(g, n * 16 * 64));
-        if (n + 2 < UNIT / 16)
-#pragma unroll
-            for (int p = 0; p < P; p += 16) multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
-        group_close();
-    }
-}
-
-/* One warp: what head n of the block, h of all, takes besides its tiles. */
-static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd &s, const chunk &c, int n, int h) {
-    const float *log = m.log[n % OPEN], *dt = m.dt[n % OPEN];
-    int first = 4 * (threadIdx.x & 31);
-    running_sums(m.log[n % OPEN], m.dt[n % OPEN], s, c, h);
-#pragma unroll
-    for (int i = first; i < first + 4; i++) m.late[n % OPEN][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
-    if (first == 0) m.skip[n % OPEN] = load<float>(s.D, h), m.rate[n % OPEN] = load<float>(s.A, h);
-}
-
-/* The slopes of K, of all heads, to where the other block takes them from. Each thread of a block comes here once. */
-static __device__ __forceinline__ void leave_slopes(short_back_tiles &m, const uint32_t (*dK)[16], int own) {
-    put_unit(m.K[own ? 2 : 0], dK[0]); /* where this thread's K was */
-    if (own == 0) put_unit(m.K[1], dK[1]);
-    cluster_arrive();
-}
-
-/* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. What stands in the
-   next turn is there and visible to products when this thread gets to its stores, which the fence would wait for; and
-   so would the barrier by which the last head leaves its slopes. */
-static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
-                                                 int n, int h, bool last, half16 *to) {
-    const head_tiles &head = m.turn[n & 1].head;
-    const float *late = m.late[n % OPEN];
-    int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
-    float dx[32], columns[4] = {};
-    places at = places_of(n, row);
-    row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n % OPEN], 0};
-#pragma unroll
-    for (int k = 0; k < 32; k++) dx[k] = 0;
-    unit_back<true>(m, dx, dK[0], head, at, j, columns, row, row);
-    if (row == 0 && c.rows > UNIT) {
-        const int across = UNIT * (int)sizeof(float);
-        at = {at.K + (int)sizeof m.K[0], at.log + across, at.passed + across};
-        unit_back<false>(m, dx, dK[1], head, at, j, columns, 0, UNIT);
-    }
-    put_column_sums(at_place<float>(m, at.passed) + UNIT - 16, columns, true);
-    float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
-    if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
-    if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
-    if (lane == 0) m.diagonal[n & 1][warp] = diagonal;
-    if (last) leave_slopes(m, dK, row);
-    group_wait();
-    settle<32>(dx);
-    if (row) {
-        copy_wait_all();
-        group_sees_copies();
-    }
-    int64_t step = (int64_t)s.h_n * P;
-    put_sums<P>(to + x_at(s, c, h) + warp * 16 * step, step, m.out[warp], dx, c.rows - warp * 16);
-}
-
 /* --- sums over pairs -------------------------------------------------------------------------------------------------
  */
 
@@ -362,6 +214,163 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     sums[heads] = dD;
     sums[2 * heads] = dstep;
 }
+
+/* --- a head ----------------------------------------------------------------------------------------------------------
+ */
+
+/* A thread's two rows, j and eight below: what they take, and sums over i of u[j,i] dt_j. */
+struct row_pair {
+    float late[2], whole[2], skip, diagonal;
+};
+
+/* 16 rows x 16 columns: M dt, dK and sums, of columns for put_column_sums. on: on the diagonal, where pairs with i < j
+   do not count, and D is added. */
+template <bool DIAGONAL>
+static __device__ __forceinline__ void pairs(uint32_t *M, uint32_t *dK, const float *G, uint4 K, const float2 *log_i,
+                                             row_pair &j, bool on, float *columns) {
+    const uint32_t words[4] = {K.x, K.y, K.z, K.w};
+    int lane = threadIdx.x & 31, apart = on ? lane % 4 * 2 - lane / 4 : 8; /* i - j, but for eight columns and rows */
+    float skip = apart == 0 ? j.skip : 0, skip_next = apart == -1 ? j.skip : 0;
+    columns[0] = columns[1] = columns[2] = columns[3] = 0;
+#pragma unroll
+    for (int k = 0; k < 4; k++) { /* columns eight on, then rows eight below */
+        int half = k / 2, low = k % 2;
+        bool near = DIAGONAL && half == low;
+        float2 at = log_i[half], key = unpacked(words[k]);
+        float decay = power_of_two(at.x - j.late[low]), next = power_of_two(at.y - j.late[low]);
+        if (DIAGONAL && half < low && on) decay = next = 0;
+        if (near && apart < 0) decay = 0;
+        if (near && apart < -1) next = 0;
+        if (near && apart == 0) j.diagonal += G[2 * k];
+        if (near && apart == -1) j.diagonal += G[2 * k + 1];
+        float slope = G[2 * k] * decay, slope_next = G[2 * k + 1] * next;
+        M[k] = pack(key.x * decay + (near ? skip : 0), key.y * next + (near ? skip_next : 0));
+        add_two(dK[k], pack(slope, slope_next));
+        j.whole[low] += slope * key.x;
+        j.whole[low] += slope_next * key.y;
+        columns[half * 2] += slope * key.x;
+        columns[half * 2 + 1] += slope_next * key.y;
+    }
+}
+
+/* Where a thread finds what it takes, in bytes from the tiles on; opaque, so that they stay in registers. */
+struct places {
+    int K, log, passed;
+};
+template <class T> static __device__ __forceinline__ T *at_place(short_back_tiles &m, int place) {
+    return (T *)((unsigned char *)&m + place);
+}
+/* On the unit of the diagonal, of head n of the block. */
+static __device__ __forceinline__ places places_of(int n, int row) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, number = sizeof(float);
+    places at = {(int)offsetof(short_back_tiles, K) + ((row ? 8 : 0) * GROUP + (int)threadIdx.x % GROUP) * 16,
+                 (int)offsetof(short_back_tiles, log) + (n % OPEN * Q + row + lane % 4 * 2) * number,
+                 (int)offsetof(short_back_tiles, passed) +
+                     ((n % 2 * WARPS + warp) * Q + row + column_of_sum()) * number};
+    asm volatile("" : "+r"(at.K), "+r"(at.log), "+r"(at.passed));
+    return at;
+}
+
+/* dx += M g and what else a unit gives, 16 columns at a time: while a warp is at some, G of the next 16 and M g of
+   those before are under way, and sums of columns are exchanged for those before. The last products are under way at
+   the end, and the last columns' sums are left. Something else may be done while the first are under way. */
+template <bool DIAGONAL, class Meanwhile>
+static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx, uint32_t *dK, const head_tiles &head,
+                                                 const places &at, row_pair &j, float *columns, int row, int column,
+                                                 Meanwhile meanwhile) {
+    int strip = warp_of_block() % 4;
+    uint64_t x = group_tile(head.x[row]), g = group_tile(head.g[column]);
+    float G[2][8];
+    uint32_t M[2][4];
+    group_fence();
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+#pragma unroll
+        for (int p = 0; p < P; p += 16) multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
+        group_close();
+    }
+    meanwhile();
+#pragma unroll
+    for (int n = 0; n < UNIT / 16; n++) {
+        int k = n % 2;
+        const float *logs = at_place<float>(m, at.log) + 16 * n;
+        const uint4 key = at_place<uint4>(m, at.K)[n * GROUP];
+        const float2 log[2] = {*(const float2 *)logs, *(const float2 *)(logs + 8)};
+        group_wait_for_older(); /* G is there, and M of two turns before has been taken */
+        settle<8>(G[k]);
+        if (DIAGONAL && n < strip) {
+            M[k][0] = M[k][1] = M[k][2] = M[k][3] = 0;
+        } else {
+            if (!DIAGONAL || n > 0)
+                put_column_sums(at_place<float>(m, at.passed) + 16 * (n - 1), columns, !DIAGONAL || n > strip);
+            pairs<DIAGONAL>(M[k], dK + 4 * n, G[k], key, log, j, n == strip, columns);
+        }
+        group_fence();
+        group_multiply(dx, M[k], further(g, n * 16 * 64));
+        if (n + 2 < UNIT / 16)
+#pragma unroll
+            for (int p = 0; p < P; p += 16) multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
+        group_close();
+    }
+}
+
+/* One warp: what head n of the block, h of all, takes besides its tiles. */
+static __device__ __forceinline__ void open_head(short_back_tiles &m, const ssd &s, const chunk &c, int n, int h) {
+    const float *log = m.log[n % OPEN], *dt = m.dt[n % OPEN];
+    int first = 4 * (threadIdx.x & 31);
+    running_sums(m.log[n % OPEN], m.dt[n % OPEN], s, c, h);
+#pragma unroll
+    for (int i = first; i < first + 4; i++) m.late[n % OPEN][i] = log[i] - __log2f(fmaxf(dt[i], LEAST_DT));
+    if (first == 0) m.skip[n % OPEN] = load<float>(s.D, h), m.rate[n % OPEN] = load<float>(s.A, h);
+}
+
+/* The slopes of K, of all heads, to where the other block takes them from. Each thread of a block comes here once. */
+static __device__ __forceinline__ void leave_slopes(short_back_tiles &m, const uint32_t (*dK)[16], int own) {
+    put_unit(m.K[own ? 2 : 0], dK[0]); /* where this thread's K was */
+    if (own == 0) put_unit(m.K[1], dK[1]);
+    cluster_arrive();
+}
+
+/* Head n of the block, h of all: dx of this warp's times, dK, and the sums that short_finish takes. What stands in the
+   next turn is there and visible to products when this thread gets to its stores, which the fence would wait for; and
+   so would the barrier by which the last head leaves its slopes. The warp that waits most for others on the unit of the
+   diagonal ends the head before, h_before of all, meanwhile. */
+static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (*dK)[16], const ssd &s, const chunk &c,
+                                                 int n, int h, int h_before, bool last, const short_to &to) {
+    const head_tiles &head = m.turn[n & 1].head;
+    const float *late = m.late[n % OPEN];
+    int warp = warp_of_block(), lane = threadIdx.x & 31, row = warp / 4 * UNIT, upper = warp * 16 + lane / 4;
+    float dx[32], columns[4] = {};
+    places at = places_of(n, row);
+    row_pair j = {{late[upper], late[upper + 8]}, {0, 0}, m.skip[n % OPEN], 0};
+#pragma unroll
+    for (int k = 0; k < 32; k++) dx[k] = 0;
+    unit_back<true>(m, dx, dK[0], head, at, j, columns, row, row, [&] {
+        if (warp == ENDS && n > 0) short_finish(m, s, c, n - 1, h_before, to);
+    });
+    if (row == 0 && c.rows > UNIT) {
+        const int across = UNIT * (int)sizeof(float);
+        at = {at.K + (int)sizeof m.K[0], at.log + across, at.passed + across};
+        unit_back<false>(m, dx, dK[1], head, at, j, columns, 0, UNIT, [] {});
+    }
+    put_column_sums(at_place<float>(m, at.passed) + UNIT - 16, columns, true);
+    float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
+    if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
+    if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
+    if (lane == 0) m.diagonal[n & 1][warp] = diagonal;
+    if (last) leave_slopes(m, dK, row);
+    group_wait();
+    settle<32>(dx);
+    if (row) {
+        copy_wait_all();
+        group_sees_copies();
+    }
+    int64_t step = (int64_t)s.h_n * P;
+    put_sums<P>(to.dx + x_at(s, c, h) + warp * 16 * step, step, m.out[warp], dx, c.rows - warp * 16);
+}
+
+/* --- sums over sequences ---------------------------------------------------------------------------------------------
+ */
 
 /* One warp of the block that ends last among those of the same heads: sums over sequences, in an order that does not
    depend on which block that is. h: the first head. */
@@ -585,12 +594,12 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
     __syncthreads();
     for (int n = 0; n < mine; n++) {
         bool leaves = BLOCKS == 2 && n + 1 == mine;
-        /* by warps of which the unit of the diagonal asks least, and last */
-        if (warp == 7 && n > 0) short_finish(m, s, c, n - 1, first + BLOCKS * (n - 1), to);
-        if (warp == 6 && n > 1 && n + 2 < mine) open_head(m, s, c, n + 2, first + BLOCKS * (n + 2));
+        int h = first + BLOCKS * n;
+        if (warp == 6 && n > 1 && n + 2 < mine) open_head(m, s, c, n + 2, h + 2 * BLOCKS);
         if (!copies || c.rows > UNIT) {
-            head_back(m, dK, s, c, n, first + BLOCKS * n, leaves, to.dx);
+            head_back(m, dK, s, c, n, h, h - BLOCKS, leaves, to);
         } else {
+            if (warp == ENDS && n > 0) short_finish(m, s, c, n - 1, h - BLOCKS, to);
             if (leaves) leave_slopes(m, dK, 1);
             copy_wait_all();
             group_sees_copies();
