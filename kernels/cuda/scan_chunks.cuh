@@ -2,12 +2,15 @@
  * channels a thread, all chunks of a tile at once.
  *
  * A chunk of four times maps the state before it to the one after it: h' = p h + x, where p is the product of its
- * decays and x its result from zeros; backward, dh = p dh' + e. A thread has the decays of two neighbouring channels'
+ * decays and x its result from zeros; backward, dh = p dh' + x. A thread has the decays of two neighbouring channels'
  * chunk in registers, so that the exponentials are taken once; a warp has 16 channels of four chunks, four lanes eight
  * channels of one; a block has 16 channels of up to 32 chunks (a tile of 128 times), whose maps are then applied in
- * order by a thread per channel and state. A block takes channels 16 by 16, the next operands on their way meanwhile: a
- * warp's own, so that warps wait for each other twice, for the maps and for the states. Longer sequences: tile after
- * tile.
+ * order, eight of them by a lane, per channel and state. A block takes channels 16 by 16, the next operands on their
+ * way meanwhile: a warp's own, so that warps wait for each other twice, for the maps and for what follows from them.
+ * Longer sequences: tile after tile.
+ *
+ * The gradient needs the state before every chunk: with one tile it finds them beside its own maps, with many a pass
+ * before it does, the scan without results.
  *
  * Besides the scan (fuse_mamba.c): GPU_GATE, y silu(z) instead of y, and backward dz; GPU_STEPS, the gradient of what
  * softplus made delta of, 1 - exp(-delta) times as large, and its sums over sequences and times.
@@ -30,17 +33,19 @@
 #define MOST_SPANS 4
 #define MOST_TILES 16
 #define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
+#define STATES (TIMES * N + 4)     /* floats from a chunk's B to the next's: so do four chunks' */
 #define WARPS 2112                 /* so many are wanted: two blocks of eight on a multiprocessor */
 #define LOG2E 1.4426950408889634f
 
 struct chunk_scan {
     int batch, t_n, c_n, n_n;
-    int spans, tiles;                /* of a tile of times; of a sequence */
+    int spans, tiles;                /* of a tile of times: 1, 2 or 4; of a sequence */
     bool whole;                      /* N states, and A and D lie on 16 bytes */
     int columns, per_group, groups;  /* tiles of channels; of a block; blocks of a sequence */
     const half16 *u, *delta, *z, *g; /* z: with GPU_GATE */
     const float *A, *D;
     elements B, C;
+    float4 *states; /* before the chunks, or NULL: [b][tile of channels][tile of times][channel of two][thread] */
 };
 
 /* A value per state and channel of every chunk: a row has its chunks side by side, so that one thread takes four at a
@@ -58,13 +63,17 @@ struct scan_rates {
 template <int K, int SPANS> struct scan_tiles {
     scan_operands<K, SPANS> in[2];
     scan_rates rates[3];
-    float B[SPANS * SPAN * N], C[SPANS * SPAN * N]; /* time, then state */
-    scan_maps<SPANS> p, h;                          /* h: results from zeros, then states before the chunks */
+    float B[SPANS * 8][STATES], C[SPANS * 8][STATES]; /* chunk: time, then state */
+    /* x: forward, results from zeros, then states before the chunks; backward, gradients of states after them */
+    scan_maps<SPANS> p, x;
 };
 /* Channel c of a pair. */
 __device__ __forceinline__ float one_of(uint32_t pair, int c) {
     return __uint_as_float(c ? pair & 0xffff0000u : pair << 16);
 }
+
+/* What follows from x is computed again from here on, instead of being held in registers. */
+__device__ __forceinline__ void forget(uint32_t &x) { asm volatile("" : "+r"(x)); }
 
 /* x, which the compiler cannot compute again wherever it is used. */
 __device__ __forceinline__ int kept(int x) { return __shfl_sync(0xffffffffu, x, threadIdx.x & 31); }
@@ -86,7 +95,7 @@ template <bool MANY> __device__ __forceinline__ place place_of(const chunk_scan 
     int row = (warp * 4 + (lane & 3)) * CHUNK + (lane >> 3) * WIDTH + half;
     int limit = MANY || time_of() < s.t_n ? s.c_n - half : 0;
     uint32_t first = ((uint32_t)b * s.t_n + time_of()) * s.c_n + half;
-    return {kept(warp * 4 + (lane >> 2 & 3)), kept((lane >> 4) * 8 + lane % 4 * 2), kept(row), kept(limit),
+    return {warp * 4 + (lane >> 2 & 3), kept((lane >> 4) * 8 + lane % 4 * 2), kept(row), kept(limit),
             (uint32_t)kept((int)first)};
 }
 
@@ -139,8 +148,8 @@ __device__ __forceinline__ void fetch_states(scan_tiles<K, SPANS> &m, const chun
         int n = i % N, t = tile * SPANS * SPAN + i / N;
         bool there = t < s.t_n && n < s.n_n;
         int64_t at = ((int64_t)b * s.t_n + t) * s.n_n + n;
-        m.B[i] = there ? load<float>(s.B, at) : 0.0f;
-        m.C[i] = there ? load<float>(s.C, at) : 0.0f;
+        m.B[i / (TIMES * N)][i % (TIMES * N)] = there ? load<float>(s.B, at) : 0.0f;
+        m.C[i / (TIMES * N)][i % (TIMES * N)] = there ? load<float>(s.C, at) : 0.0f;
     }
 }
 /* The same of bf16, all on their way at once. */
@@ -158,8 +167,8 @@ __device__ __forceinline__ void fetch_half_states(scan_tiles<K, SPANS> &m, const
 #pragma unroll
     for (int k = 0; k < 2; k++) {
         int i = k * SPANS * 64 + threadIdx.x;
-        m.B[i] = __bfloat162float(v[k][0]);
-        m.C[i] = __bfloat162float(v[k][1]);
+        m.B[i / (TIMES * N)][i % (TIMES * N)] = __bfloat162float(v[k][0]);
+        m.C[i / (TIMES * N)][i % (TIMES * N)] = __bfloat162float(v[k][1]);
     }
 }
 
@@ -179,8 +188,8 @@ __device__ __forceinline__ void put(half16 (*x)[CHUNK], const place &at, const u
     for (int i = 0; i < TIMES; i++) *(uint32_t *)&x[at.chunk][i * WIDTH + at.channel] = v[i];
 #endif
 }
-__device__ __forceinline__ float4_of states_at(const float *x, const place &at, int i) {
-    return load4(x + (at.chunk * TIMES + i) * N);
+__device__ __forceinline__ float4_of states_at(const float (*x)[STATES], const place &at, int i) {
+    return load4(&x[at.chunk][i * N]);
 }
 template <int SPANS>
 __device__ __forceinline__ void put_states(scan_maps<SPANS> &x, const place &at, const float (*v)[N]) {
@@ -197,94 +206,74 @@ __device__ __forceinline__ void take_states(float (*v)[N], const scan_maps<SPANS
         for (int c = 0; c < 2; c++) v[c][n] = x.of[at.channel / 2 + row_of(n, c)][at.chunk];
 }
 
-/* A thread's chunk: its decays, what B pushes into the states, and the state after it from zeros; puts both parts of
- * its map into shared memory. */
+/* A thread's chunk: the decays of its times, and their products. d: its steps. */
 template <int K, int SPANS>
-__device__ __forceinline__ void map_chunk(scan_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
-                                          const scan_rates &rates, const place &at, float (*decay)[TIMES][N],
-                                          float (*push)[TIMES]) {
-    float rate[2][N], h[2][N], p[2][N]; /* p: products, the special functions' unit has enough to do */
-    uint32_t u[TIMES], d[TIMES];
-    take(u, in.x[0], at);
-    take(d, in.x[1], at);
+__device__ __forceinline__ void take_decays(scan_tiles<K, SPANS> &m, const uint32_t *d, const scan_rates &rates,
+                                            const place &at, float (*decay)[TIMES][N]) {
+    float p[2][N]; /* products: the special functions' unit has enough to do */
 #pragma unroll
     for (int c = 0; c < 2; c++) {
         float4_of A = load4(rates.A[at.channel + c]);
 #pragma unroll
-        for (int n = 0; n < N; n++) rate[c][n] = A.v[n] * LOG2E;
-    }
+        for (int n = 0; n < N; n++) {
+            float rate = A.v[n] * LOG2E;
 #pragma unroll
-    for (int i = 0; i < TIMES; i++) {
-        float4_of B = states_at(m.B, at, i);
-#pragma unroll
-        for (int c = 0; c < 2; c++) {
-            float step = one_of(d[i], c);
-            push[c][i] = step * one_of(u[i], c);
-#pragma unroll
-            for (int n = 0; n < N; n++) {
-                decay[c][i][n] = power_of_two(step * rate[c][n]);
+            for (int i = 0; i < TIMES; i++) {
+                decay[c][i][n] = power_of_two(one_of(d[i], c) * rate);
                 p[c][n] = i ? p[c][n] * decay[c][i][n] : decay[c][i][n];
-                h[c][n] = i ? decay[c][i][n] * h[c][n] + push[c][i] * B.v[n] : push[c][i] * B.v[n];
             }
         }
     }
     put_states(m.p, at, p);
-    put_states(m.h, at, h);
 }
 
-/* One thread per state and channel, that of row i: from maps to states before every chunk; returns the state after all.
-   The next eight maps are on their way meanwhile. */
-template <int SPANS>
-__device__ __forceinline__ float follow(const scan_maps<SPANS> &p, scan_maps<SPANS> &h, int i, float state) {
-    constexpr int CHUNKS = SPANS * 8;
-    float4_of by[2][2], add[2][2];
+/* All threads, SPANS side by side for a row of maps, eight chunks each: from maps to the states before the chunks, from
+ * the state before the tile; returns the one after it. BACK: from what chunks add to gradients to the gradients of the
+ * states after them, and the other way round. */
+template <bool BACK, int SPANS>
+__device__ __forceinline__ float follow(const scan_maps<SPANS> &p, scan_maps<SPANS> &x, float state) {
+    const int row = threadIdx.x / SPANS, lane = threadIdx.x % SPANS, turn = BACK ? SPANS - 1 - lane : lane;
+    float4_of by[2], add[2];
 #pragma unroll
-    for (int first = -8; first < CHUNKS; first += 8) {
-        int now = first / 8 & 1;
+    for (int k = 0; k < 2; k++) {
+        by[k] = load4(&p.of[row][lane * 8 + k * 4]);
+        add[k] = load4(&x.of[row][lane * 8 + k * 4]);
+    }
+    float all = 1, sum = turn ? 0 : state; /* the map of eight chunks, and what it makes of its beginning */
 #pragma unroll
-        for (int k = 0; k < 2 && first + 8 < CHUNKS; k++) {
-            by[now ^ 1][k] = load4(&p.of[i][first + 8 + k * 4]);
-            add[now ^ 1][k] = load4(&h.of[i][first + 8 + k * 4]);
-        }
+    for (int k = 0; k < 8; k++) {
+        int chunk = BACK ? 7 - k : k;
+        sum = fmaf(by[chunk / 4].v[chunk % 4], sum, add[chunk / 4].v[chunk % 4]);
+        all = k ? all * by[chunk / 4].v[chunk % 4] : by[chunk / 4].v[chunk % 4];
+    }
 #pragma unroll
-        for (int k = 0; k < 2 && first >= 0; k++) {
-            float4_of before;
-#pragma unroll
-            for (int chunk = 0; chunk < 4; chunk++) {
-                before.v[chunk] = state;
-                state = by[now][k].v[chunk] * state + add[now][k].v[chunk];
-            }
-            store4(&h.of[i][first + k * 4], before);
+    for (int away = 1; away < SPANS; away *= 2) {
+        int from = (int)(threadIdx.x & 31) +
+                   (BACK ? away : -away); /* whoever is there: it counts in the same row only */
+        float before = __shfl_sync(0xffffffffu, sum, from), part = __shfl_sync(0xffffffffu, all, from);
+        if (turn >= away) {
+            sum = fmaf(all, before, sum);
+            all *= part;
         }
     }
-    return state;
+    float begin = SPANS > 1 ? __shfl_sync(0xffffffffu, sum, (int)(threadIdx.x & 31) + (BACK ? 1 : -1)) : state;
+    begin = turn ? begin : state;
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        int chunk = BACK ? 7 - k : k;
+        float next = fmaf(by[chunk / 4].v[chunk % 4], begin, add[chunk / 4].v[chunk % 4]);
+        add[chunk / 4].v[chunk % 4] = begin;
+        begin = next;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) store4(&x.of[row][lane * 8 + k * 4], add[k]);
+    int last = (int)(threadIdx.x & 31) / SPANS * SPANS + (BACK ? 0 : SPANS - 1);
+    return SPANS > 1 ? __shfl_sync(0xffffffffu, begin, last) : begin;
 }
 
-/* The same backward: from e to the gradient of the state after every chunk; returns that of the state before all. */
-template <int SPANS>
-__device__ __forceinline__ float follow_back(const scan_maps<SPANS> &p, scan_maps<SPANS> &dh, int i, float slope) {
-    constexpr int CHUNKS = SPANS * 8;
-    float4_of by[2][2], add[2][2];
-#pragma unroll
-    for (int first = CHUNKS; first >= 0; first -= 8) {
-        int now = first / 8 & 1;
-#pragma unroll
-        for (int k = 1; k >= 0 && first > 0; k--) {
-            by[now ^ 1][k] = load4(&p.of[i][first - 8 + k * 4]);
-            add[now ^ 1][k] = load4(&dh.of[i][first - 8 + k * 4]);
-        }
-#pragma unroll
-        for (int k = 1; k >= 0 && first < CHUNKS; k--) {
-            float4_of after;
-#pragma unroll
-            for (int chunk = 3; chunk >= 0; chunk--) {
-                after.v[chunk] = slope;
-                slope = by[now][k].v[chunk] * slope + add[now][k].v[chunk];
-            }
-            store4(&dh.of[i][first + k * 4], after);
-        }
-    }
-    return slope;
+/* Where a thread's two channels' states before its chunk lie. */
+template <int SPANS> __device__ __forceinline__ float4 *states_of(const chunk_scan &s, int b, int tile, int column) {
+    return s.states + (((size_t)b * s.columns + column) * s.tiles + tile) * (SPANS * 128) + threadIdx.x;
 }
 
 /* What has been sent for is there: at first and with many tiles, B, C and rates for all; else a warp's own operands,
@@ -305,7 +294,7 @@ static inline chunk_scan scan_of(const gpu_call *call) {
     s.c_n = (int)call->in[0].shape.dims[2];
     s.n_n = (int)call->in[2].shape.dims[1];
     int spans = (s.t_n + SPAN - 1) / SPAN;
-    s.spans = spans < MOST_SPANS ? spans : MOST_SPANS;
+    s.spans = spans > 2 ? MOST_SPANS : spans;
     s.tiles = (spans + s.spans - 1) / s.spans;
     s.columns = (s.c_n + WIDTH - 1) / WIDTH;
     bool back = call->step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD;
@@ -322,9 +311,15 @@ static inline chunk_scan scan_of(const gpu_call *call) {
     s.D = (const float *)call->in[5].data;
     s.whole = s.n_n == N && ((uintptr_t)s.A | (uintptr_t)s.D) % 16 == 0;
     if (back) s.g = (const half16 *)call->in[6].data;
-    if (call->merged & GPU_GATE) s.z = (const half16 *)call->in[call->n_in - 1].data;
+    if (call->merged & GPU_GATE) s.z = (const half16 *)call->in[back ? 7 : 6].data;
     return s;
 }
+static inline size_t states_count(const chunk_scan &s) {
+    return (size_t)s.batch * s.columns * s.tiles * s.spans * 8 * N * WIDTH;
+}
+
+/* scan_chunks.cu: writes s.states, and nothing else. */
+const char *gpu_scan_chunks_before(chunk_scan s, cudaStream_t stream);
 
 template <class F, class... A>
 static const char *launch(F kernel, const chunk_scan &s, int bytes, cudaStream_t stream, A... a) {

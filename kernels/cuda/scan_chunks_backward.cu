@@ -1,8 +1,8 @@
 /* scan_chunks_backward.cu - gradients of Mamba-1's scan by chunks (scan_chunks.cuh).
  *
- * A thread walks its four times forward, for the states, then backward. Sums over channels are products with a matrix
- * of ones and zeros on tensor cores (tf32, sums in fp32), which stay in registers from channels to channels. Many
- * tiles: the states before every tile first.
+ * A thread walks its four times forward, from the state before them, then backward. Sums over channels are products
+ * with a matrix of ones and zeros on tensor cores (tf32, sums in fp32), which stay in registers from channels to
+ * channels. Many tiles: the last one first.
  */
 #include "scan_chunks.cuh"
 
@@ -16,25 +16,91 @@ struct scan_to {
     float *sums; /* [b][c][SUMS] */
 };
 
-template <int K, int SPANS> struct scan_back_tiles {
-    scan_tiles<K, SPANS> forward;
-    scan_maps<SPANS> dh;
-    float before[SPANS < MOST_SPANS ? 1 : MOST_TILES][N * WIDTH];
+/* States before the chunks. With many tiles from memory, those at work and those on their way: channel, thread. Else
+   found here, from what a chunk makes of zeros. */
+template <bool MANY, int SPANS> struct scan_before { float4 of[2][2][SPANS * 64]; };
+template <int SPANS> struct scan_before<false, SPANS> { scan_maps<SPANS> maps; };
+
+template <bool MANY, int K, int SPANS> struct scan_back_tiles {
+    scan_tiles<K, SPANS> tile;
+    scan_before<MANY, SPANS> before;
     float sums[SPANS * 8][SUMS * WIDTH + 8]; /* (sum, channel) */
     /* here, with many tiles: dBC[][2N] of all times of the sequence */
 };
 
+/* Sends for a thread's states, which only that thread takes; step: of the block. */
+template <int SPANS>
+__device__ __forceinline__ void fetch_before(scan_before<true, SPANS> &to, const chunk_scan &s, int b, int tile,
+                                             int column, int step) {
+    const float4 *from = states_of<SPANS>(s, b, tile, column);
+#pragma unroll
+    for (int c = 0; c < 2; c++) copy_16(&to.of[step & 1][c][threadIdx.x], from + c * SPANS * 64, true);
+}
+template <int SPANS>
+__device__ __forceinline__ void fetch_before(scan_before<false, SPANS> &, const chunk_scan &, int, int, int, int) {}
+
+template <int SPANS>
+__device__ __forceinline__ void take_before(float (*h)[N], const scan_before<true, SPANS> &from, const place &,
+                                            int step) {
+#pragma unroll
+    for (int c = 0; c < 2; c++) {
+        float4_of before = load4((const float *)&from.of[step & 1][c][threadIdx.x]);
+#pragma unroll
+        for (int n = 0; n < N; n++) h[c][n] = before.v[n];
+    }
+}
+template <int SPANS>
+__device__ __forceinline__ void take_before(float (*h)[N], const scan_before<false, SPANS> &from, const place &at,
+                                            int) {
+    take_states(h, from.maps, at);
+}
+
+/* A chunk's state from zeros, where states are found here. */
+template <int K, int SPANS>
+__device__ __forceinline__ void map_states(scan_before<false, SPANS> &to, const scan_tiles<K, SPANS> &m,
+                                           const scan_operands<K, SPANS> &in, const place &at,
+                                           const float (*decay)[TIMES][N]) {
+    float h[2][N];
+    uint32_t u[TIMES], d[TIMES];
+    take(u, in.x[0], at);
+    take(d, in.x[1], at);
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) {
+        float4_of B = states_at(m.B, at, i);
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            float push = one_of(u[i], c) * one_of(d[i], c);
+#pragma unroll
+            for (int n = 0; n < N; n++) h[c][n] = i ? fmaf(decay[c][i][n], h[c][n], push * B.v[n]) : push * B.v[n];
+        }
+    }
+    put_states(to.maps, at, h);
+}
+template <int K, int SPANS>
+__device__ __forceinline__ void map_states(scan_before<true, SPANS> &, const scan_tiles<K, SPANS> &,
+                                           const scan_operands<K, SPANS> &, const place &, const float (*)[TIMES][N]) {}
+template <int SPANS>
+__device__ __forceinline__ void follow_states(scan_before<true, SPANS> &, const scan_maps<SPANS> &) {}
+template <int SPANS>
+__device__ __forceinline__ void follow_states(scan_before<false, SPANS> &to, const scan_maps<SPANS> &p) {
+    follow<false>(p, to.maps, 0.0f);
+}
+
 /* What a chunk adds to the gradient of the state before it, given none of the state after it. With GATE, g becomes the
    gradient of y, and dz that of z, but for the factor y. */
 template <bool GATE, int K, int SPANS>
-__device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
-                                         const place &at, const float (*decay)[TIMES][N], uint32_t *g, uint32_t *dz) {
+__device__ __forceinline__ void map_back(scan_tiles<K, SPANS> &m, const scan_operands<K, SPANS> &in,
+                                         const scan_rates &rates, const place &at, float (*decay)[TIMES][N],
+                                         uint32_t *g, uint32_t *dz) {
     float e[2][N];
+    uint32_t d[TIMES];
+    take(d, in.x[1], at);
     take(g, in.x[2], at);
     if (GATE) take(dz, in.x[K - 1], at);
+    take_decays(m, d, rates, at, decay);
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
-        float4_of C = states_at(m.forward.C, at, i);
+        float4_of C = states_at(m.C, at, i);
         float slope[2], by[2];
 #pragma unroll
         for (int c = 0; c < 2; c++) {
@@ -53,7 +119,7 @@ __device__ __forceinline__ void map_back(scan_back_tiles<K, SPANS> &m, const sca
             dz[i] = pack2(by[0], by[1]);
         }
     }
-    put_states(m.dh, at, e);
+    put_states(m.x, at, e);
 }
 
 /* A thread's part of its chunk's gradients of B and C over channels: values 2 (lane % 4), and the next, of an even time
@@ -79,17 +145,19 @@ __device__ __forceinline__ uint32_t twos_of(int to) {
     return (uint32_t)kept(n >= 0 && n < N ? 0x40 << 8 * n : 0);
 }
 
-/* Both channels of the chunk, states forward: the state before every time, y's part of dz, and C's gradient. */
+/* Both channels of the chunk, states forward from h, those before it: what is kept of the state before every time, y's
+   part of dz, and C's gradient. */
 template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
-                                            const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
-                                            const uint32_t *g, uint32_t *dz, float (*before)[2][N], state_sums &dBC) {
+                                            const scan_rates &rates, float (*h)[N], const place &at,
+                                            const float (*decay)[TIMES][N], const uint32_t *g, uint32_t *dz,
+                                            float (*kept)[2][N], state_sums &dBC) {
     float seen[2][N]; /* of an even time and the one after it */
     uint32_t u[TIMES], d[TIMES];
+    forget(dBC.twos[1]);
     take(u, in.x[0], at);
     take(d, in.x[1], at);
     float2 skip = *(const float2 *)&rates.D[at.channel];
-    take_states(before[0], m.h, at);
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         float4_of B = states_at(m.B, at, i), C = states_at(m.C, at, i);
@@ -100,10 +168,10 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
             y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                float h = push * B.v[n] + decay[c][i][n] * before[i][c][n];
-                y[c] += C.v[n] * h;
-                seen[i & 1][n] = c ? seen[i & 1][n] + slope * h : slope * h;
-                if (i + 1 < TIMES) before[i + 1][c][n] = h;
+                kept[i][c][n] = decay[c][i][n] * h[c][n];
+                h[c][n] = push * B.v[n] + kept[i][c][n];
+                y[c] += C.v[n] * h[c][n];
+                seen[i & 1][n] = c ? seen[i & 1][n] + slope * h[c][n] : slope * h[c][n];
             }
         }
         if (i & 1) add_lanes(dBC.of[i / 2], seen[0], seen[1], dBC.twos[1]);
@@ -112,20 +180,21 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
     if (GATE) put(in.x[K - 1], at, dz);
 }
 
-/* The same, gradients backward. before: walk_states'. fresh: sums over times begin here. Results take the operands'
+/* The same, gradients backward. kept: walk_states'. fresh: sums over times begin here. Results take the operands'
  * places. */
-template <int K, int SPANS>
-__device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
+template <bool MANY, int K, int SPANS>
+__device__ __forceinline__ void walk_slopes(scan_back_tiles<MANY, K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
-                                            const uint32_t *g, const float (*before)[2][N], bool steps, bool fresh,
+                                            const uint32_t *g, const float (*kept)[2][N], bool steps, bool fresh,
                                             state_sums &dBC) {
     uint32_t u[TIMES], d[TIMES];
     take(u, in.x[0], at); /* again, so that the walk before need not keep them */
     take(d, in.x[1], at);
     __syncwarp(); /* all lanes have taken them before results take their places */
     float dh[2][N], A[2][N], seen[2][N], run[2][SUMS];
+    forget(dBC.twos[0]);
     float2 skip = *(const float2 *)&rates.D[at.channel];
-    take_states(dh, m.dh, at);
+    take_states(dh, m.tile.x, at);
 #pragma unroll
     for (int n = 0; n < N; n++) {
         A[0][n] = rates.A[at.channel][n];
@@ -133,7 +202,7 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
     }
 #pragma unroll
     for (int i = TIMES - 1; i >= 0; i--) {
-        float4_of B = states_at(m.forward.B, at, i), C = states_at(m.forward.C, at, i);
+        float4_of B = states_at(m.tile.B, at, i), C = states_at(m.tile.C, at, i);
         bool more = i < TIMES - 1;
         float du[2], dstep[2];
 #pragma unroll
@@ -144,8 +213,8 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
             for (int n = 0; n < N; n++) {
                 float pull = dh[c][n] + slope * C.v[n];
                 seen[i & 1][n] = c ? seen[i & 1][n] + pull * push : pull * push;
-                dh[c][n] = pull * decay[c][i][n];
-                float old = dh[c][n] * before[i][c][n];
+                if (i > 0) dh[c][n] = pull * decay[c][i][n];
+                float old = pull * kept[i][c][n];
                 run[c][n] = more ? run[c][n] + step * old : step * old;
                 along_B = n ? along_B + pull * B.v[n] : pull * B.v[n];
                 along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
@@ -169,15 +238,24 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<K, SPANS> &m, scan_o
     }
 }
 
-/* A thread per sum and channel, from the third warp on, which has no states to follow: over the block's chunks, to
-   memory. */
-template <int K, int SPANS>
-__device__ __forceinline__ void put_sums(const scan_back_tiles<K, SPANS> &m, const chunk_scan &s, const scan_to &to,
-                                         int b, int column) {
+template <bool GATE, int K, int SPANS>
+__device__ __forceinline__ void put_pieces(const scan_to &to, const scan_operands<K, SPANS> &in, const place &at,
+                                           const piece &here) {
+    put_piece(to.du, in, 0, at, here);
+    put_piece(to.ddelta, in, 1, at, here);
+    if (GATE) put_piece(to.dz, in, K - 1, at, here);
+}
+
+/* A thread per sum and channel: over the block's chunks, to memory. */
+template <bool MANY, int K, int SPANS>
+__device__ __forceinline__ void put_sums(const scan_back_tiles<MANY, K, SPANS> &m, const chunk_scan &s,
+                                         const scan_to &to, int b, int column) {
     constexpr int CHUNKS = SPANS * 8, THREADS = SPANS * 64;
-    int i = (int)threadIdx.x - N * WIDTH;
 #pragma unroll
-    for (i += i < 0 ? THREADS : 0; i < SUMS * WIDTH; i += THREADS) {
+    for (int more = 0; more < SUMS * WIDTH; more += THREADS) {
+        uint32_t i = more + threadIdx.x;
+        forget(i);
+        if (i >= SUMS * WIDTH) break;
         int c = column * WIDTH + i % WIDTH;
         float sum[4];
 #pragma unroll
@@ -205,86 +283,73 @@ __device__ __forceinline__ void put_state_sums(float *to, const place &at, state
     for (int i = 0; i < TIMES; i++) dBC.of[i / 2][i % 2 * 2] = dBC.of[i / 2][i % 2 * 2 + 1] = 0.0f;
 }
 
-/* With many tiles of times: forward over all but the last, then backward over all; then the next 16 channels. */
+/* With many tiles of times: from the last to the first, then the next 16 channels. */
 struct scan_place {
     int column, tile;
-    bool back;
 };
 template <bool MANY> __device__ __forceinline__ scan_place after(const chunk_scan &s, scan_place p) {
-    if (!MANY) return {p.column + 1, 0, true};
-    if (p.back && p.tile == 0) return {p.column + 1, 0, false};
-    if (p.back) return {p.column, p.tile - 1, true};
-    return {p.column, p.tile + 1, p.tile + 2 == s.tiles};
+    if (!MANY) return {p.column + 1, 0};
+    if (p.tile == 0) return {p.column + 1, s.tiles - 1};
+    return {p.column, p.tile - 1};
 }
 
 template <bool GATE, bool MANY, int SPANS>
 __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_kernel(chunk_scan s, scan_to to) {
     constexpr int K = GATE ? 4 : 3;
     extern __shared__ __align__(16) unsigned char memory[];
-    scan_back_tiles<K, SPANS> &m = *(scan_back_tiles<K, SPANS> *)memory;
+    scan_back_tiles<MANY, K, SPANS> &m = *(scan_back_tiles<MANY, K, SPANS> *)memory;
     const bool half = s.B.dtype == AIRA_BF16 && s.C.dtype == AIRA_BF16;
     const half16 *from[4] = {s.u, s.delta, s.g, s.z};
     float *dBC = (float *)(memory + sizeof m);
     int b = blockIdx.y, first = blockIdx.x * s.per_group, end = min(s.columns, first + s.per_group);
-    int last = (int)threadIdx.x - (SPANS * 64 - N * WIDTH);
-    int slot = 0;    /* of rates */
-    int summed = -1; /* the column whose sums lie in shared memory */
+    int slot = 0; /* of rates */
     const place at = place_of<MANY>(s, b);
-    float state = 0, slope = 0; /* of one thread per state and channel: the first ones, the last ones */
+    float slope = 0; /* from the tile behind, of a thread's row of maps */
     state_sums sums = {{}, {twos_of(0), twos_of(N)}};
-    scan_place p = {first, 0, !MANY};
-    fetch(m.forward.in[0], from, s, at, piece_of<MANY>(s, at, 0, first));
-    fetch_rates(m.forward.rates[0], s, first);
-    fetch_rates(m.forward.rates[1], s, first + !MANY);
+    scan_place p = {first, MANY ? s.tiles - 1 : 0};
+    fetch(m.tile.in[0], from, s, at, piece_of<MANY>(s, at, p.tile * SPANS * SPAN, first));
+    fetch_before(m.before, s, b, p.tile, first, 0);
+    fetch_rates(m.tile.rates[0], s, first);
+    fetch_rates(m.tile.rates[1], s, first + !MANY);
     for (int i = threadIdx.x; MANY && i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
-    if (!MANY) half ? fetch_half_states(m.forward, s, b, 0) : fetch_states(m.forward, s, b, 0);
+    if (!MANY) half ? fetch_half_states(m.tile, s, b, 0) : fetch_states(m.tile, s, b, 0);
     for (int k = 0; p.column < end; k++) {
         scan_place next = after<MANY>(s, p);
-        scan_operands<K, SPANS> &in = m.forward.in[k & 1];
-        const scan_rates &rates = m.forward.rates[slot];
-        float decay[2][TIMES][N], push[2][TIMES];
+        scan_operands<K, SPANS> &in = m.tile.in[k & 1];
+        const scan_rates &rates = m.tile.rates[slot];
+        const bool fresh = !MANY || p.tile == s.tiles - 1; /* nothing lies behind */
+        float decay[2][TIMES][N], kept[TIMES][2][N], h[2][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
-        if (MANY) fetch_states(m.forward, s, b, p.tile);
+        if (MANY) fetch_states(m.tile, s, b, p.tile);
         copy_wait_all();
         arrive<MANY>(k);
-        if (next.column < end)
-            fetch(m.forward.in[~k & 1], from, s, at, piece_of<MANY>(s, at, next.tile * SPANS * SPAN, next.column));
-        map_chunk(m.forward, in, rates, at, decay, push);
-        if (p.back) map_back<GATE>(m, in, at, decay, g, dz);
-        __syncthreads();
-        if (threadIdx.x < N * WIDTH) {
-            if (p.tile == 0) state = 0;
-            if (p.back && p.tile) state = m.before[p.tile][threadIdx.x];
-            state = follow(m.forward.p, m.forward.h, threadIdx.x, state);
-            if (!p.back) m.before[p.tile + 1][threadIdx.x] = state;
+        if (next.column < end) {
+            fetch(m.tile.in[~k & 1], from, s, at, piece_of<MANY>(s, at, next.tile * SPANS * SPAN, next.column));
+            fetch_before(m.before, s, b, next.tile, next.column, k + 1);
         }
-        if (!MANY || p.tile == s.tiles - 1) slope = 0;
-        if (p.back && last >= 0) slope = follow_back(m.forward.p, m.dh, last, slope);
-        if (summed >= 0) put_sums(m, s, to, b, summed);
-        summed = -1;
+        map_back<GATE>(m.tile, in, rates, at, decay, g, dz);
+        map_states(m.before, m.tile, in, at, decay);
+        __syncthreads();
+        slope = follow<true>(m.tile.p, m.tile.x, fresh ? 0.0f : slope);
+        follow_states(m.before, m.tile.p);
+        if (fresh && p.column > first) put_sums(m, s, to, b, p.column - 1);
         __syncthreads();
         int later = after<MANY>(s, next).column; /* after the barrier that others wait at: rates are long in coming */
-        if (later < end) fetch_rates(m.forward.rates[slot ? slot - 1 : 2], s, later);
-        if (p.back) {
-            float before[TIMES][2][N];
-            walk_states<GATE>(m.forward, in, rates, at, decay, g, dz, before, sums);
-            walk_slopes(m, in, rates, at, decay, g, before, to.steps, !MANY || p.tile == s.tiles - 1, sums);
-            __syncwarp();
-            const piece here = piece_of<MANY>(s, at, p.tile * SPANS * SPAN, p.column);
-            put_piece(to.du, in, 0, at, here);
-            put_piece(to.ddelta, in, 1, at, here);
-            if (GATE) put_piece(to.dz, in, K - 1, at, here);
-            if (MANY) put_state_sums<true>(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums, SPANS * SPAN);
-            if (p.tile == 0) summed = p.column;
-        }
+        if (later < end) fetch_rates(m.tile.rates[slot ? slot - 1 : 2], s, later);
+        take_before(h, m.before, at, k);
+        walk_states<GATE>(m.tile, in, rates, h, at, decay, g, dz, kept, sums);
+        walk_slopes(m, in, rates, at, decay, g, kept, to.steps, fresh, sums);
+        __syncwarp();
+        put_pieces<GATE>(to, in, at, piece_of<MANY>(s, at, p.tile * SPANS * SPAN, p.column));
+        if (MANY) put_state_sums<true>(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums, SPANS * SPAN);
         p = next;
         slot = slot == 2 ? 0 : slot + 1;
     }
     float *out = to.dBC + ((int64_t)blockIdx.x * s.batch + b) * s.t_n * 2 * N;
     if (!MANY) put_state_sums<false>(out, at, sums, s.t_n);
     __syncthreads();
-    put_sums(m, s, to, b, summed);
+    put_sums(m, s, to, b, end - 1);
     for (int i = threadIdx.x; MANY && i < s.t_n * 2 * N; i += SPANS * 64) out[i] = dBC[i];
 }
 
@@ -328,37 +393,44 @@ __global__ void __launch_bounds__(1024) scan_chunks_end_kernel(chunk_scan s, sca
 
 /* --- calls ------------------------------------------------------------------------------------------------------- */
 
-static size_t states_of(const chunk_scan &s) { return (size_t)s.groups * s.batch * s.t_n * 2 * N; }
+static size_t gradients_of(const chunk_scan &s) { return (size_t)s.groups * s.batch * s.t_n * 2 * N; }
 
 size_t gpu_scan_chunks_backward_workspace(const gpu_call *call) {
     chunk_scan s = scan_of(call);
-    return (states_of(s) + (size_t)s.batch * SUMS * s.c_n) * sizeof(float);
+    size_t states = s.tiles > 1 ? states_count(s) : 0;
+    return (states + gradients_of(s) + (size_t)s.batch * SUMS * s.c_n) * sizeof(float);
 }
 
-template <int SPANS, bool MANY>
+template <bool GATE, int SPANS, bool MANY>
 static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
     int rows = MANY ? s.tiles * s.spans * SPAN * (int)sizeof(float[2 * N]) : 0;
-    return s.z ? launch(scan_chunks_backward_kernel<true, MANY, SPANS>, s,
-                        (int)sizeof(scan_back_tiles<4, SPANS>) + rows, stream, to)
-               : launch(scan_chunks_backward_kernel<false, MANY, SPANS>, s,
-                        (int)sizeof(scan_back_tiles<3, SPANS>) + rows, stream, to);
+    return launch(scan_chunks_backward_kernel<GATE, MANY, SPANS>, s,
+                  (int)sizeof(scan_back_tiles < MANY, GATE ? 4 : 3, SPANS >) + rows, stream, to);
+}
+template <bool GATE> static const char *scan_back(const chunk_scan &s, const scan_to &to, cudaStream_t stream) {
+    return s.tiles > 1    ? scan_back<GATE, MOST_SPANS, true>(s, to, stream)
+           : s.spans == 1 ? scan_back<GATE, 1, false>(s, to, stream)
+           : s.spans == 2 ? scan_back<GATE, 2, false>(s, to, stream)
+                          : scan_back<GATE, MOST_SPANS, false>(s, to, stream);
 }
 
 const char *gpu_scan_chunks_backward(const gpu_call *call) {
     chunk_scan s = scan_of(call);
     scan_to to = {(half16 *)call->out[0].data, (half16 *)call->out[1].data, NULL};
     scan_ends ends = {of(call->out[2]), of(call->out[3]), of(call->out[4]), of(call->out[5]), {NULL, 0}};
+    const char *why = NULL;
     uint32_t next = 6;
     if (call->merged & GPU_GATE) to.dz = (half16 *)call->out[next++].data;
     to.steps = (call->merged & GPU_STEPS) != 0;
     if (to.steps) ends.steps = of(call->out[next]);
     to.dBC = (float *)call->workspace;
-    to.sums = to.dBC + states_of(s);
-    const char *why = s.tiles > 1    ? scan_back<4, true>(s, to, call->stream)
-                      : s.spans == 1 ? scan_back<1, false>(s, to, call->stream)
-                      : s.spans == 2 ? scan_back<2, false>(s, to, call->stream)
-                      : s.spans == 3 ? scan_back<3, false>(s, to, call->stream)
-                                     : scan_back<4, false>(s, to, call->stream);
+    if (s.tiles > 1) {
+        s.states = (float4 *)call->workspace;
+        to.dBC += states_count(s);
+        why = gpu_scan_chunks_before(s, call->stream);
+    }
+    to.sums = to.dBC + gradients_of(s);
+    if (!why) why = s.z ? scan_back<true>(s, to, call->stream) : scan_back<false>(s, to, call->stream);
     if (why) return why;
     int sums = (SUMS * s.c_n + 31) / 32;
     int64_t states = ((int64_t)s.batch * s.t_n * 2 + 1023) / 1024;
