@@ -183,8 +183,11 @@ static dim3 backward_grid(const strips &s) {
 
 static bool backward_strips(const gpu_call *call) {
     bool silu = call->merged & GPU_SILU;
-    const gpu_view *big[4] = {&call->in[0], &call->in[silu ? 3 : 2], &call->out[0], &call->in[call->n_in - 1]};
+    bool product = call->merged & GPU_PRODUCT;
+    const gpu_view *big[4] = {&call->in[0], &call->in[silu ? 3 : 2], &call->out[0],
+                              &call->in[product ? 3 : call->n_in - 1]};
     if (!strips_take(call, big, 4) || (silu && !aligned_to_quads(&call->in[2]))) return false;
+    if (product && !takes_product(call)) return false;
     const int64_t *x = call->in[0].shape.dims;
     dim3 grid = backward_grid(strips_of(call, 0, false));
     return x[1] < INT32_MAX / 2 && grid.x <= GPU_COUNTERS / SIDES && grid.y <= 65535 && grid.z <= 65535;
@@ -248,6 +251,7 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
         to.x = (const T *)one.in[0].data;
         to.g = (const T *)one.in[OPENED ? 3 : 2].data;
         to.more = OPENED == 2 ? (const T *)one.in[4].data : NULL;
+        if (OPENED == 3) to.product = product_of(&one);
         to.sums = sums;
         to.dw = of(one.out[1]);
         to.db = of(one.out[2]);
@@ -259,7 +263,7 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
     }
     const strips &s = list.s[0];
     dim3 block(PAIRS, (unsigned)s.tall, (unsigned)s.deep);
-    size_t shared = (size_t)tile_rows(s.tall * s.length, OPENED) * s.deep * PAIRS * 2 * sizeof(T);
+    size_t shared = (size_t)tile_pairs(s.tall * s.length, OPENED) * s.deep * 2 * sizeof(T);
     grid.x = list.first[list.n];
     strip_backward_kernel<T, OPENED><<<grid, block, shared, call->stream>>>(list, counters);
     return gpu_launched();
@@ -372,6 +376,7 @@ template <class R> static const char *conv_backward_as(const gpu_call *call) {
 }
 
 static const char *conv_backward(const gpu_call *call) {
+    if (call->merged & GPU_PRODUCT) return strip_conv_backward<__nv_bfloat16, 3>(call);
     if (call->merged & GPU_SILU)
         return call->n_in > 4 * sides_of(call) ? strip_conv_backward<__nv_bfloat16, 2>(call)
                                                : strip_conv_backward<__nv_bfloat16, 1>(call);

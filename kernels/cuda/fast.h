@@ -72,8 +72,8 @@ const char *gpu_gated_norm_backward(const gpu_call *call);
 size_t gpu_gated_norm_backward_workspace(const gpu_call *call);
 
 /* convolution.cu: CONV1D_CAUSAL with four taps and its gradient, channels a multiple of 4, fp32 or bf16; GPU_SILU in
-   bf16, then dx may lie where a gradient lies, if one block holds a sequence; GPU_SIDES: up to four, and no result
-   lies on another's operand. */
+   bf16, then dx may lie where a gradient lies, if one block holds a sequence; GPU_PRODUCT: channels a multiple of 8,
+   p's columns even and up to 16; GPU_SIDES: up to four, and no result lies on another's operand. */
 bool gpu_conv_takes(const gpu_call *call);
 
 /* project.cu: MATMUL with GPU_PROJECT: bf16, channels a multiple of 32, up to 1,024; rank even, up to 16, and up to 32

@@ -674,4 +674,5 @@ void gpu_fuse_mamba(const aira_plan *plan, const gpu_queue *queue, gpu_step *ste
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN) merge_projection(&f, s);
         if (steps[s].step->op == AIRA_OP_SELECTIVE_SCAN_BACKWARD) merge_projection_back(&f, s);
     }
+    gpu_fuse_project(plan, queue, steps, n, gone);
 }

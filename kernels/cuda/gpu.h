@@ -87,7 +87,11 @@ typedef struct gpu_queue {
                   then of the next */
 #define GPU_PROJECT                                                                                             \
     (1u << 27) /* MATMUL: (u, Wx, Wt, bias) gives columns r, B, C of u Wx' and softplus(r Wt' + bias); backward \
-                  (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; `also` is the CONCAT */
+                  (d, Wt, dB, dC, Wx) gives p = [d Wt, dB, dC] and p Wx; (d, Wt, dB, dC) p alone; `also` is the \
+                  CONCAT */
+#define GPU_PRODUCT                                                                                               \
+    (1u << 30) /* with GPU_SILU, CONV1D_CAUSAL_BACKWARD: (x, w, bias, g, p, Wx), the gradient of silu(c) is g + p \
+                  Wx; `also` is the MATMUL */
 #define GPU_TURNED (1u << 29) /* MATMUL: b lies transposed from what the step says; a step that makes such a b */
 #define GPU_STEPS                                                                                              \
     (1u << 25) /* SELECTIVE_SCAN_BACKWARD, SSD_BACKWARD: the gradient of what delta (dt) is the softplus of; a \

@@ -1,8 +1,9 @@
 /* project.cu - what stands between u and Mamba-1's scan, as one step each way (GPU_PROJECT, fuse_mamba.c), in bf16.
  *
  * Forward: p = u Wx'; its columns are r, B and C; delta = softplus(r Wt' + bias). Backward, given d, the gradient of
- * r Wt', and those of B and C: p's gradient is [d Wt, dB, dC], u's is that times Wx. A block takes 32 rows; a pair of
- * warps 16 of them and half of the channels each. All products on tensor cores, straight from one into the next.
+ * r Wt', and those of B and C: p's gradient is [d Wt, dB, dC], u's is that times Wx, unless somebody else does that
+ * (GPU_PRODUCT). A block takes 32 rows; a pair of warps 16 of them and half of the channels each. Where p's gradient is
+ * all, it takes 64, a warp 16. All products on tensor cores, straight from one into the next.
  */
 #include "fast.h"
 #include "shared.cuh"
@@ -128,32 +129,36 @@ template <int N> __device__ __forceinline__ void fetch_turned(half16 *to, const 
     }
 }
 
-template <int PARTS> __global__ void __launch_bounds__(128) project_backward_kernel(project p) {
-    constexpr int TURNED = MOST_RANK + 8, COLUMNS = 16 * PARTS + 8;
+/* Rows of a block backward. */
+__host__ __device__ constexpr int rows_back(bool alone) { return alone ? 2 * ROWS : ROWS; }
+
+/* ALONE: p's gradient is all. */
+template <int PARTS, bool ALONE> __global__ void __launch_bounds__(128) project_backward_kernel(project p) {
+    constexpr int TURNED = MOST_RANK + 8, COLUMNS = 16 * PARTS + 8, N = rows_back(ALONE), EACH_ONE = N * PARTS / 8;
     extern __shared__ __align__(16) unsigned char memory[];
-    __shared__ __align__(16) half16 dp[ROWS][COLUMNS];
-    int step = p.width + 8, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, strip = warp & 1, half = warp >> 1;
-    int columns = p.rank + 2 * p.states;
-    half16 *x = (half16 *)memory, *Wx = x + ROWS * step, *Wt = Wx + 16 * PARTS * step; /* Wt: [width][TURNED] */
-    int64_t first = (int64_t)blockIdx.x * ROWS;
+    __shared__ __align__(16) half16 dp[N][COLUMNS];
+    int step = p.width + 8, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    int strip = ALONE ? warp : warp & 1, half = ALONE ? 0 : warp >> 1, columns = p.rank + 2 * p.states;
+    half16 *x = (half16 *)memory, *Wx = x + N * step, *Wt = Wx + (ALONE ? 0 : 16 * PARTS * step);
+    int64_t first = (int64_t)blockIdx.x * N; /* Wt: [width][TURNED] */
     float c[2][4] = {};
     uint32_t a[4], b[4];
-    half16 slope[4 * PARTS]; /* of B and C: all on their way before anything is waited for */
+    half16 slope[EACH_ONE]; /* of B and C: all on their way before anything is waited for */
 #pragma unroll
-    for (int k = 0; k < 4 * PARTS; k++) {
+    for (int k = 0; k < EACH_ONE; k++) {
         int i = k * 128 + threadIdx.x, row = i / (16 * PARTS), at = i % (16 * PARTS) - p.rank;
         bool there = first + row < p.rows && at >= 0 && at < 2 * p.states;
         const half16 *from = at < p.states ? p.dB + at : p.dC + at - p.states;
         slope[k] = there ? from[(first + row) * p.states] : __float2bfloat16_rn(0.0f);
     }
-    fetch_rows<ROWS>(x, p.x, first, p.rows, p.width);
-    fetch_rows<16 * PARTS>(Wx, p.Wx, 0, columns, p.width);
+    fetch_rows<N>(x, p.x, first, p.rows, p.width);
+    if (!ALONE) fetch_rows<16 * PARTS>(Wx, p.Wx, 0, columns, p.width);
     if (p.rank % 8 == 0)
         fetch_turned<8>(Wt, p, TURNED);
     else
         fetch_turned<2>(Wt, p, TURNED);
 #pragma unroll
-    for (int k = 0; k < 4 * PARTS; k++) { /* columns below the rank come later */
+    for (int k = 0; k < EACH_ONE; k++) { /* columns below the rank come later */
         int i = k * 128 + threadIdx.x, column = i % (16 * PARTS);
         if (column >= p.rank) dp[i / (16 * PARTS)][column] = slope[k];
     }
@@ -171,9 +176,10 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
             dp[strip * 16 + lane / 4 + i % 4 / 2 * 8][column] = __float2bfloat16_rn(c[i / 4][i % 4]);
     }
     __syncthreads();
-    for (int row = warp; row < ROWS && first + row < p.rows; row += 4) /* columns are even, up to 32 */
+    for (int row = warp; row < N && first + row < p.rows; row += 4) /* columns are even, up to 32 */
         if (lane * 2 < columns)
             *(uint32_t *)&p.r[(first + row) * columns + lane * 2] = *(const uint32_t *)&dp[row][lane * 2];
+    if (ALONE) return;
     int middle = p.width / 2;
     uint32_t rows[PARTS][4];
 #pragma unroll
@@ -201,11 +207,15 @@ template <int PARTS> __global__ void __launch_bounds__(128) project_backward_ker
 
 static bool is_half(const gpu_view *view) { return view->dtype == AIRA_BF16 && (uintptr_t)view->data % 16 == 0; }
 
-/* Forward: (u, Wx, Wt, bias) gives r, B, C, delta. Backward: (d, Wt, dB, dC, Wx) gives p's gradient, u's. */
+static bool is_back(const gpu_call *call) { return call->n_out <= 2; }
+static bool is_alone(const gpu_call *call) { return call->n_out == 1; }
+
+/* Forward: (u, Wx, Wt, bias) gives r, B, C, delta. Backward: (d, Wt, dB, dC, Wx) gives p's gradient, u's; alone:
+   without Wx. */
 static project project_of(const gpu_call *call) {
-    bool back = call->n_in == 5;
+    bool back = is_back(call), alone = is_alone(call);
     const gpu_view *in = call->in, *out = call->out;
-    project p = {(const half16 *)in[0].data, (const half16 *)in[back ? 4 : 1].data,
+    project p = {(const half16 *)in[0].data, alone ? NULL : (const half16 *)in[back ? 4 : 1].data,
                  (const half16 *)in[back ? 1 : 2].data};
     p.width = (int)gpu_last(&in[0].shape);
     p.rows = in[0].n / p.width;
@@ -215,7 +225,7 @@ static project project_of(const gpu_call *call) {
     if (back) {
         p.dB = (const half16 *)in[2].data;
         p.dC = (const half16 *)in[3].data;
-        p.to = (half16 *)out[1].data;
+        p.to = alone ? NULL : (half16 *)out[1].data;
     } else {
         p.bias = (const half16 *)in[3].data;
         p.B = (half16 *)out[1].data;
@@ -235,25 +245,26 @@ bool gpu_project_takes(const gpu_call *call) {
            p.rank + 2 * p.states <= 32;
 }
 
-template <class F> static const char *launch(F kernel, const project &p, size_t halves, cudaStream_t stream) {
+template <class F> static const char *launch(F kernel, const project &p, int rows, size_t halves, cudaStream_t stream) {
     int bytes = (int)(halves * sizeof(half16));
     cudaError_t error = allow_shared(kernel);
     if (error != cudaSuccess) return cudaGetErrorString(error);
-    kernel<<<(unsigned)((p.rows + ROWS - 1) / ROWS), 128, bytes, stream>>>(p);
+    kernel<<<(unsigned)((p.rows + rows - 1) / rows), 128, bytes, stream>>>(p);
     return gpu_launched();
+}
+
+template <int PARTS> static const char *run_parts(const gpu_call *call, const project &p) {
+    bool back = is_back(call), alone = is_alone(call);
+    size_t width = (size_t)p.width, rows = (size_t)rows_back(alone) + (alone ? 0 : 16 * PARTS);
+    size_t Wt = back ? width * (MOST_RANK + 8) : width * (size_t)(p.rank + 1), halves = rows * (width + 8) + Wt;
+    if (alone) return launch(project_backward_kernel<PARTS, true>, p, rows_back(true), halves, call->stream);
+    return back ? launch(project_backward_kernel<PARTS, false>, p, ROWS, halves, call->stream)
+                : launch(project_kernel<PARTS>, p, ROWS, halves, call->stream);
 }
 
 static const char *run(const gpu_call *call) {
     project p = project_of(call);
-    int parts = p.rank + 2 * p.states <= 16 ? 1 : 2;
-    size_t tiles = (size_t)(ROWS + 16 * parts) * (size_t)(p.width + 8);
-    size_t with_Wt = tiles + (size_t)p.width * (size_t)(p.rank + 1);
-    size_t with_turned = tiles + (size_t)p.width * (MOST_RANK + 8);
-    if (call->n_in == 5)
-        return parts == 1 ? launch(project_backward_kernel<1>, p, with_turned, call->stream)
-                          : launch(project_backward_kernel<2>, p, with_turned, call->stream);
-    return parts == 1 ? launch(project_kernel<1>, p, with_Wt, call->stream)
-                      : launch(project_kernel<2>, p, with_Wt, call->stream);
+    return p.rank + 2 * p.states <= 16 ? run_parts<1>(call, p) : run_parts<2>(call, p);
 }
 
 extern "C" const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, run, NULL};

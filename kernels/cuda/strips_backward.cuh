@@ -6,7 +6,7 @@
 
 #include "copy.cuh"
 #include "last.cuh"
-#include "strips.cuh"
+#include "strips_product.cuh"
 
 /* Two elements as they lie in memory, and opened. */
 template <class T> struct packed_pair { typedef float2 type; };
@@ -25,13 +25,14 @@ __device__ __forceinline__ pair add2(float2 a, float2 b) { return {{a.x + b.x, a
 /* Rounded to bf16, as a gradient in memory would be: half the instructions of opening both. */
 __device__ __forceinline__ pair add2(__nv_bfloat162 a, __nv_bfloat162 b) { return open2(__hadd2(a, b)); }
 
-/* g, more: gradients of the results that are added; more: or NULL. sums: [group of pairs][row][PARTS][channel of it], a
-   row per block of the group. */
+/* g, more: gradients of the results that are added; more: or NULL; product: or nothing, what is added instead. sums:
+   [group of pairs][row][PARTS][channel of it], a row per block of the group. */
 template <class T> struct backward_side {
     T *dx;
     const T *x, *g, *more;
     float *sums;
     elements dw, db;
+    product_side product;
 };
 
 /* What a thread has of its strip, walking backward: time t of it lies at t % 4; the strip's end is a multiple of four
@@ -41,12 +42,15 @@ struct strip_walk {
 };
 
 /* What a block's strips of one sequence read, in shared memory: [3 + times + 3][PAIRS] each, row u + 3 is of time u
-   from the tile's first on. Zeros where the sequence has no such time. */
+   from the tile's first on; g's rows are so many pairs apart. Zeros where the sequence has no such time. */
 template <class T> struct tile {
     typedef typename packed_pair<T>::type two;
     two *x, *g, *more;
 };
-__host__ __device__ constexpr int tile_rows(int times, int opened) { return (times + 6) * (opened == 2 ? 3 : 2); }
+__host__ __device__ constexpr int apart_of(int opened) { return opened == 3 ? PAIRS + APART : PAIRS; }
+__host__ __device__ constexpr int tile_pairs(int times, int opened) {
+    return (times + 6) * (PAIRS + apart_of(opened) + (opened == 2 ? PAIRS : 0));
+}
 
 __device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
@@ -68,7 +72,7 @@ __device__ __forceinline__ void copy_tile(const tile<T> &to, const backward_side
 #pragma unroll
     for (int k = 0; k < arrays; k++) {
         source[k] += at + (int64_t)(t + row) * step + channel;
-        goal[k] += row * PAIRS + channel / 2;
+        goal[k] += row * (k == 1 ? apart_of(OPENED) : PAIRS) + channel / 2;
     }
 #pragma unroll 1
     for (; row < rows; row += more) {
@@ -82,7 +86,7 @@ __device__ __forceinline__ void copy_tile(const tile<T> &to, const backward_side
                 copy_8(goal[k] + width / 4, source[k] + width / 2, there && half);
             }
             source[k] += more * step;
-            goal[k] += more * PAIRS;
+            goal[k] += more * (k == 1 ? apart_of(OPENED) : PAIRS);
         }
     }
 }
@@ -106,7 +110,8 @@ template <int OPENED> __device__ __forceinline__ pair slope_of(const strip_walk 
 template <class T, int OPENED>
 __device__ __forceinline__ pair next_slope(strip_walk &v, const tile<T> &from, int u, int k) {
     v.x[(k + 1) & 3] = open2(from.x[(u - 3) * PAIRS]);
-    pair g = OPENED == 2 ? add2(from.g[u * PAIRS], from.more[u * PAIRS]) : open2(from.g[u * PAIRS]);
+    typename tile<T>::two slope = from.g[u * apart_of(OPENED)];
+    pair g = OPENED == 2 ? add2(slope, from.more[u * PAIRS]) : open2(slope);
     return v.slope[k] = slope_of<OPENED>(v, g, k);
 }
 
@@ -137,7 +142,7 @@ __device__ __forceinline__ void walk_strip(strip_walk &v, tile<T> from, T *dx, i
 #pragma unroll 1
     for (int n = 0; n < length; n += 4, left -= 4) {
         from.x -= 4 * PAIRS;
-        from.g -= 4 * PAIRS;
+        from.g -= 4 * apart_of(OPENED);
         if (OPENED == 2) from.more -= 4 * PAIRS;
 #pragma unroll
         for (int k = 3; k >= 0; k--, dx -= step) {
@@ -206,6 +211,11 @@ __device__ __forceinline__ void end_sums(float (*part)[4], const float *sums, in
     }
 }
 
+/* p of a sequence, if there is such a one, and Wx from the block's first channel on. */
+__device__ __forceinline__ product_side sequence_of(const product_side &all, int b, int first, const strips &s) {
+    return {all.p + (int64_t)(b < s.batch ? b : 0) * s.t_n * all.columns, all.Wx + first, all.columns};
+}
+
 /* Walks the strips of a block's tiles: sequences in turns, of each `span` tiles from the last time to the first. What
    follows a tile in time is kept when it was walked just before: dx may lie on it. */
 template <class T, int OPENED>
@@ -215,7 +225,8 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
     int first = group * PAIRS * 2, channel = first + (int)threadIdx.x * 2, end = times - y * s.length;
     int head = (int)blockIdx.y * s.span, tail = min(head + s.span, s.tiles_n);
     int place = (end + 3) * PAIRS + (int)threadIdx.x;
-    tile<T> mine = {own.x + place, own.g + place, OPENED == 2 ? own.more + place : NULL};
+    tile<T> mine = {own.x + place, own.g + (end + 3) * apart_of(OPENED) + threadIdx.x,
+                    OPENED == 2 ? own.more + place : NULL};
     for (int turn = 0; turn < s.turns; turn++) {
         int b = (int)((blockIdx.z * s.turns + turn) * s.deep + threadIdx.z);
         int left = b < s.batch ? step - first : 0;
@@ -225,12 +236,17 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
             if (n > head) {
                 for (int r = y; r < 3; r += s.tall) {
                     int at = (r + 3) * PAIRS + (int)threadIdx.x, behind = at + times * PAIRS;
+                    int at_g = (r + 3) * apart_of(OPENED) + (int)threadIdx.x;
                     own.x[behind] = own.x[at];
-                    own.g[behind] = own.g[at];
+                    own.g[at_g + times * apart_of(OPENED)] = own.g[at_g];
                     if (OPENED == 2) own.more[behind] = own.more[at];
                 }
                 __syncthreads();
             }
+            product_pieces pieces;
+            if constexpr (OPENED == 3)
+                fetch_pieces(pieces, sequence_of(to.product, b, first, s), t - 3, times + 3 + more, s.t_n, step, left,
+                             y, s.tall);
             if (s.quads)
                 copy_tile<T, OPENED, true>(own, to, base, t - 3, times + 3 + more, s, left, j, s.tall * PAIRS);
             else
@@ -238,6 +254,10 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
             if (turn == 0 && n == head && channel < step) load_filter<OPENED>(v, s, channel);
             copy_wait_all();
             __syncthreads();
+            if constexpr (OPENED == 3) {
+                add_product(own.g, pieces, times + 3 + more, y, s.tall);
+                __syncthreads();
+            }
             int last = t + end - 1;
             walk_strip<T, OPENED>(v, mine, to.dx + (base + (int64_t)last * step + threadIdx.x * 2), step, s.length,
                                   threadIdx.x * 2 < left ? last + 1 : 0);
@@ -246,10 +266,11 @@ __device__ __forceinline__ void walk_tiles(strip_walk &v, const strips &s, const
     }
 }
 
-/* OPENED: 0: g is the gradient of the convolution's results; 1, 2: of SiLU of them, and so many are added.
-   blockIdx: group of PAIRS pairs, `span` tiles of `tall` strips, `deep` sequences `turns` times; threadIdx: pair,
-   strip, sequence. Tiles end where the sequence does, so that the first may begin before it. Since a block reads a
-   tile, and what lies around it, before it writes dx there, dx may lie on gradients where a block holds the sequence.
+/* OPENED: 0: g is the gradient of the convolution's results; 1, 2: of SiLU of them, and so many are added; 3: of SiLU
+   of them, and the product is added. blockIdx: group of PAIRS pairs, `span` tiles of `tall` strips, `deep` sequences
+   `turns` times; threadIdx: pair, strip, sequence. Tiles end where the sequence does, so that the first may begin
+   before it. Since a block reads a tile, and what lies around it, before it writes dx there, dx may lie on gradients
+   where a block holds the sequence.
  */
 template <class T, int OPENED>
 __global__ void __launch_bounds__(TALL * 32, sizeof(T) == 2 ? 6 : 3)
@@ -263,7 +284,7 @@ __global__ void __launch_bounds__(TALL * 32, sizeof(T) == 2 ? 6 : 3)
     const int wide = PAIRS;
     int places = s.tall * s.deep, place = (int)(threadIdx.z * s.tall + threadIdx.y);
     int threads = places * wide, i = place * wide + (int)threadIdx.x, times = s.tall * s.length;
-    two *room = (two *)memory + (int)threadIdx.z * tile_rows(times, OPENED) * PAIRS;
+    two *room = (two *)memory + (int)threadIdx.z * tile_pairs(times, OPENED);
     tile<T> own = {room, room + (times + 6) * PAIRS, room + 2 * (times + 6) * PAIRS};
     float2 *part = (float2 *)memory; /* [PARTS][threads], once all is walked */
     strip_walk v = {};

@@ -106,10 +106,10 @@ static uint64_t cut_of(const aira_plan_tensor *of, int64_t from, int64_t n) {
 static bool run_project(const aira_plan *plan, const gpu_step *step, uint64_t attributes, const uint64_t *in,
                         uint64_t *out) {
     if (!(step->merged & GPU_PROJECT)) return false;
-    if (step->n_in == 5) {
+    if (step->n_out <= 2) {
         uint64_t parts[3] = {name_of(AIRA_OP_MATMUL, attributes, in, 2, 0), in[2], in[3]};
         out[0] = name_of(AIRA_OP_CONCAT, attributes_of(step->also), parts, 3, 0);
-        out[1] = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[4]}, 2, 0);
+        if (step->n_out == 2) out[1] = name_of(AIRA_OP_MATMUL, attributes, (uint64_t[]){out[0], in[4]}, 2, 0);
         return true;
     }
     const aira_plan_tensor *u = gpu_tensor_of(plan, gpu_step_in(step)[0]);
@@ -135,7 +135,9 @@ static bool run_mamba(const gpu_step *step, uint64_t attributes, const uint64_t 
         return true;
     }
     if (step->merged & GPU_SILU) {
-        uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], in[4]) : in[3];
+        uint64_t more = step->n_in > 4 ? in[4] : 0;
+        if (step->merged & GPU_PRODUCT) more = name_of(AIRA_OP_MATMUL, attributes_of(step->also), in + 4, 2, 0);
+        uint64_t g = step->n_in > 4 ? name_of_two(AIRA_OP_ADD, in[3], more) : in[3];
         uint64_t c = name_of(AIRA_OP_CONV1D_CAUSAL, attributes, in, 3, 0);
         planned[2] = name_of_two(AIRA_OP_SILU_BACKWARD, c, g);
         for (uint32_t k = 0; k < step->n_out; k++) out[k] = name_of(op, attributes, planned, n_in, k);
@@ -349,6 +351,7 @@ static double clip = -1;
 typedef struct counts {
     int planned, left, forward, backward, mlp_forward, mlp_backward, slopes;
     int gates[2], convolutions[2], projections[2], ssd_steps; /* of Mamba layers: forward, backward */
+    int products;                                             /* that convolutions' gradients do themselves */
     int narrowed, scattered; /* gradients of weights in bf16; of an embedding, onto another's place */
     unsigned long long own_bytes;
 } counts;
@@ -362,7 +365,8 @@ static void count_mamba(const gpu_step *step) {
     counted.gates[back] += (step->merged & GPU_GATE) != 0;
     if (step->merged & GPU_SILU)
         counted.convolutions[back] += (int)(!(step->merged & GPU_SIDES) ? 1 : back ? step->n_out / 3 : step->n_in / 3);
-    counted.projections[step->n_in == 5] += (step->merged & GPU_PROJECT) != 0;
+    if (step->merged & GPU_PROJECT) counted.projections[step->n_out <= 2]++;
+    counted.products += (step->merged & GPU_PRODUCT) != 0;
     counted.ssd_steps += (step->merged & GPU_STEPS) != 0;
 }
 
@@ -631,15 +635,15 @@ static void count_mamba_layers(const test_engine *e, const char *letters, int on
     try_letters(e, letters, 128, 128);
     printf(
         "%s: %d steps of training and evaluation are %d; merged are %d of %d gates forward, %d of %d backward, %d and "
-        "%d of %d and %d convolutions, %d and %d of %d and %d projections, %d of %d slopes of time steps, %d of %d "
-        "(or more) norms' gradients with products; %.1f MB of own memory\n",
+        "%d of %d and %d convolutions, %d and %d of %d and %d projections, of them %d of %d with a convolution, %d of "
+        "%d slopes of time steps, %d of %d (or more) norms' gradients with products; %.1f MB of own memory\n",
         letters, counted.planned, counted.left, counted.gates[0], 2 * layers, counted.gates[1], layers,
         counted.convolutions[0], counted.convolutions[1], 2 * convolutions, convolutions, counted.projections[0],
-        counted.projections[1], 2 * ones, ones, counted.ssd_steps, layers, counted.slopes, layers + 1,
-        (double)counted.own_bytes / 1e6);
+        counted.projections[1], 2 * ones, ones, counted.products, ones, counted.ssd_steps, layers, counted.slopes,
+        layers + 1, (double)counted.own_bytes / 1e6);
     failures += counted.gates[0] != 2 * layers || counted.gates[1] != layers;
     failures += counted.convolutions[0] != 2 * convolutions || counted.convolutions[1] != convolutions;
-    failures += counted.projections[0] != 2 * ones || counted.projections[1] != ones;
+    failures += counted.projections[0] != 2 * ones || counted.projections[1] != ones || counted.products != ones;
     failures += counted.ssd_steps != layers || counted.slopes < layers || counted.left > most;
 }
 
