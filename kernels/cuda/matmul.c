@@ -478,8 +478,7 @@ const char *gpu_multiply(gpu_matmul *matmul, const gpu_product *wanted, const vo
     return multiply(matmul, &p, a, b, c, stream);
 }
 
-/* The contest; lasting_ms > 0: the winner runs once more, alone, as long without a break, and is candidate 0. */
-static const char *hold_contest(gpu_matmul *matmul, const gpu_product *wanted, int lasting_ms, gpu_contest *contest) {
+const char *gpu_product_contest(gpu_matmul *matmul, const gpu_product *wanted, gpu_contest *contest) {
     const void *aligned = (const void *)(uintptr_t)256; /* no address, but aligned as one */
     product p = product_as(wanted, aligned);
     descriptors d = {0};
@@ -488,24 +487,7 @@ static const char *hold_contest(gpu_matmul *matmul, const gpu_product *wanted, i
     cublasStatus_t s = describe_all(matmul, &p, &d);
     if (!s) s = choose(matmul, &p, &d, &given);
     const char *why = s ? sentence(s) : try_offers(matmul, &p, &given, &d, contest);
-    if (!why && lasting_ms > 0) {
-        contest->candidates[0] = contest->candidates[contest->chosen];
-        contest->n = 1;
-        contest->lasting_ms = lasting_ms;
-        why = gpu_contest_hold(contest);
-    }
     release(&d);
-    return why;
-}
-
-const char *gpu_product_contest(gpu_matmul *matmul, const gpu_product *wanted, gpu_contest *contest) {
-    return hold_contest(matmul, wanted, 0, contest);
-}
-
-const char *gpu_product_time(gpu_matmul *matmul, const gpu_product *wanted, int lasting_ms, double *us) {
-    gpu_contest contest = {.seed = 1, .any_bits = matmul->tune == GPU_TUNE_ANY_BITS};
-    const char *why = hold_contest(matmul, wanted, lasting_ms, &contest);
-    if (!why) *us = contest.us[0];
     return why;
 }
 

@@ -17,6 +17,8 @@
 #include "tune.h"
 #include "watch.h"
 
+#define TURN_GFLOP 50 /* from which on products gain from a turned weight more than turning costs */
+
 typedef struct cuda_config {
     int64_t gpu, turn;
     int32_t matmul, chains, attention, deterministic, merge, tune;
@@ -43,11 +45,9 @@ static const aira_field fields[] = {
     AIRA_F_BOOL(cuda_config, tune, 1,
                 "large bf16 products: the fastest algorithm that gives the same bits, found by trying when one is met "
                 "first; false: the one that cuBLASLt names first"),
-    AIRA_F_INT(
-        cuda_config, turn, -1, -1, 1000000,
-        "training: bf16 products of so many GFLOP and more have the weights' transpose in memory as well, which "
-        "takes 2 bytes a weight; 0: none; -1: with `deterministic: false`, large ones where trying shows that it is "
-        "faster, else none"),
+    AIRA_F_INT(cuda_config, turn, -1, -1, 1000000,
+               "training: bf16 products of so many GFLOP and more have the weights' transpose in memory as well, which "
+               "takes 2 bytes a weight; 0: none; -1: 50 with `deterministic: false`, else 0"),
     AIRA_F_STR(
         cuda_config, trace, NULL,
         "for measuring only: a file that gets the microseconds of every step, repeated at each program's first run"),
@@ -158,8 +158,7 @@ static aira_status cuda_create(const aira_host *host, const void *config_pointer
     device->use_cudnn = config->attention == 0;
     device->deterministic = config->deterministic != 0;
     device->queue.apart = config->merge == 0;
-    device->queue.turn = (int)config->turn;
-    if (device->queue.turn < 0 && device->tune != GPU_TUNE_ANY_BITS) device->queue.turn = 0; /* time decides no bits */
+    device->queue.turn = config->turn >= 0 ? (int)config->turn : config->deterministic != 0 ? 0 : TURN_GFLOP;
     device->watch = gpu_watch_create();
     aira_status status = why ? fail(device, AIRA_E_UNSUPPORTED, why, NULL) : AIRA_OK;
     if (!status && !device->watch) status = fail(device, AIRA_E_MEMORY, "out of memory", NULL);

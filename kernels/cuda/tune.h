@@ -59,10 +59,6 @@ const char *gpu_fill_random(void *to, size_t bytes, uint32_t dtype, uint32_t see
 const char *gpu_count_differing(const void *a, const void *b, size_t bytes, unsigned long long *differing,
                                 cudaStream_t stream);
 
-/* matmul.c: microseconds of a large product by the algorithm that trying finds, while it runs for lasting_ms without a
-   break. NULL, or why it was not timed. */
-const char *gpu_product_time(gpu_matmul *matmul, const gpu_product *product, int lasting_ms, double *us);
-
 #ifdef __cplusplus
 }
 #endif

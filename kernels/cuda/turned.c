@@ -1,36 +1,16 @@
 /* turned.c - see turned.h */
 #include "turned.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuse.h"
-#include "tune.h"
 
 #define MERGED (GPU_ELSEWHERE | GPU_ADD_BIAS | GPU_ADD_TENSOR | GPU_GELU) /* what such a product may do besides */
-
-#define LARGE 50e9       /* floating-point operations of products that are timed both ways */
-#define LASTING_MS 50    /* of each time: power limits act within some ten milliseconds */
-#define BYTES_PER_US 3e6 /* of turning a copy, read and written */
-#define LAUNCH_US 3
-#define MARGIN 1.5    /* a product saves so many times what turning its operand costs, or is left as it is */
-#define MOST_KINDS 16 /* of products that are timed */
 
 static const int64_t axes[] = {1, 0};
 static const aira_plan_step turning = {
     .size = sizeof turning, .op = AIRA_OP_TRANSPOSE, .copies = 1, .n_in = 1, .n_out = 1, .n_i = 2, .i = axes};
-
-/* A product that was timed both ways. */
-typedef struct kind {
-    gpu_product product;
-    bool pays;
-} kind;
-
-typedef struct timed {
-    kind list[MOST_KINDS];
-    uint32_t n;
-} timed;
 
 /* A turned copy: of what, and where. */
 typedef struct copy {
@@ -44,37 +24,6 @@ static bool is_by_transpose(const aira_plan *plan, const gpu_step *step, double 
                            *c = gpu_tensor_of(plan, gpu_step_out(step)[0]);
     if (b->dtype != AIRA_BF16 || b->shape.rank != 2 || b->storage != GPU_STORE_OWN || b->copies > 1) return false;
     return 2.0 * (double)gpu_elements(&c->shape) * (double)b->shape.dims[1] >= least;
-}
-
-static bool is_faster_turned(const gpu_queue *queue, const gpu_product *straight) {
-    gpu_product turned = *straight;
-    double best[2] = {INFINITY, INFINITY};
-    turned.trans_b = 0;
-    for (int k = 0; k < 4; k++) { /* in turns: the card grows warm meanwhile */
-        double us = INFINITY;
-        if (gpu_product_time(queue->matmul, k % 2 ? &turned : straight, LASTING_MS, &us)) return false;
-        if (us < best[k % 2]) best[k % 2] = us;
-    }
-    double cost = 4.0 * (double)turned.n * (double)turned.k / BYTES_PER_US + LAUNCH_US;
-    return best[0] - best[1] >= MARGIN * cost;
-}
-
-/* Does the product gain from a turned copy? What cannot be timed does not. */
-static bool pays(const gpu_layout *layout, const gpu_queue *queue, const gpu_step *step, timed *t) {
-    const aira_plan_tensor *b = gpu_tensor_of(&layout->plan, gpu_step_in(step)[1]),
-                           *c = gpu_tensor_of(&layout->plan, gpu_step_out(step)[0]);
-    gpu_product p = {.n = b->shape.dims[0], .k = b->shape.dims[1], .trans_b = 1, .dtype = AIRA_BF16};
-    p.m = gpu_elements(&c->shape) / p.n;
-    p.add = (step->merged & GPU_ADD_TENSOR) != 0;
-    p.out_dtype = c->dtype;
-    for (uint32_t k = 0; k < t->n; k++) {
-        const gpu_product *q = &t->list[k].product;
-        if (q->m == p.m && q->n == p.n && q->k == p.k && q->add == p.add && q->out_dtype == p.out_dtype)
-            return t->list[k].pays;
-    }
-    if (t->n == MOST_KINDS || !queue->matmul) return false;
-    t->list[t->n] = (kind){p, is_faster_turned(queue, &p)};
-    return t->list[t->n++].pays;
 }
 
 /* Does a step that makes copies write all of the range? */
@@ -127,8 +76,7 @@ bool gpu_turn_weights(gpu_layout *layout, const gpu_queue *queue, gpu_step *step
     const aira_plan *plan = &layout->plan;
     copy *copies = *kept ? calloc((size_t)*n + 1, sizeof *copies) : NULL;
     uint32_t n_copies = 0;
-    timed products = {.n = 0};
-    double least = queue->turn < 0 ? LARGE : 1e9 * queue->turn;
+    double least = 1e9 * queue->turn;
     if (!*kept) return true;
     if (!copies) return false;
     for (uint32_t s = *kept; s < *n; s++) {
@@ -136,7 +84,6 @@ bool gpu_turn_weights(gpu_layout *layout, const gpu_queue *queue, gpu_step *step
         uint32_t b = gpu_step_in(&steps[s])[1];
         gpu_range range = gpu_range_of(plan, b, 0);
         if (!is_kept(plan, steps, *kept, &range)) continue;
-        if (queue->turn < 0 && !pays(layout, queue, &steps[s], &products)) continue;
         const copy *c = copy_of(layout, copies, &n_copies, b, &most);
         if (c) read_turned(&steps[s], c->to);
     }

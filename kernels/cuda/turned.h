@@ -1,9 +1,8 @@
 /* turned.h - second copies of large weights that lie transposed, for products that would read the first one so.
  *
  * A layer multiplies by W' forward and by W backward. cuBLASLt's products of both operands along their rows (by W') are
- * slower than those by W on some cards and for some shapes; where copies of weights stay from run to run (kept.h), a
- * transposed one can stay beside each: the update's result is turned once a step, 4 bytes a weight. Which way is faster
- * is measured under load: a card that its power limit slows down gains less than one that runs a product now and then.
+ * slower than those by W; where copies of weights stay from run to run (kept.h), a transposed one can stay beside each:
+ * the update's result is turned once a step, 4 bytes a weight.
  */
 #ifndef AIRA_GPU_TURNED_H
 #define AIRA_GPU_TURNED_H
@@ -15,10 +14,9 @@ extern "C" {
 #endif
 
 /* Products by the transpose of a copy that stays, or of whole rows of it, read a turned copy: those of queue->turn
-   GFLOP and more; -1: large ones whose times both ways, measured here, differ by more than turning costs, so that
-   results depend on timing where orders of sums differ. steps[0 .. *kept) make the copies that stay, and make the
-   turned ones afterwards; steps at the end do so after the updates. *n grows, up to `room`; most: bytes that turned
-   copies may take. Before batch.c. False: out of memory. */
+   GFLOP and more. steps[0 .. *kept) make the copies that stay, and make the turned ones afterwards; steps at the end do
+   so after the updates. *n grows, up to `room`; most: bytes that turned copies may take. Before batch.c. False: out of
+   memory. */
 bool gpu_turn_weights(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t room,
                       uint32_t *kept, uint64_t most);
 

@@ -35,10 +35,6 @@ const gpu_kernel gpu_turn_kernel = {AIRA_OP_TRANSPOSE, NULL, NULL};
 const gpu_kernel gpu_project_kernel = {AIRA_OP_MATMUL, NULL, NULL};
 bool gpu_scatter_takes(const gpu_call *call) { return call->n_in < 2; }
 bool gpu_listed_scatter_takes(const gpu_call *call) { return call->out[0].dtype == AIRA_F32; }
-const char *gpu_product_time(gpu_matmul *matmul, const gpu_product *product, int lasting_ms, double *us) {
-    (void)matmul, (void)product, (void)lasting_ms, (void)us;
-    return "not here";
-}
 int gpu_matmul_merges(const gpu_call *call) { return call->in[0].dtype == AIRA_BF16; }
 cudaKernel_t gpu_compiler_kernel(gpu_compiler *c, const gpu_chain_program *p, int vector, int batched) {
     (void)c, (void)p, (void)vector, (void)batched;
