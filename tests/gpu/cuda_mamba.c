@@ -6,6 +6,7 @@
  * The error of a result is its relative L2 distance. Every case runs twice and must give the same bits. Exit status 0:
  * all within their limits; 1: not; 77: no GPU here.
  */
+#include "../support/part.h"
 #include "../unit/device_harness.h"
 
 #define MOST 13 /* operands and results of an op */
@@ -190,7 +191,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        if (argc > 3 && !strstr(cases[k].name, argv[3])) continue;
+        if (!test_in_part(k) || (argc > 3 && !strstr(cases[k].name, argv[3]))) continue;
         compare(&gpu, &cpu, &cases[k], AIRA_F64, "f64", 1e-10);
         compare(&gpu, &cpu, &cases[k], AIRA_F32, "f32", 1e-5);
         compare(&gpu, &cpu, &cases[k], AIRA_BF16, "bf16", 1e-2);

@@ -8,6 +8,7 @@
  * in another order: what a plan's steps are taken by depends on the plan alone. Exit status 0: all within their limits;
  * 1: not; 77: no GPU here.
  */
+#include "../support/part.h"
 #include "../unit/device_harness.h"
 
 #define MOST 8                       /* products of a list */
@@ -211,15 +212,16 @@ int main(int argc, char **argv) {
         {2048, 772, 136, AIRA_F32, AIRA_BF16, false}, {2049, 136, 772, AIRA_BF16, AIRA_F32, false},
         {4097, 12, 200, AIRA_F32, AIRA_F32, false},   {2050, 4, 4, AIRA_F32, AIRA_F32, false},
         {5003, 256, 8, AIRA_BF16, 0, false},          {5003, 16, 256, AIRA_F32, 0, false}};
-    try_list(&gpu, attention, 4, worst);
-    try_list(&gpu, mlp, 2, worst);
-    try_list(&gpu, head, 1, worst);
-    try_list(&gpu, odd, 1, worst);
-    try_list(&gpu, ragged, sizeof ragged / sizeof *ragged, worst);
+    if (test_in_part(0)) try_list(&gpu, attention, 4, worst);
+    if (test_in_part(1)) try_list(&gpu, mlp, 2, worst);
+    if (test_in_part(2)) try_list(&gpu, head, 1, worst);
+    if (test_in_part(3)) try_list(&gpu, odd, 1, worst);
+    if (test_in_part(4)) try_list(&gpu, ragged, sizeof ragged / sizeof *ragged, worst);
     aira_rng rng = aira_rng_make(aira_key(5, "lists"), 0);
     for (int n = 1; n <= 2 * MOST; n++) {
         product list[MOST];
-        try_list(&gpu, list, random_list(&rng, list, (n - 1) % MOST + 1), worst);
+        int random = random_list(&rng, list, (n - 1) % MOST + 1);
+        if (test_in_part(4 + (size_t)n)) try_list(&gpu, list, random, worst);
     }
     printf("%d results compared, %d failed; largest errors: fp32 %.2g, bf16 %.2g\n", checks, failures, worst[0],
            worst[1]);
