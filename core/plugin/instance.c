@@ -127,42 +127,75 @@ aira__instance *aira__instance_create(aira__registry *r, const char *kind, aira_
     return NULL;
 }
 
-aira_status aira__instance_create_json(aira__registry *r, const char *kind, const json_t *canonical,
-                                       aira__instance **out, aira_error *error) {
-    *out = NULL;
-    const char *id = json_string_value(json_object_get(canonical, "use"));
-    if (id == NULL) return aira__fail(error, AIRA_E_CONFIG, "a %s without \"use\" in its canonical form", kind);
-    const aira__maker *maker = aira__registry_maker(r, kind, id);
-    if (maker != NULL) return maker->from_json(canonical, out, error);
-    const aira_plugin *plugin = aira__registry_find(r, kind, id, error);
-    if (plugin == NULL) return AIRA_E_CONFIG;
+/* An instance of the plugin with these keys, before create(). */
+static aira_status fill_json(const aira_plugin *plugin, const json_t *canonical, aira__instance **out,
+                             aira_error *error) {
     const aira_schema *schema;
     aira__instance *i = begin(plugin, &schema);
-    json_t *keys = json_copy((json_t *)(uintptr_t)canonical);
-    if (i == NULL || keys == NULL) {
-        json_decref(keys);
-        aira__instance_destroy(i);
-        return aira__fail(error, AIRA_E_MEMORY, "out of memory for %s '%s'", kind, id);
+    json_t *keys = json_copy((json_t *)(uintptr_t)canonical), *whole = json_object();
+    aira_status status = AIRA_OK;
+    if (i == NULL || keys == NULL || whole == NULL) status = aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    if (status == AIRA_OK) {
+        /* a canonical task holds what belongs to the host beside the plugin's own keys */
+        json_object_del(keys, "use");
+        json_object_del(keys, "at_scale");
+        status = aira__schema_fill_json(schema, keys, i->config, &i->memory, whole, error);
     }
-    /* a canonical task holds what belongs to the host beside the plugin's own keys */
-    json_object_del(keys, "use");
-    json_object_del(keys, "at_scale");
-    json_t *whole = json_object();
-    aira_status status = whole != NULL ? aira__schema_fill_json(schema, keys, i->config, &i->memory, whole, error)
-                                       : aira__fail(error, AIRA_E_MEMORY, "out of memory");
     json_decref(keys);
-    if (status != AIRA_OK) {
-        json_decref(whole);
-        aira__fail_in(error, "%s '%s'", kind, id);
-    } else {
+    if (status == AIRA_OK) {
         i->canonical = with_use(plugin->id, whole);
-        status = i->canonical != NULL ? finish(r, i, error)
-                                      : aira__fail(error, AIRA_E_MEMORY, "out of memory for %s '%s'", kind, id);
+        if (i->canonical == NULL) status = aira__fail(error, AIRA_E_MEMORY, "out of memory");
+    } else {
+        json_decref(whole);
     }
+    if (status == AIRA_OK) {
+        *out = i;
+        return AIRA_OK;
+    }
+    if (i != NULL) aira__instance_destroy(i);
+    aira__fail_in(error, "%s '%s'", plugin->kind, plugin->id);
+    return status;
+}
+
+/* Of a plugin file, or else of a maker: the other is NULL. */
+static aira_status find(aira__registry *r, const char *kind, const json_t *canonical, const aira_plugin **plugin,
+                        const aira__maker **maker, aira_error *error) {
+    const char *id = json_string_value(json_object_get(canonical, "use"));
+    *plugin = NULL;
+    *maker = NULL;
+    if (id == NULL) return aira__fail(error, AIRA_E_CONFIG, "a %s without \"use\" in its canonical form", kind);
+    *maker = aira__registry_maker(r, kind, id);
+    if (*maker == NULL) *plugin = aira__registry_find(r, kind, id, error);
+    return *maker != NULL || *plugin != NULL ? AIRA_OK : AIRA_E_CONFIG;
+}
+
+aira_status aira__instance_create_json(aira__registry *r, const char *kind, const json_t *canonical,
+                                       aira__instance **out, aira_error *error) {
+    const aira_plugin *plugin;
+    const aira__maker *maker;
+    aira__instance *i = NULL;
+    *out = NULL;
+    aira_status status = find(r, kind, canonical, &plugin, &maker, error);
+    if (status != AIRA_OK) return status;
+    if (maker != NULL) return maker->from_json(canonical, out, error);
+    status = fill_json(plugin, canonical, &i, error);
+    if (status != AIRA_OK) return status;
+    status = finish(r, i, error);
     if (status == AIRA_OK)
         *out = i;
     else
         aira__instance_destroy(i);
+    return status;
+}
+
+aira_status aira__instance_check_json(aira__registry *r, const char *kind, const json_t *canonical, aira_error *error) {
+    const aira_plugin *plugin;
+    const aira__maker *maker;
+    aira__instance *i = NULL;
+    aira_status status = find(r, kind, canonical, &plugin, &maker, error);
+    if (status != AIRA_OK || maker != NULL) return status; /* a maker's keys are source text, judged when it is made */
+    status = fill_json(plugin, canonical, &i, error);
+    if (status == AIRA_OK) aira__instance_destroy(i);
     return status;
 }
 

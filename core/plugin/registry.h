@@ -70,6 +70,8 @@ aira__instance *aira__instance_create(aira__registry *, const char *kind, aira__
 /* From a canonical object, e.g. in a worker; the instance keeps a copy of it as its canonical form. */
 aira_status aira__instance_create_json(aira__registry *, const char *kind, const json_t *canonical, aira__instance **,
                                        aira_error *);
+/* Whether the plugin is there and would take these keys; nothing is created. */
+aira_status aira__instance_check_json(aira__registry *, const char *kind, const json_t *canonical, aira_error *);
 void aira__instance_destroy(aira__instance *);
 /* The plugin's table by extension id; NULL where it has none. */
 const void *aira__instance_extension(const aira__instance *, const char *id);

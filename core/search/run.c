@@ -29,18 +29,6 @@ double aira__run_seconds(const aira__run *run) { return run->seconds_before + (a
 
 /* ---- creating ---- */
 
-/* [{kind, id, version, sha256}] of every loaded plugin: which code decided and scored. */
-static json_t *plugins_json(const aira__registry *registry) {
-    json_t *list = json_array();
-    for (int i = 0; i < aira__registry_count(registry); i++) {
-        const aira__plugin_entry *e = aira__registry_entry(registry, i);
-        if (strcmp(e->state, "loaded")) continue;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "kind", e->kind, "id", e->id, "version",
-                                              e->version, "sha256", e->sha256));
-    }
-    return list;
-}
-
 static aira_status set_json(aira__journal *j, const char *key, const json_t *value, aira_error *error) {
     char *text = value ? aira__json_canonical(value) : NULL;
     aira_status status = text ? aira__journal_set_study(j, key, text, error) : no_memory(error);
@@ -55,7 +43,7 @@ static aira_status write_study(aira__journal *j, const aira__registry *registry,
     if (status == AIRA_OK) status = aira__json_hash(json_object_get(study, "prompts"), prompts_hash, error);
     if (status == AIRA_OK) status = aira__sha256_file("/proc/self/exe", program, error);
     if (status != AIRA_OK) return status;
-    json_t *plugins = plugins_json(registry);
+    json_t *plugins = aira__run_plugins(registry);
     json_t *hashes = json_pack("{s:s, s:s, s:s, s:s}", "study", study_hash, "task",
                                aira__json_string(study, "task_hash", ""), "prompts", prompts_hash, "program", program);
     snprintf(created, sizeof created, "%.3f", aira__wall());
@@ -244,36 +232,6 @@ static aira_status open_queue(aira__run *run, aira_error *error) {
     return aira__queue_create(&o, &run->queue, error);
 }
 
-/* ---- plugins ---- */
-
-/* Scores and decisions of one run should come from one code. A plugin that is another one now is no error, a user may
-   have repaired it, but the journal says so. */
-static aira_status compare_plugins(aira__run *run, aira_error *error) {
-    char *text = aira__journal_get_study(run->journal, "plugins", error);
-    json_t *before = text ? aira__json_parse(text, strlen(text), "the journal's plugins", error) : NULL;
-    json_t *now = plugins_json(run->options->registry), *was, *is;
-    size_t i, k;
-    aira_status status = AIRA_OK;
-    json_array_foreach(before, i, was) json_array_foreach(now, k, is) {
-        static const char *const same[] = {"kind", "id"};
-        bool match = true;
-        for (int m = 0; m < 2; m++)
-            match = match && json_equal(json_object_get(was, same[m]), json_object_get(is, same[m]));
-        if (!match || json_equal(json_object_get(was, "sha256"), json_object_get(is, "sha256")) || status != AIRA_OK)
-            continue;
-        char sentence[256];
-        snprintf(sentence, sizeof sentence, "%s %s is another build than the run began with (%.12s, was %.12s)",
-                 aira__json_string(is, "kind", "?"), aira__json_string(is, "id", "?"),
-                 aira__json_string(is, "sha256", ""), aira__json_string(was, "sha256", ""));
-        aira__log(AIRA_LOG_WARN, "%s", sentence);
-        status = aira__journal_event(run->journal, "plugin", -1, -1, sentence, error);
-    }
-    free(text);
-    json_decref(before);
-    json_decref(now);
-    return status;
-}
-
 /* ---- the loop ---- */
 
 typedef enum { LOOP_COMPLETE, LOOP_INTERRUPTED, LOOP_BUDGET, LOOP_HELD } loop_end;
@@ -444,6 +402,7 @@ static aira_status open_run(aira__run *run, aira_error *error) {
     size_t n = json_array_size(json_object_get(run->study, "searches"));
     run->n_studied = (int)n;
     if (status == AIRA_OK) status = aira__ledger_open(run->journal, (int)n, &run->ledger, error);
+    if (status == AIRA_OK) status = aira__run_check_plugins(run, error);
     if (status == AIRA_OK) status = open_queue(run, error);
     if (status == AIRA_OK && !(run->searches = calloc(n + 1, sizeof *run->searches))) status = no_memory(error);
     for (size_t i = 0; status == AIRA_OK && i < n; i++) {
@@ -451,7 +410,7 @@ static aira_status open_run(aira__run *run, aira_error *error) {
         status = open_search(run, (int)i, error);
         threads += (int)run->searches[i].tree.parallel;
     }
-    if (status == AIRA_OK) status = compare_plugins(run, error);
+    if (status == AIRA_OK) status = aira__run_compare_plugins(run, error);
     if (status == AIRA_OK) status = aira__shares_open(run, error);
     if (status == AIRA_OK) status = aira__journal_each_search(run->journal, take_state, run, error);
     if (status == AIRA_OK) status = aira__pool_create(threads, &run->pool, error);

@@ -151,6 +151,15 @@ void aira__progress_node(aira__run *, const aira__search *, uint32_t idx); /* no
 void aira__progress_tick(aira__run *);
 void aira__progress_end(aira__run *);
 
+/* plugins.c: [{kind, id, version, sha256}] of every loaded plugin: which code decided and scored. */
+json_t *aira__run_plugins(const aira__registry *);
+/* Scores and decisions of one run should come from one code. A plugin that is another one now is no error, a user may
+   have repaired it, but the journal says so. */
+aira_status aira__run_compare_plugins(aira__run *, aira_error *);
+/* Do the plugins that workers will be told to use still take the keys that the journal has for them? Otherwise every
+   training would fail, and be written down as failed. */
+aira_status aira__run_check_plugins(const aira__run *, aira_error *);
+
 double aira__run_seconds(const aira__run *);
 bool aira__run_interrupted(const aira__run *);
 

@@ -92,6 +92,27 @@ fresh
 grep -q "nothing to rescue" "$work/err" || fail "$(cat "$work/err")"
 [ ! -f "$work/run/journal.damaged.db" ] || fail "a whole journal was replaced"
 
+# plugins that do not know the run's keys any more: nothing is trained, and nothing written down as failed
+fresh
+db "$work/run/journal.db" <<'PYTHON'
+import json, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+study = json.loads(db.execute("SELECT value FROM study WHERE key = 'config'").fetchone()[0])
+study["task"]["proxies"][0]["recipe"]["optimizer"]["gone"] = 1
+db.execute("UPDATE study SET value = ? WHERE key = 'config'", [json.dumps(study)])
+db.execute("UPDATE study SET value = 'running' WHERE key = 'state'")
+db.execute("DELETE FROM evaluation WHERE id > 3")
+db.commit()
+PYTHON
+code=0
+"$aira" resume "$work/run" >"$work/out" 2>"$work/err" || code=$?
+[ $code -eq 2 ] || fail "resume with another build's keys: exit status $code: $(cat "$work/err")"
+grep -q "cannot go on with the run.*unknown key 'gone'" "$work/err" || fail "the key is not named: $(cat "$work/err")"
+db "$work/run/journal.db" <<'PYTHON'
+import sqlite3, sys
+assert sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM evaluation").fetchone()[0] == 3
+PYTHON
+
 # version 1, complete and killed half-way
 for state in done killed; do
     rm -rf "$work/run"
