@@ -2,6 +2,8 @@
 #ifndef AIRA_GPU_APPROX_CUH
 #define AIRA_GPU_APPROX_CUH
 
+#define LOG2E 1.4426950408889634f
+
 /* 2^x within 2^-22 of it; results below 2^-126 are 0. */
 __device__ __forceinline__ float power_of_two(float x) {
     float y;

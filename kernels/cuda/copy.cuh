@@ -4,10 +4,14 @@
 
 #include <stdint.h>
 
-/* 4 or 16 bytes, both addresses multiples of that; zeros, and nothing is read, where it is not `there`. */
+/* 4, 8 or 16 bytes, both addresses multiples of that; zeros, and nothing is read, where it is not `there`. */
 __device__ __forceinline__ void copy_4(void *to, const void *from, bool there) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(there ? 4 : 0) : "memory");
+}
+__device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(there ? 8 : 0) : "memory");
 }
 __device__ __forceinline__ void copy_16(void *to, const void *from, bool there) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);

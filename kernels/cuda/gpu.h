@@ -55,7 +55,7 @@ typedef struct gpu_queue {
     gpu_tables *tables;
     struct gpu_compiler *compiler; /* of chains; NULL: they are interpreted */
     int apart;                     /* 1: steps are not merged */
-    int turn; /* products of as many GFLOP and more read weights that lie turned as well, 0: none */
+    int turn; /* products of as many GFLOP and more read weights that lie turned as well (turned.h); 0: none */
 } gpu_queue;
 
 /* What a merged step does besides its operation (fuse.c). Operands follow the operation's own in this order. */

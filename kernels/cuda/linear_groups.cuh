@@ -118,13 +118,6 @@ __device__ __forceinline__ half16 *own_at(half16 *tile, int k) {
     return tile + (k / 4 * GROUPS_ROWS + row) * 64 + (part ^ row % 8) * 8;
 }
 
-/* Four matrices to where load_matrices finds them. */
-__device__ __forceinline__ void store_matrices(half16 *row, const uint32_t *r) {
-    GROUP_ASM("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(r[0]),
-              "r"(r[1]), "r"(r[2]), "r"(r[3])
-              : "memory");
-}
-
 /* The warp's 16 rows of a tile to memory, 16 bytes a lane. */
 template <int D> __device__ __forceinline__ void store_own(half16 *to, const half16 *tile, int there) {
     constexpr int PARTS = D / 8, PASS = 32 / PARTS; /* rows that a warp stores at once */

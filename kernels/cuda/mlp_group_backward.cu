@@ -49,8 +49,8 @@ template <int D> __device__ __forceinline__ void up_product(float *p, const half
     uint64_t left = group_tile(n), right = group_tile(up);
 #pragma unroll
     for (int k = 0; k < D; k += 16)
-        group_multiply_32(p, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64),
-                          further(right, k / 64 * (HIDDEN * 64) + k % 64), k > 0);
+        group_multiply_32<0>(p, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64),
+                             further(right, k / 64 * (HIDDEN * 64) + k % 64), k > 0);
 }
 
 /* c = the group's rows of dy times the chunk of down */
@@ -58,8 +58,7 @@ template <int D> __device__ __forceinline__ void slope_product(float *c, const h
     uint64_t left = group_tile(dy), right = group_narrow_tile(down);
 #pragma unroll
     for (int k = 0; k < D; k += 16)
-        group_multiply_32_turned(c, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64), further(right, k * HIDDEN),
-                                 k > 0);
+        group_multiply_32<1>(c, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64), further(right, k * HIDDEN), k > 0);
 }
 
 /* dn += dp times the chunk of up */

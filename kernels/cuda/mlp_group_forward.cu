@@ -35,8 +35,8 @@ template <int D> __device__ __forceinline__ void up_product(float *s, const half
     uint64_t left = group_tile(rows), right = group_tile(up);
 #pragma unroll
     for (int k = 0; k < D; k += 16)
-        group_multiply_32(s, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64),
-                          further(right, k / 64 * (HIDDEN * 64) + k % 64), k > 0);
+        group_multiply_32<0>(s, further(left, k / 64 * (GROUP_ROWS * 64) + k % 64),
+                             further(right, k / 64 * (HIDDEN * 64) + k % 64), k > 0);
 }
 
 /* y += gelu times the chunk of down */

@@ -56,6 +56,17 @@ __device__ __forceinline__ void load_transposed(uint32_t *r, const void *row) {
     load_transposed_at(r, shared_address(row));
 }
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+/* Four of them to where load_matrices finds them. */
+__device__ __forceinline__ void store_matrices(void *row, const uint32_t *r) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
+                 "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                 : "memory");
+}
+#else
+__device__ __forceinline__ void store_matrices(void *, const uint32_t *) {} /* whoever runs here has other ways */
+#endif
+
 /* Of the four lanes that hold a row: the sum, all get it. */
 __device__ __forceinline__ float quad_sum(float v) {
     v += __shfl_xor_sync(0xffffffffu, v, 1);

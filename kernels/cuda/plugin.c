@@ -14,7 +14,6 @@
 #include "program.h"
 #include "stage.h"
 #include "tables.h"
-#include "tune.h"
 #include "watch.h"
 
 #define TURN_GFLOP 50 /* from which on products gain from a turned weight more than turning costs */

@@ -13,7 +13,7 @@ static bool keep_copies(gpu_layout *layout, const gpu_queue *queue, gpu_step *st
     if (bytes < keeping->least || bytes > keeping->most) return true;
     if (!gpu_keep_copies(layout, queue, steps, *n, &keeping->n)) return false;
     if (!queue->turn) return true;
-    return gpu_turn_weights(layout, queue, steps, n, room, &keeping->n, keeping->most - bytes);
+    return gpu_turn_weights(layout, steps, n, room, &keeping->n, 1e9 * queue->turn, keeping->most - bytes);
 }
 
 bool gpu_rearrange(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t *once,

@@ -35,7 +35,6 @@
 #define CHUNK (TIMES * WIDTH + 16) /* elements from a chunk to the next: four chunks' rows lie in different banks */
 #define STATES (TIMES * N + 4)     /* floats from a chunk's B to the next's: so do four chunks' */
 #define WARPS 2112                 /* so many are wanted: two blocks of eight on a multiprocessor */
-#define LOG2E 1.4426950408889634f
 
 struct chunk_scan {
     int batch, t_n, c_n, n_n;
@@ -179,10 +178,7 @@ __device__ __forceinline__ void take(uint32_t *v, const half16 (*x)[CHUNK], cons
 /* The other way. */
 __device__ __forceinline__ void put(half16 (*x)[CHUNK], const place &at, const uint32_t *v) {
 #if __CUDA_ARCH__ >= 900
-    const half16 *row = &x[0][at.row];
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
-                 "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
-                 : "memory");
+    store_matrices(&x[0][at.row], v);
 #else
 #pragma unroll
     for (int i = 0; i < TIMES; i++) *(uint32_t *)&x[at.chunk][i * WIDTH + at.channel] = v[i];

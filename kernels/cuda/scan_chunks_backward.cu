@@ -37,11 +37,7 @@ __device__ __forceinline__ void fetch_before(scan_before<true, SPANS> &to, const
     for (int c = 0; c < 2; c++) copy_16(&to.of[step & 1][c][threadIdx.x], from + c * SPANS * 64, true);
 }
 template <int SPANS>
-__device__ __forceinline__ void fetch_before(scan_before<false, SPANS> &, const chunk_scan &, int, int, int, int) {}
-
-template <int SPANS>
-__device__ __forceinline__ void take_before(float (*h)[N], const scan_before<true, SPANS> &from, const place &,
-                                            int step) {
+__device__ __forceinline__ void take_before(float (*h)[N], const scan_before<true, SPANS> &from, int step) {
 #pragma unroll
     for (int c = 0; c < 2; c++) {
         float4_of before = load4((const float *)&from.of[step & 1][c][threadIdx.x]);
@@ -49,15 +45,10 @@ __device__ __forceinline__ void take_before(float (*h)[N], const scan_before<tru
         for (int n = 0; n < N; n++) h[c][n] = before.v[n];
     }
 }
-template <int SPANS>
-__device__ __forceinline__ void take_before(float (*h)[N], const scan_before<false, SPANS> &from, const place &at,
-                                            int) {
-    take_states(h, from.maps, at);
-}
 
-/* A chunk's state from zeros, where states are found here. */
+/* A chunk's state from zeros. */
 template <int K, int SPANS>
-__device__ __forceinline__ void map_states(scan_before<false, SPANS> &to, const scan_tiles<K, SPANS> &m,
+__device__ __forceinline__ void map_states(scan_maps<SPANS> &to, const scan_tiles<K, SPANS> &m,
                                            const scan_operands<K, SPANS> &in, const place &at,
                                            const float (*decay)[TIMES][N]) {
     float h[2][N];
@@ -74,16 +65,7 @@ __device__ __forceinline__ void map_states(scan_before<false, SPANS> &to, const 
             for (int n = 0; n < N; n++) h[c][n] = i ? fmaf(decay[c][i][n], h[c][n], push * B.v[n]) : push * B.v[n];
         }
     }
-    put_states(to.maps, at, h);
-}
-template <int K, int SPANS>
-__device__ __forceinline__ void map_states(scan_before<true, SPANS> &, const scan_tiles<K, SPANS> &,
-                                           const scan_operands<K, SPANS> &, const place &, const float (*)[TIMES][N]) {}
-template <int SPANS>
-__device__ __forceinline__ void follow_states(scan_before<true, SPANS> &, const scan_maps<SPANS> &) {}
-template <int SPANS>
-__device__ __forceinline__ void follow_states(scan_before<false, SPANS> &to, const scan_maps<SPANS> &p) {
-    follow<false>(p, to.maps, 0.0f);
+    put_states(to, at, h);
 }
 
 /* What a chunk adds to the gradient of the state before it, given none of the state after it. With GATE, g becomes the
@@ -151,7 +133,7 @@ template <bool GATE, int K, int SPANS>
 __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, float (*h)[N], const place &at,
                                             const float (*decay)[TIMES][N], const uint32_t *g, uint32_t *dz,
-                                            float (*kept)[2][N], state_sums &dBC) {
+                                            float (*decayed)[2][N], state_sums &dBC) {
     float seen[2][N]; /* of an even time and the one after it */
     uint32_t u[TIMES], d[TIMES];
     forget(dBC.twos[1]);
@@ -168,8 +150,8 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
             y[c] = from * (c ? skip.y : skip.x);
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                kept[i][c][n] = decay[c][i][n] * h[c][n];
-                h[c][n] = push * B.v[n] + kept[i][c][n];
+                decayed[i][c][n] = decay[c][i][n] * h[c][n];
+                h[c][n] = push * B.v[n] + decayed[i][c][n];
                 y[c] += C.v[n] * h[c][n];
                 seen[i & 1][n] = c ? seen[i & 1][n] + slope * h[c][n] : slope * h[c][n];
             }
@@ -180,12 +162,12 @@ __device__ __forceinline__ void walk_states(const scan_tiles<K, SPANS> &m, scan_
     if (GATE) put(in.x[K - 1], at, dz);
 }
 
-/* The same, gradients backward. kept: walk_states'. fresh: sums over times begin here. Results take the operands'
+/* The same, gradients backward. decayed: walk_states'. fresh: sums over times begin here. Results take the operands'
  * places. */
 template <bool MANY, int K, int SPANS>
 __device__ __forceinline__ void walk_slopes(scan_back_tiles<MANY, K, SPANS> &m, scan_operands<K, SPANS> &in,
                                             const scan_rates &rates, const place &at, const float (*decay)[TIMES][N],
-                                            const uint32_t *g, const float (*kept)[2][N], bool steps, bool fresh,
+                                            const uint32_t *g, const float (*decayed)[2][N], bool steps, bool fresh,
                                             state_sums &dBC) {
     uint32_t u[TIMES], d[TIMES];
     take(u, in.x[0], at); /* again, so that the walk before need not keep them */
@@ -214,7 +196,7 @@ __device__ __forceinline__ void walk_slopes(scan_back_tiles<MANY, K, SPANS> &m, 
                 float pull = dh[c][n] + slope * C.v[n];
                 seen[i & 1][n] = c ? seen[i & 1][n] + pull * push : pull * push;
                 if (i > 0) dh[c][n] = pull * decay[c][i][n];
-                float old = pull * kept[i][c][n];
+                float old = pull * decayed[i][c][n];
                 run[c][n] = more ? run[c][n] + step * old : step * old;
                 along_B = n ? along_B + pull * B.v[n] : pull * B.v[n];
                 along_h = n ? along_h + A[c][n] * old : A[c][n] * old;
@@ -308,7 +290,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
     state_sums sums = {{}, {twos_of(0), twos_of(N)}};
     scan_place p = {first, MANY ? s.tiles - 1 : 0};
     fetch(m.tile.in[0], from, s, at, piece_of<MANY>(s, at, p.tile * SPANS * SPAN, first));
-    fetch_before(m.before, s, b, p.tile, first, 0);
+    if constexpr (MANY) fetch_before(m.before, s, b, p.tile, first, 0);
     fetch_rates(m.tile.rates[0], s, first);
     fetch_rates(m.tile.rates[1], s, first + !MANY);
     for (int i = threadIdx.x; MANY && i < s.tiles * SPANS * SPAN * 2 * N; i += SPANS * 64) dBC[i] = 0;
@@ -318,7 +300,7 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
         scan_operands<K, SPANS> &in = m.tile.in[k & 1];
         const scan_rates &rates = m.tile.rates[slot];
         const bool fresh = !MANY || p.tile == s.tiles - 1; /* nothing lies behind */
-        float decay[2][TIMES][N], kept[TIMES][2][N], h[2][N];
+        float decay[2][TIMES][N], decayed[TIMES][2][N], h[2][N];
         uint32_t g[TIMES], dz[TIMES];
         if (MANY) __syncthreads(); /* B and C of the tile before have been read */
         if (MANY) fetch_states(m.tile, s, b, p.tile);
@@ -326,20 +308,23 @@ __global__ void __launch_bounds__(SPANS * 64, 8 / SPANS) scan_chunks_backward_ke
         arrive<MANY>(k);
         if (next.column < end) {
             fetch(m.tile.in[~k & 1], from, s, at, piece_of<MANY>(s, at, next.tile * SPANS * SPAN, next.column));
-            fetch_before(m.before, s, b, next.tile, next.column, k + 1);
+            if constexpr (MANY) fetch_before(m.before, s, b, next.tile, next.column, k + 1);
         }
         map_back<GATE>(m.tile, in, rates, at, decay, g, dz);
-        map_states(m.before, m.tile, in, at, decay);
+        if constexpr (!MANY) map_states(m.before.maps, m.tile, in, at, decay);
         __syncthreads();
         slope = follow<true>(m.tile.p, m.tile.x, fresh ? 0.0f : slope);
-        follow_states(m.before, m.tile.p);
+        if constexpr (!MANY) follow<false>(m.tile.p, m.before.maps, 0.0f);
         if (fresh && p.column > first) put_sums(m, s, to, b, p.column - 1);
         __syncthreads();
         int later = after<MANY>(s, next).column; /* after the barrier that others wait at: rates are long in coming */
         if (later < end) fetch_rates(m.tile.rates[slot ? slot - 1 : 2], s, later);
-        take_before(h, m.before, at, k);
-        walk_states<GATE>(m.tile, in, rates, h, at, decay, g, dz, kept, sums);
-        walk_slopes(m, in, rates, at, decay, g, kept, to.steps, fresh, sums);
+        if constexpr (MANY)
+            take_before(h, m.before, k);
+        else
+            take_states(h, m.before.maps, at);
+        walk_states<GATE>(m.tile, in, rates, h, at, decay, g, dz, decayed, sums);
+        walk_slopes(m, in, rates, at, decay, g, decayed, to.steps, fresh, sums);
         __syncwarp();
         put_pieces<GATE>(to, in, at, piece_of<MANY>(s, at, p.tile * SPANS * SPAN, p.column));
         if (MANY) put_state_sums<true>(dBC + p.tile * SPANS * SPAN * 2 * N, at, sums, SPANS * SPAN);

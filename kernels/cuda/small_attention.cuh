@@ -16,7 +16,6 @@
 #define SEGMENTS 4            /* slabs of a block: heads times D / 8 */
 #define SLAB ((ROWS + 2) * 8) /* elements; two rows more, so that slabs begin on other banks */
 #define LN2 0.69314718055994530942f
-#define LOG2E 1.44269504088896340736f
 
 typedef __nv_bfloat16 half_t;
 

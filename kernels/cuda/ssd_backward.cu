@@ -70,12 +70,6 @@ __device__ __forceinline__ void times_state(float (*sum)[4], const half16 (*rows
     }
 }
 
-/* Over the four lanes that share a row. */
-__device__ __forceinline__ float row_sum(float v) {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
 /* upper, lower: sum over p of sum[p] other[row][p], times by */
 template <int P>
 __device__ __forceinline__ void along_rows(float *to, const float (*sum)[4], const half16 (*other)[P + 8], int upper,
@@ -88,8 +82,8 @@ __device__ __forceinline__ void along_rows(float *to, const float (*sum)[4], con
         above += sum[p][0] * v.x + sum[p][1] * v.y;
         below += sum[p][2] * w.x + sum[p][3] * w.y;
     }
-    above = row_sum(above) * by_upper;
-    below = row_sum(below) * by_lower;
+    above = quad_sum(above) * by_upper;
+    below = quad_sum(below) * by_lower;
     if (lane % 4 != 0) return;
     to[upper] = above;
     to[upper + 8] = below;
@@ -176,7 +170,7 @@ __device__ void strip_backward(backward_tiles<P, N> &m, const float (*K)[4], flo
     }
 #pragma unroll
     for (int k = 0; k < 2; k++) {
-        float whole = row_sum(sums.whole[k]), beyond = row_sum(sums.beyond[k]);
+        float whole = quad_sum(sums.whole[k]), beyond = quad_sum(sums.beyond[k]);
         if (lane % 4 == 0) {
             m.whole[n & 1][upper + 8 * k] = whole;
             m.beyond[n & 1][upper + 8 * k] = beyond;
@@ -222,20 +216,14 @@ __device__ void finish_head(const backward_tiles<P, N> &m, const ssd &s, const c
         }
         r[k] = suffix;
     }
-    float all = suffix;
-    for (int step = 1; step < 32; step *= 2) {
-        float other = __shfl_down_sync(0xffffffffu, all, step);
-        if (lane + step < 32) all += other;
-    }
-    float after = __shfl_down_sync(0xffffffffu, all, 1);
-    if (lane == 31) after = 0;
+    float after = sum_of_later_lanes(suffix);
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         int i = 4 * lane + k;
         before[k] = prefix;
         if (i < c.rows) prefix += dt[i] * m.early[odd][i];
     }
-    all = prefix;
+    float all = prefix;
     for (int step = 1; step < 32; step *= 2) {
         float other = __shfl_up_sync(0xffffffffu, all, step);
         if (lane >= step) all += other;

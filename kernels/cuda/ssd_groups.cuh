@@ -60,13 +60,6 @@ static __device__ __forceinline__ void fetch_state(state_tiles &to, const elemen
 /* 8 rows of 64 columns of one warp on their way to memory; 16-byte parts are swapped as in a panel. */
 typedef half16 strip_rows[8][64];
 
-/* Four tiles of 8 x 8 to shared memory; lane l has the address of row l % 8 of tile l / 8. */
-static __device__ __forceinline__ void store_matrices(half16 *row, const uint32_t *v) {
-    GROUP_ASM("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(v[0]),
-              "r"(v[1]), "r"(v[2]), "r"(v[3])
-              : "memory");
-}
-
 /* 16 rows of 64 sums, as group_multiply leaves them, rounded to memory, of which `rows` exist; columns from WIDTH on do
    not. By way of shared memory, so that a warp writes whole rows: half the instructions of turning words in registers.
  */

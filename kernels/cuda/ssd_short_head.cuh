@@ -75,22 +75,6 @@ static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank
 /* --- pieces ----------------------------------------------------------------------------------------------------------
  */
 
-#define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
-
-/* c[64 x 16] = [c +] a[64 x 16] b[16 x 16]', as group_multiply */
-static __device__ __forceinline__ void multiply_16(float *c, uint64_t a, uint64_t b, int add) {
-    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %10, 0;\n"
-              "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, add, 1, "
-              "1, 0, 0; }"
-              : C4(c, 0), C4(c, 4)
-              : "l"(a), "l"(b), "r"(add));
-}
-
-static __device__ __forceinline__ float row_sum(float v) {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
 /* Where a lane leaves its sum of 16 columns' */
 static __device__ __forceinline__ int column_of_sum() {
     int lane = threadIdx.x & 31;
@@ -176,13 +160,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
         if (there) suffix += passed[k] - scaled[k];
         r[k] = suffix;
     }
-    float all = suffix;
-    for (int step = 1; step < 32; step *= 2) {
-        float other = __shfl_down_sync(0xffffffffu, all, step);
-        if (lane + step < 32) all += other;
-    }
-    float after = __shfl_down_sync(0xffffffffu, all, 1);
-    if (lane == 31) after = 0;
+    float after = sum_of_later_lanes(suffix);
     float steps[4]; /* beyond the last time all is zeros */
 #pragma unroll
     for (int k = 0; k < 4; k++) {
@@ -275,7 +253,7 @@ static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx,
 #pragma unroll
     for (int n = 0; n < 2; n++) {
 #pragma unroll
-        for (int p = 0; p < P; p += 16) multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
+        for (int p = 0; p < P; p += 16) group_multiply_16(G[n], further(x, p), further(g, n * 16 * 64 + p), p > 0);
         group_close();
     }
     meanwhile();
@@ -298,7 +276,8 @@ static __device__ __forceinline__ void unit_back(short_back_tiles &m, float *dx,
         group_multiply(dx, M[k], further(g, n * 16 * 64));
         if (n + 2 < UNIT / 16)
 #pragma unroll
-            for (int p = 0; p < P; p += 16) multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
+            for (int p = 0; p < P; p += 16)
+                group_multiply_16(G[k], further(x, p), further(g, (n + 2) * 16 * 64 + p), p > 0);
         group_close();
     }
 }
@@ -343,7 +322,7 @@ static __device__ __forceinline__ void head_back(short_back_tiles &m, uint32_t (
         unit_back<false>(m, dx, dK[1], head, at, j, columns, 0, UNIT, [] {});
     }
     put_column_sums(at_place<float>(m, at.passed) + UNIT - 16, columns, true);
-    float upper_sum = row_sum(j.whole[0]), lower_sum = row_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
+    float upper_sum = quad_sum(j.whole[0]), lower_sum = quad_sum(j.whole[1]), diagonal = warp_sum(j.diagonal);
     if (lane % 4 == 0) m.whole[n & 1][upper] = upper_sum;
     if (lane % 4 == 0) m.whole[n & 1][upper + 8] = lower_sum;
     if (lane == 0) m.diagonal[n & 1][warp] = diagonal;

@@ -21,7 +21,6 @@
 #define Q 128       /* times of a chunk */
 #define THREADS 256 /* 8 warps, one for each strip */
 #define SLOTS 16    /* heads whose running sums are at hand: the eight in turn, and the eight before */
-#define LOG2E 1.4426950408889634f
 
 /* Pieces at p, rows `step` apart. left: rows x sum, right: sum x columns; _turned: stored the other way round. */
 __device__ __forceinline__ void left(uint32_t *f, const half16 *p, int step) {
@@ -120,6 +119,17 @@ __device__ __forceinline__ int64_t state_at(const ssd &s, const chunk &c, int gr
 /* Number of (sequence, chunk, head). */
 __device__ __forceinline__ int64_t piece_of(const ssd &s, const chunk &c, int h) {
     return ((int64_t)c.b * c.chunks + c.index) * s.h_n + h;
+}
+
+/* Sum over the lanes of a warp after this one. */
+__device__ __forceinline__ float sum_of_later_lanes(float sum) {
+    int lane = threadIdx.x & 31;
+    for (int step = 1; step < 32; step *= 2) {
+        float other = __shfl_down_sync(0xffffffffu, sum, step);
+        if (lane + step < 32) sum += other;
+    }
+    float after = __shfl_down_sync(0xffffffffu, sum, 1);
+    return lane == 31 ? 0 : after;
 }
 
 /* One warp: dt, and the running sum of dt A as a power of two, of a chunk of head h. */

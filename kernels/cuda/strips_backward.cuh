@@ -52,11 +52,6 @@ __host__ __device__ constexpr int tile_pairs(int times, int opened) {
     return (times + 6) * (PAIRS + apart_of(opened) + (opened == 2 ? PAIRS : 0));
 }
 
-__device__ __forceinline__ void copy_8(void *to, const void *from, bool there) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(there ? 8 : 0) : "memory");
-}
-
 /* Begins the copies of a tile's first rows, of which the first is of time t; i: of `threads` that share them. from: the
    sequence at the block's first channel; left: channels from there on. QUADS: all lie on 16 bytes; otherwise half of
    them may belong to the next row. */

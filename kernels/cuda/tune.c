@@ -155,12 +155,6 @@ static bool is_admitted(const gpu_contest *c, int k) {
     return c->any_bits && !c->gelu && c->out_dtype == AIRA_BF16 && c->differing[k] <= words / 2;
 }
 
-/* How often a candidate runs in so many milliseconds. */
-static int times_in(double ms, double us) {
-    double fit = us > 0 ? 1e3 * ms / us : 1;
-    return fit < 1 ? 1 : fit > MOST_TIMES ? MOST_TIMES : (int)fit;
-}
-
 /* Those that are left, in turns. */
 static const char *time_them(ring *r) {
     gpu_contest *c = r->contest;
@@ -174,9 +168,12 @@ static const char *time_them(ring *r) {
         c->timed[k] = k == 0 || good || (c->all && c->differing[k] >= 0);
         n += c->timed[k];
     }
-    if (n == 1 && c->lasting_ms == 0) return NULL; /* nothing to choose from */
+    if (n == 1) return NULL; /* nothing to choose from */
     int rounds = c->lasting_ms > 0 ? LONG_ROUNDS : ROUNDS, times[GPU_CANDIDATES];
-    for (int k = 0; k < c->n; k++) times[k] = c->lasting_ms > 0 ? times_in(c->lasting_ms, c->us[k]) : 1;
+    for (int k = 0; k < c->n; k++) {
+        double fit = c->lasting_ms > 0 && c->us[k] > 0 ? 1e3 * c->lasting_ms / c->us[k] : 1;
+        times[k] = fit < 1 ? 1 : fit > MOST_TIMES ? MOST_TIMES : (int)fit;
+    }
     for (int round = 0; round < rounds && !why; round++)
         for (int k = 0; k < c->n && !why; k++)
             if (c->timed[k] && !run(r, k, 1, around(r, round, k), times[k]))

@@ -71,12 +71,11 @@ static gpu_step step_of(const copy *c) {
     return step;
 }
 
-bool gpu_turn_weights(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t room,
-                      uint32_t *kept, uint64_t most) {
+bool gpu_turn_weights(gpu_layout *layout, gpu_step *steps, uint32_t *n, uint32_t room, uint32_t *kept, double least,
+                      uint64_t most) {
     const aira_plan *plan = &layout->plan;
     copy *copies = *kept ? calloc((size_t)*n + 1, sizeof *copies) : NULL;
     uint32_t n_copies = 0;
-    double least = 1e9 * queue->turn;
     if (!*kept) return true;
     if (!copies) return false;
     for (uint32_t s = *kept; s < *n; s++) {

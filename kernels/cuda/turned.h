@@ -13,12 +13,12 @@
 extern "C" {
 #endif
 
-/* Products by the transpose of a copy that stays, or of whole rows of it, read a turned copy: those of queue->turn
-   GFLOP and more. steps[0 .. *kept) make the copies that stay, and make the turned ones afterwards; steps at the end do
-   so after the updates. *n grows, up to `room`; most: bytes that turned copies may take. Before batch.c. False: out of
-   memory. */
-bool gpu_turn_weights(gpu_layout *layout, const gpu_queue *queue, gpu_step *steps, uint32_t *n, uint32_t room,
-                      uint32_t *kept, uint64_t most);
+/* Products by the transpose of a copy that stays, or of whole rows of it, of `least` floating-point operations and more
+   read a turned copy. steps[0 .. *kept) make the copies that stay, and make the turned ones afterwards; steps at the
+   end do so after the updates. *n grows, up to `room`; most: bytes that turned copies may take. Before batch.c. False:
+   out of memory. */
+bool gpu_turn_weights(gpu_layout *layout, gpu_step *steps, uint32_t *n, uint32_t room, uint32_t *kept, double least,
+                      uint64_t most);
 
 /* turn.cu: a bf16 matrix of rows and columns, transposed. */
 extern const gpu_kernel gpu_turn_kernel;

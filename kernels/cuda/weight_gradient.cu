@@ -174,8 +174,7 @@ __device__ __forceinline__ uint64_t turned_tile(uint32_t place) {
     return place | step << 32 | swizzle << 62;
 }
 
-#define C4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
-#define C16(c, i) C4(c, i), C4(c, i + 4), C4(c, i + 8), C4(c, i + 12)
+#define C16(c, i) GROUP_SUM_4(c, i), GROUP_SUM_4(c, i + 4), GROUP_SUM_4(c, i + 8), GROUP_SUM_4(c, i + 12)
 
 /* c[64 x 128] += a[16 x 64]' b[16 x 128], two panels of b */
 __device__ __forceinline__ void multiply_turned(float *c, uint64_t a, uint64_t b) {
@@ -192,7 +191,7 @@ __device__ __forceinline__ void multiply_turned(float *c, uint64_t a, uint64_t b
 __device__ __forceinline__ void add_turned(float *c, uint64_t a, uint64_t b) {
     GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, 1, 0;\n"
               "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, add, 1, 1, 1, 0; }"
-              : C4(c, 0)
+              : GROUP_SUM_4(c, 0)
               : "l"(a), "l"(b));
 }
 

@@ -104,22 +104,23 @@ __device__ __forceinline__ void group_multiply_turned(float *c, uint64_t a, uint
               : "l"(a), "l"(b), "r"(add));
 }
 
+/* Four words of a sum, of an instruction's operands. */
 #define GROUP_SUM_4(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
 
-/* c[64 x 32] = [c +] a[64 x 16] b[32 x 16]': both in shared memory */
-__device__ __forceinline__ void group_multiply_32(float *c, uint64_t a, uint64_t b, int add) {
+/* c[64 x 32] = [c +] a[64 x 16] b[32 x 16]': both in shared memory; TURNED: b[16 x 32], 16 rows of 32 */
+template <int TURNED> __device__ __forceinline__ void group_multiply_32(float *c, uint64_t a, uint64_t b, int add) {
     GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %18, 0;\n"
               "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, 0; }"
+              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, %19; }"
               : GROUP_SUM_4(c, 0), GROUP_SUM_4(c, 4), GROUP_SUM_4(c, 8), GROUP_SUM_4(c, 12)
-              : "l"(a), "l"(b), "r"(add));
+              : "l"(a), "l"(b), "r"(add), "n"(TURNED));
 }
-/* c[64 x 32] = [c +] a[64 x 16] b[16 x 32]: b 16 rows of 32 */
-__device__ __forceinline__ void group_multiply_32_turned(float *c, uint64_t a, uint64_t b, int add) {
-    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %18, 0;\n"
-              "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-              "%12, %13, %14, %15}, %16, %17, add, 1, 1, 0, 1; }"
-              : GROUP_SUM_4(c, 0), GROUP_SUM_4(c, 4), GROUP_SUM_4(c, 8), GROUP_SUM_4(c, 12)
+/* c[64 x 16] = [c +] a[64 x 16] b[16 x 16]' */
+__device__ __forceinline__ void group_multiply_16(float *c, uint64_t a, uint64_t b, int add) {
+    GROUP_ASM("{ .reg .pred add; setp.ne.b32 add, %10, 0;\n"
+              "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, add, 1, "
+              "1, 0, 0; }"
+              : GROUP_SUM_4(c, 0), GROUP_SUM_4(c, 4)
               : "l"(a), "l"(b), "r"(add));
 }
 

@@ -5,7 +5,6 @@
 #include "kernels/cuda/fast.h"
 #include "kernels/cuda/generate.h"
 #include "kernels/cuda/sums.h"
-#include "kernels/cuda/tune.h"
 #include "kernels/cuda/turned.h"
 #include "kernels/cuda/weights.h"
 
