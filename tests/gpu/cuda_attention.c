@@ -58,15 +58,6 @@ static void reference_backward(const shape_case *c, test_tensor *x, double scale
     }
 }
 
-static double relative(const double *got, const double *want, int64_t n) {
-    double off = 0, all = 0;
-    for (int64_t e = 0; e < n; e++) {
-        off += (got[e] - want[e]) * (got[e] - want[e]);
-        all += want[e] * want[e];
-    }
-    return sqrt(off / (all + 1e-300));
-}
-
 /* One op twice on x; results first..N-1 or O, LSE against want. fixed: the second run must give the same bits. */
 static void run(test_device *device, const char *way, const shape_case *c, const test_tensor *want, bool backward,
                 bool fixed) {
@@ -96,7 +87,7 @@ static void run(test_device *device, const char *way, const shape_case *c, const
            (long long)c->d, c->causal ? "causal" : "full", c->window ? " window" : "");
     for (uint32_t k = first; k < last && !why; k++) {
         int64_t n = test_elements(&want[k]);
-        double error = relative(x[0][k].v, want[k].v, n), limit = k == LSE ? 1e-3 : LIMIT;
+        double error = test_distance(x[0][k].v, want[k].v, n), limit = k == LSE ? 1e-3 : LIMIT;
         same &= memcmp(x[0][k].v, x[1][k].v, (size_t)n * sizeof(double)) == 0;
         printf(" %s %.2e", names[k], error);
         if (!(error < limit)) {
@@ -145,7 +136,7 @@ static void slices(test_device *device, test_device *other) {
     printf("slices of a batch beside own kernels:%s%s", why ? " FAILED: " : "", why ? why : "");
     if (why) failures++;
     for (int k = 0; k < 3; k++) {
-        double error = relative(x[DQ + k].v, y[k].v, test_elements(&y[k]));
+        double error = test_distance(x[DQ + k].v, y[k].v, test_elements(&y[k]));
         if (!why) printf(" %s %.2e%s", names[DQ + k], error, error < LIMIT ? "" : " FAILED");
         if (!why && !(error < LIMIT)) failures++;
         free(y[k].v);

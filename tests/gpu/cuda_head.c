@@ -86,16 +86,6 @@ static const char *run(test_device *device, test_tensor *t, bool backward) {
     return test_run(device, t, N_TENSORS, &step, 1, 0);
 }
 
-static double distance(const double *got, const double *want, int64_t n) {
-    double error = 0, scale = 0;
-    for (int64_t e = 0; e < n; e++) {
-        double d = got[e] - want[e];
-        error += d * d;
-        scale += want[e] * want[e];
-    }
-    return isfinite(error) ? sqrt(error / (scale + 1e-300)) : INFINITY;
-}
-
 /* Runs the case twice, forward (errors[0]: of the losses) or backward (of DX, DW, NLL). */
 static const char *try_direction(test_device *device, test_tensor *t, bool backward, double *const *want,
                                  double *errors) {
@@ -110,7 +100,7 @@ static const char *try_direction(test_device *device, test_tensor *t, bool backw
     for (int k = backward ? 0 : 2; k < 3 && !why; k++) {
         int64_t n = test_elements(&t[DX + k]);
         if (memcmp(before[k], t[DX + k].v, (size_t)n * sizeof(double))) why = "the second run differs";
-        errors[backward ? k : 0] = distance(t[DX + k].v, want[k], n);
+        errors[backward ? k : 0] = test_distance(t[DX + k].v, want[k], n);
     }
     for (int k = 0; k < 3; k++) free(before[k]);
     return why;

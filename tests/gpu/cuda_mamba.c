@@ -63,16 +63,6 @@ static const char *run(test_device *device, const mamba_case *c, test_tensor *x)
     return test_run(device, x, c->n_in + c->n_out, &step, 1, 0);
 }
 
-static double distance(const test_tensor *got, const test_tensor *want) {
-    double error = 0, scale = 0;
-    for (int64_t e = 0; e < test_elements(want); e++) {
-        double d = got->v[e] - want->v[e];
-        error += d * d;
-        scale += want->v[e] * want->v[e];
-    }
-    return isfinite(error) ? sqrt(error / (scale + 1e-300)) : INFINITY;
-}
-
 static void compare(test_device *gpu, test_device *cpu, const mamba_case *c, uint32_t dtype, const char *type,
                     double limit) {
     test_tensor got[MOST], again[MOST], want[MOST];
@@ -90,7 +80,7 @@ static void compare(test_device *gpu, test_device *cpu, const mamba_case *c, uin
     if (!why) why = run(gpu, c, again);
     if (!why) why = run(cpu, c, want);
     for (uint32_t k = c->n_in; k < n; k++) {
-        double error = why ? INFINITY : distance(&got[k], &want[k]);
+        double error = why ? INFINITY : test_distance(got[k].v, want[k].v, test_elements(&want[k]));
         checks++;
         bool same = !why && !memcmp(got[k].v, again[k].v, (size_t)test_elements(&got[k]) * sizeof(double));
         if (error < limit && same) continue;

@@ -364,23 +364,13 @@ static const char *run(test_device *device, const merged_case *c, bool wide, ske
     return test_run(device, s->t, s->n, s->steps, s->n_steps, 0);
 }
 
-static double distance(const test_tensor *got, const test_tensor *want) {
-    double error = 0, scale = 0;
-    for (int64_t e = 0; e < test_elements(got); e++) {
-        double d = got->v[e] - want->v[e];
-        error += d * d;
-        scale += want->v[e] * want->v[e];
-    }
-    return isfinite(error) ? sqrt(error / (scale + 1e-300)) : INFINITY;
-}
-
 /* Both rounded: they may differ by twice as much. */
 static void compare_apart(test_device *apart, const merged_case *c, const sketch *got) {
     static sketch want;
     const char *why = run(apart, c, false, &want);
     for (uint32_t k = 0; k < want.n; k++) {
         const test_tensor *t = &want.t[k];
-        double error = distance(&got->t[k], t);
+        double error = test_distance(got->t[k].v, t->v, test_elements(t));
         bool counts = !t->given && !t->inner && t->storage != AIRA_STORE_CHAIN;
         checks += counts;
         if (counts && (why || !(error < 2e-2))) {
@@ -398,7 +388,7 @@ static void compare(test_device *gpu, test_device *apart, test_device *cpu, cons
     if (c->draw == mixer) compare_apart(apart, c, &got);
     for (uint32_t k = 0; k < got.n; k++) {
         test_tensor *t = &got.t[k];
-        double error = distance(t, &want.t[k]);
+        double error = test_distance(t->v, want.t[k].v, test_elements(t));
         bool same = memcmp(t->v, again.t[k].v, (size_t)test_elements(t) * sizeof *t->v) == 0;
         bool counts = !t->given && !t->inner && t->storage != AIRA_STORE_CHAIN;
         checks += counts;

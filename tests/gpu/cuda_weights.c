@@ -89,19 +89,9 @@ static void expect(const product *list, const test_tensor *t, int p, double *dw,
         }
 }
 
-static double distance(const double *got, const double *want, int64_t n) {
-    double error = 0, scale = 0;
-    for (int64_t e = 0; e < n; e++) {
-        double d = got[e] - want[e];
-        error += d * d;
-        scale += want[e] * want[e];
-    }
-    return isfinite(error) ? sqrt(error / (scale + 1e-300)) : INFINITY;
-}
-
 static void judge(const char *what, const product *c, const double *got, const double *want, int64_t n, uint32_t dtype,
                   double *worst) {
-    double error = distance(got, want, n), limit = dtype == AIRA_BF16 ? 4e-3 : 1e-5;
+    double error = test_distance(got, want, n), limit = dtype == AIRA_BF16 ? 4e-3 : 1e-5;
     checks++;
     if (error > worst[dtype == AIRA_BF16]) worst[dtype == AIRA_BF16] = error;
     if (error < limit) return;

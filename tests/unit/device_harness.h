@@ -189,6 +189,17 @@ static inline double test_rounded(double value, uint32_t dtype) {
     return test_load(bytes, dtype);
 }
 
+/* Relative L2 distance of n values; infinite where one is no number. */
+static inline double test_distance(const double *got, const double *want, int64_t n) {
+    double error = 0, scale = 0;
+    for (int64_t e = 0; e < n; e++) {
+        double d = got[e] - want[e];
+        error += d * d;
+        scale += want[e] * want[e];
+    }
+    return isfinite(error) ? sqrt(error / (scale + 1e-300)) : INFINITY;
+}
+
 static inline aira_shape test_shape(int n, const int64_t *dims) {
     aira_shape shape = {.rank = (uint32_t)n};
     for (int d = 0; d < n; d++) shape.dims[d] = dims[d];
