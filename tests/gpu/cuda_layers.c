@@ -216,7 +216,8 @@ static void check_net(const test_engine *e, const net *n) {
     int fd = mkstemp(trace);
     if (fd < 0) stop("no temporary file");
     close(fd);
-    aira__instance *one = open_cuda(e->registry, true, trace), *apart = open_cuda(e->registry, false, "");
+    bool counts = !test_is_part(); /* a trace tells what was merged */
+    aira__instance *one = open_cuda(e->registry, true, counts ? trace : ""), *apart = open_cuda(e->registry, false, "");
     uint32_t n_out = outputs_on(e->instance, e->host, n, AIRA_F64, want, NULL);
     (void)outputs_on(one, e->host, n, AIRA_BF16, merged, again);
     (void)outputs_on(apart, e->host, n, AIRA_BF16, single, NULL);
@@ -234,12 +235,15 @@ static void check_net(const test_engine *e, const net *n) {
         printf("FAILED %-12s merged %.2e, each by itself %.2e%s\n", want[k].name, error, other,
                same ? "" : ", not the same bits twice");
     }
-    if (forward != expected || backward != expected) failures++;
+    bool wrong = counts && (forward != expected || backward != expected);
+    failures += wrong;
     printf("%3lld x %3lld rows of %3lld, hidden %3lld%s: %d and %d of %d merged, worst error %.2e (each by itself "
            "%.2e)%s\n",
            (long long)n->batch, (long long)n->length, (long long)n->width, (long long)n->hidden,
            n->bare ? ", bare" : "", forward, backward, layers, worst, worst_single,
-           forward != expected || backward != expected ? " FAILED" : "");
+           wrong    ? " FAILED"
+           : counts ? ""
+                    : " (merging not looked at)");
     release(want, n_out);
     release(merged, n_out);
     release(again, n_out);

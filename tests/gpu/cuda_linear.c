@@ -453,7 +453,7 @@ int main(int argc, char **argv) {
         return 77;
     }
     aira_rng rng = aira_rng_make(aira_key(2, "layers"), 0);
-    size_t n_cases = sizeof cases / sizeof *cases, n_traced = 0;
+    size_t n_cases = sizeof cases / sizeof *cases;
     for (size_t k = 0; k < n_cases; k++)
         if (test_in_part(k)) try_layer(&device, &cases[k]);
     for (size_t k = 0; k < 60; k++) {
@@ -461,14 +461,16 @@ int main(int argc, char **argv) {
         if (test_in_part(n_cases + k)) try_layer(&device, &l);
     }
     test_device_close(&device);
+    if (test_is_part()) {
+        printf("%d failed, merging not looked at\n", failures);
+        return failures ? 1 : 0;
+    }
     /* what a traced run computes does not count: steps ran many times */
     int fd = mkstemp(trace), so_far = failures;
     if (fd < 0 || !open_device(&device, path, trace)) return 1;
     close(fd);
     for (size_t k = 0; k < n_cases; k++) {
         static net g;
-        if (!test_in_part(k)) continue;
-        n_traced++;
         build(&g, &cases[k]);
         char *image = malloc(g.bytes[AIRA_STORE_IO] + TEST_GUARD);
         const char *why = run(&device, &g, image);
@@ -479,8 +481,8 @@ int main(int argc, char **argv) {
     test_device_close(&device);
     int merged = merged_lines(trace);
     unlink(trace);
-    printf("%d of %zu layers are one step%s\n", merged, n_traced, merged < (int)n_traced ? ": FAILED" : "");
-    if (merged < (int)n_traced) failures++;
+    printf("%d of %zu layers are one step%s\n", merged, n_cases, merged < (int)n_cases ? ": FAILED" : "");
+    if (merged < (int)n_cases) failures++;
     printf("%d failed%s\n", failures, failures > so_far ? " (some traced)" : "");
     return failures ? 1 : 0;
 }
