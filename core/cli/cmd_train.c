@@ -44,8 +44,9 @@ typedef struct train_run {
     FILE *log;
     aira__train_pace pace, whole;                                /* since the last line; since the start */
     double start, last_line, last_mark, last_saved, loss, score; /* score: NAN without --score */
-    bool due;                                                    /* a checkpoint, at the next step that is measured */
-    aira_error error;                                            /* of a log or checkpoint that could not be written */
+    uint64_t taken;   /* bytes of the device before the first step; 0: unknown */
+    bool due;         /* a checkpoint, at the next step that is measured */
+    aira_error error; /* of a log or checkpoint that could not be written */
 } train_run;
 
 /* AIRA_N_SPLITS: none of that name is scored */
@@ -151,14 +152,15 @@ static json_t *result_json(const train_run *r) {
     double speed = p->steps > 0 && p->seconds > 0 ? p->tokens / p->seconds : NAN;
     aira__footprint need;
     aira__training_memory(r->training, &need);
-    return json_pack(
-        "{s:I, s:o, s:f, s:o, s:I, s:f, s:o, s:o, s:{s:I, s:I, s:I}, s:s?, s:o, s:s}", "steps", (json_int_t)p->steps,
-        "loss", aira__json_number(p->steps > 0 ? r->loss : NAN), "seconds", aira__now() - r->start, "tokens_per_second",
-        aira__json_number(speed), "parameters", (json_int_t)aira__training_parameters(r->training), "flops_per_token",
-        p->flops_per_token, "peak_tflops", aira__json_number(p->peak_tflops > 0 ? p->peak_tflops : NAN), "mfu",
-        aira__json_number(p->steps > 0 ? aira__train_mfu(p) : NAN), "memory", "variables", (json_int_t)need.variables,
-        "activations", (json_int_t)need.activations, "io", (json_int_t)need.io, "weights", r->o->save, "score",
-        aira__json_number(r->score), "metric", aira__metric_name(r->model->info.metric));
+    return json_pack("{s:I, s:o, s:f, s:o, s:I, s:f, s:o, s:o, s:{s:I, s:I, s:I, s:o}, s:s?, s:o, s:s}", "steps",
+                     (json_int_t)p->steps, "loss", aira__json_number(p->steps > 0 ? r->loss : NAN), "seconds",
+                     aira__now() - r->start, "tokens_per_second", aira__json_number(speed), "parameters",
+                     (json_int_t)aira__training_parameters(r->training), "flops_per_token", p->flops_per_token,
+                     "peak_tflops", aira__json_number(p->peak_tflops > 0 ? p->peak_tflops : NAN), "mfu",
+                     aira__json_number(p->steps > 0 ? aira__train_mfu(p) : NAN), "memory", "variables",
+                     (json_int_t)need.variables, "activations", (json_int_t)need.activations, "io", (json_int_t)need.io,
+                     "taken", r->taken > 0 ? json_integer((json_int_t)r->taken) : json_null(), "weights", r->o->save,
+                     "score", aira__json_number(r->score), "metric", aira__metric_name(r->model->info.metric));
 }
 
 /* What is known before the first step. */
@@ -167,6 +169,7 @@ static void measure_up(train_run *r, const aira__training_options *options) {
     aira__footprint need;
     bool known = options->device->info(options->device_self, &info) == AIRA_OK;
     double peak = r->o->peak > 0 ? r->o->peak : known ? aira__peak_tflops(info.name, options->recipe->precision) : 0;
+    r->taken = known ? info.memory_taken : 0;
     r->pace.peak_tflops = r->whole.peak_tflops = peak;
     r->pace.flops_per_token = r->whole.flops_per_token = aira__training_flops_per_token(r->training);
     if (r->cli->quiet) return;
@@ -174,6 +177,7 @@ static void measure_up(train_run *r, const aira__training_options *options) {
     fprintf(stderr, "%s: %.2f M parameters, %.4g MFLOP per token; predicted memory %.2f GiB", r->model->name,
             (double)aira__training_parameters(r->training) / 1e6, r->pace.flops_per_token / 1e6,
             (double)(need.variables + need.activations + need.io) / 1073741824.0);
+    if (r->taken > 0) fprintf(stderr, ", %.2f with what the device works in,", (double)r->taken / 1073741824.0);
     if (known) fprintf(stderr, " of %.1f on %s", (double)info.memory_bytes / 1073741824.0, info.name);
     if (peak > 0) fprintf(stderr, "; peak %.4g TFLOP/s", peak);
     fputc('\n', stderr);

@@ -75,6 +75,7 @@ typedef struct aira_device_info {
     char name[64];         /* "AMD EPYC 9xx4, 2 threads" */
     char isa[32];          /* "avx2", "avx512", "amx", "reference" */
     uint64_t memory_bytes; /* usable; 0 unknown */
+    uint64_t memory_taken; /* of it by this process now: buffers, programs and what they work in; 0 unknown */
 } aira_device_info;
 
 typedef struct aira_device {

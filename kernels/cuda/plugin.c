@@ -203,7 +203,11 @@ static aira_status queue_open(void *self, void **queue) {
 /* --- what it is --------------------------------------------------------------------------------------------------- */
 
 static aira_status cuda_info(void *self, aira_device_info *info) {
-    aira_device_info full = ((const cuda_device *)self)->info;
+    const cuda_device *device = self;
+    aira_device_info full = device->info;
+    aira_status status = enter(device);
+    if (status) return status;
+    full.memory_taken = gpu_memory_taken();
     uint32_t size = info->size < full.size ? info->size : full.size;
     full.size = size;
     memcpy(info, &full, size);

@@ -151,19 +151,32 @@ static gpu_call call_of(const gpu_program *program, const gpu_step *step, int64_
 
 static const char *cuda_sentence(cudaError_t error) { return error == cudaSuccess ? NULL : cudaGetErrorString(error); }
 
+/* What the pool of this GPU has from the driver, and what of it is in use; both 0 where that cannot be had. */
+static void pool_bytes(uint64_t *reserved, uint64_t *used) {
+    cudaMemPool_t pool = NULL;
+    int gpu = 0;
+    *reserved = *used = 0;
+    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, reserved) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, used) == cudaSuccess)
+        return;
+    *reserved = *used = 0;
+}
+
+size_t gpu_memory_taken(void) {
+    uint64_t reserved, used;
+    pool_bytes(&reserved, &used);
+    return (size_t)used;
+}
+
 /* Bytes that could be had, with what the pool keeps for later; figures that cannot be had count as 0. */
 static size_t memory_free(size_t *all) {
     size_t free_bytes = 0;
-    uint64_t reserved = 0, used = 0;
-    cudaMemPool_t pool = NULL;
-    int gpu = 0;
+    uint64_t reserved, used;
     *all = 0;
     (void)cudaMemGetInfo(&free_bytes, all);
-    if (cudaGetDevice(&gpu) == cudaSuccess && cudaDeviceGetDefaultMemPool(&pool, gpu) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
-        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess && reserved > used)
-        free_bytes += reserved - used;
-    return free_bytes;
+    pool_bytes(&reserved, &used);
+    return free_bytes + (size_t)(reserved > used ? reserved - used : 0);
 }
 
 const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size) {

@@ -12,6 +12,8 @@ struct gpu_watch; /* watch.h */
 /* Device memory of the stream's pool: taken and given back in the order of the stream's work, without waiting for other
    streams. NULL, or a sentence in why (size bytes) that says what was asked for and what is free. */
 const char *gpu_memory_take(cudaStream_t stream, size_t bytes, const char *what, void **out, char *why, size_t size);
+/* Bytes that are taken so on this GPU, by all streams of the process; 0 where that cannot be had. */
+size_t gpu_memory_taken(void);
 void gpu_memory_give(cudaStream_t stream, void *memory);
 
 /* The plan, the queue, on which all runs are, and the watch of its buffers stay valid until destroy. NULL with a

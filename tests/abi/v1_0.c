@@ -229,12 +229,13 @@ SLOT(aira_plan, blocks, 48, const aira_plan_block *(*));
 SLOT(aira_plan, bytes, 56, uint64_t (*)[AIRA_N_BUFFERS]);
 SLOT(aira_plan, seed_offset, 80, uint64_t (*));
 
-GROWS(aira_device_info, 112);
+GROWS(aira_device_info, 120);
 SLOT(aira_device_info, size, 0, uint32_t (*));
 SLOT(aira_device_info, threads, 4, uint32_t (*));
 SLOT(aira_device_info, name, 8, char (*)[64]);
 SLOT(aira_device_info, isa, 72, char (*)[32]);
 SLOT(aira_device_info, memory_bytes, 104, uint64_t (*));
+SLOT(aira_device_info, memory_taken, 112, uint64_t (*));
 
 GROWS(aira_device, 88);
 SLOT(aira_device, size, 0, uint32_t (*));

@@ -22,8 +22,16 @@ for arch in "8mA 8M" "mA M mA M" "4M" "4Mb" "4S" "mA M S Mb Sg"; do
     run "$arch, few rows" "$profile" --arch "$arch" --length 17 --batch 3 --steps 2 --rows 1
     run "$arch, fp32" "$profile" --arch "$arch" --length 32 --steps 2 --rows 1 --precision fp32
 done
-run "a language model" "$build/bin/aira" train "$2/configs/models/tiny-llama.yaml" --device cuda --steps 2 --quiet \
-    dataset='{use: mad, task: compression, length: 64}'
+run "a language model" sh -c '"$0" train "$1" --device cuda --steps 2 --json dataset="{use: mad, task: compression, length: 64}" >"$2"' \
+    "$build/bin/aira" "$2/configs/models/tiny-llama.yaml" "$work/json"
+# what the device gave is what was planned and what its programs work in
+grep -q "what the device works in, of 100.0 on" "$work/out" || { echo "FAIL: the device's memory is not told"; cat "$work/out"; failures=1; }
+python3 - "$work/json" <<'END' || { echo "FAIL: memory taken"; cat "$work/json"; failures=1; }
+import json, sys
+memory = json.load(open(sys.argv[1]))["memory"]
+planned = memory["variables"] + memory["activations"] + memory["io"]
+sys.exit(not planned < memory["taken"] < 2 * planned + (64 << 20))
+END
 if command -v valgrind >/dev/null; then
     run "2mA 2M under valgrind" valgrind -q --error-exitcode=9 "$profile" --arch "2mA 2M" --steps 1 --rows 1
 fi

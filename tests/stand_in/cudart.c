@@ -5,13 +5,16 @@
  * where there is no GPU (tests/cli/cuda_host.sh). No number that comes back means anything.
  */
 #include <cuda_runtime_api.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int something; /* what handles point to */
+static int something;          /* what handles point to */
+static _Atomic(size_t) pooled; /* bytes that lie in the pool's memory */
 static _Thread_local cudaError_t last;
 
 #define MOST_SHARED 232448u /* bytes that a block may have on an H200, if it was asked for; 48 KiB else */
@@ -118,12 +121,15 @@ cudaError_t cudaMalloc(void **to, size_t bytes) {
 cudaError_t cudaMallocHost(void **to, size_t bytes) { return cudaMalloc(to, bytes); }
 cudaError_t cudaMallocAsync(void **to, size_t bytes, cudaStream_t stream) {
     (void)stream;
-    return cudaMalloc(to, bytes);
+    cudaError_t error = cudaMalloc(to, bytes);
+    if (error == cudaSuccess) atomic_fetch_add(&pooled, malloc_usable_size(*to));
+    return error;
 }
 cudaError_t cudaFree(void *memory) { return free(memory), cudaSuccess; }
 cudaError_t cudaFreeHost(void *memory) { return free(memory), cudaSuccess; }
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
     (void)stream;
+    atomic_fetch_sub(&pooled, malloc_usable_size(memory));
     return free(memory), cudaSuccess;
 }
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
@@ -146,7 +152,7 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int gpu) {
 }
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr which, void *value) {
     (void)pool, (void)which;
-    return *(uint64_t *)value = 0, cudaSuccess;
+    return *(uint64_t *)value = atomic_load(&pooled), cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr which, void *value) {
     (void)pool, (void)which, (void)value;
