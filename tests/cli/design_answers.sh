@@ -47,7 +47,7 @@ EOF2
 mkdir -p "$work/notes/convolutions"
 printf '# Long convolutions\n\nThey remember what the notes say.\n' >"$work/notes/convolutions/long.md"
 "$aira" run --quiet "$work/study.yaml" task.proxies.0.recipe.steps=2 task.limits.cost_exponent=2 --run-dir "$work/run" --json >"$work/out" 2>"$work/log" || {
-    grep -q 'confine' "$work/log" && exit 77
+    grep 'confine' "$work/log" && exit 77
     cat "$work/log"
     fail run
 }

@@ -51,6 +51,7 @@ done
 # limited OVERRIDE WORDS: `aira evaluate` refuses the example for exceeding what the task allows, and says where.
 limited() {
     "$aira" evaluate --task "$task" --source "$example" --quiet "$1" >"$work/out" 2>"$work/err" && fail "$1 is not held to"
+    grep 'cannot be confined here' "$work/err" && exit 77
     grep -q -e "$2" "$work/err" || { cat "$work/err"; fail "$1: expected '$2'"; }
 }
 limited limits.flops_per_token=10K 'limits: .* FLOPs per token .*, the task allows 1e+04 in the whole model; most are in MATMUL'

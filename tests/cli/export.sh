@@ -11,7 +11,7 @@ mkdir "$work/home"
 fail() { echo "FAIL: $*"; exit 1; }
 
 "$build/bin/aira" run --quiet "$source/tests/cli/studies/design.yaml" budget.candidates=4 task.limits.cost_exponent=2 --run-dir "$work/run" --json >"$work/run.json" 2>"$work/log" || {
-    grep -q 'confine' "$work/log" && exit 77
+    grep 'confine' "$work/log" && exit 77
     cat "$work/log"
     fail run
 }

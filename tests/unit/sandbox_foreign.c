@@ -21,11 +21,9 @@ static char *source_of(const char *path) {
     return text;
 }
 
-static bool confined(void) {
+static void need_sandbox(void) {
     char reason[512];
-    if (aira__sandbox_available(reason, sizeof reason) != AIRA_SANDBOX_NONE) return true;
-    cr_log_warn("skipped: %s", reason);
-    return false;
+    if (aira__sandbox_available(reason, sizeof reason) == AIRA_SANDBOX_NONE) cr_skip_test("%s", reason);
 }
 
 static aira__registry *registry(void) {
@@ -85,7 +83,7 @@ static void compare(aira__registry *r, const char *path, const char *id, const c
 }
 
 Test(sandbox_foreign, sources_of_shipped_primitives_give_the_same_graphs) {
-    if (!confined()) return;
+    need_sandbox();
     aira__registry *r = registry();
     compare(r, "plugins/primitives/attention/attention.c", "attention",
             "{\"heads\": 4, \"kv_heads\": 2, \"window\": 5}");
@@ -137,7 +135,7 @@ static aira_tensor *auxiliary(void *self, const aira_ops *ops, aira_graph *g, ai
 }
 
 Test(sandbox_foreign, losses_metrics_and_draws_come_along) {
-    if (!confined()) return;
+    need_sandbox();
     static const aira_primitive here = {.size = sizeof here, .token = "X", .build = auxiliary};
     aira__foreign_primitive *p = primitive(
         "const aira_shape s = {{ops->dim(g, x, -1)}, 1, 0};\n"
@@ -177,7 +175,7 @@ Test(sandbox_foreign, losses_metrics_and_draws_come_along) {
 }
 
 Test(sandbox_foreign, a_trace_is_used_where_the_place_answers_the_same) {
-    if (!confined()) return;
+    need_sandbox();
     aira__foreign_primitive *p = primitive(
         "return ops->scale(g, x, 2.0 + (double)ops->ctx_int(g, \"layer\", 0) + 100.0 * (double)ops->ctx_int(g, "
         "\"training\", 7));");
@@ -201,7 +199,7 @@ Test(sandbox_foreign, a_trace_is_used_where_the_place_answers_the_same) {
 }
 
 Test(sandbox_foreign, a_build_cannot_tell_the_compute_type) {
-    if (!confined()) return;
+    need_sandbox();
     aira__foreign_primitive *p = primitive("return ops->cast(g, x, AIRA_F64) == x   ? ops->relu(g, x)\n"
                                            "       : ops->cast(g, x, AIRA_F32) == x ? ops->exp(g, x)\n"
                                            "                                        : ops->tanh(g, x);");
@@ -220,7 +218,7 @@ Test(sandbox_foreign, a_build_cannot_tell_the_compute_type) {
 }
 
 Test(sandbox_foreign, a_mask_is_a_tensor_of_the_place) {
-    if (!confined()) return;
+    need_sandbox();
     aira__foreign_primitive *p = primitive("aira_tensor *mask = ops->ctx_tensor(g, \"mask\");\n"
                                            "if (!mask) return ops->relu(g, x);\n"
                                            "const aira_shape s = {{ops->dim(g, x, 0), ops->dim(g, x, 1), 1}, 3, 0};\n"
@@ -240,7 +238,7 @@ Test(sandbox_foreign, a_mask_is_a_tensor_of_the_place) {
 }
 
 Test(sandbox_foreign, damaged_objects_are_refused_or_read) {
-    if (!confined()) return;
+    need_sandbox();
     char *text = source_of("plugins/primitives/mlp/mlp.c");
     const aira__foreign_options options = {0};
     aira__compiled compiled;
