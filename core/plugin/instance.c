@@ -152,7 +152,7 @@ static aira_status fill_json(const aira_plugin *plugin, const json_t *canonical,
         *out = i;
         return AIRA_OK;
     }
-    if (i != NULL) aira__instance_destroy(i);
+    aira__instance_destroy(i);
     aira__fail_in(error, "%s '%s'", plugin->kind, plugin->id);
     return status;
 }

@@ -18,6 +18,10 @@ json_t *aira__run_plugins(const aira__registry *registry) {
     return list;
 }
 
+static bool equal(const json_t *a, const json_t *b, const char *key) {
+    return json_equal(json_object_get(a, key), json_object_get(b, key));
+}
+
 aira_status aira__run_compare_plugins(aira__run *run, aira_error *error) {
     char *text = aira__journal_get_study(run->journal, "plugins", error);
     json_t *before = text ? aira__json_parse(text, strlen(text), "the journal's plugins", error) : NULL;
@@ -25,12 +29,7 @@ aira_status aira__run_compare_plugins(aira__run *run, aira_error *error) {
     size_t i, k;
     aira_status status = AIRA_OK;
     json_array_foreach(before, i, was) json_array_foreach(now, k, is) {
-        static const char *const same[] = {"kind", "id"};
-        bool match = true;
-        for (int m = 0; m < 2; m++)
-            match = match && json_equal(json_object_get(was, same[m]), json_object_get(is, same[m]));
-        if (!match || json_equal(json_object_get(was, "sha256"), json_object_get(is, "sha256")) || status != AIRA_OK)
-            continue;
+        if (status != AIRA_OK || !equal(was, is, "kind") || !equal(was, is, "id") || equal(was, is, "sha256")) continue;
         char sentence[256];
         snprintf(sentence, sizeof sentence, "%s %s is another build than the run began with (%.12s, was %.12s)",
                  aira__json_string(is, "kind", "?"), aira__json_string(is, "id", "?"),

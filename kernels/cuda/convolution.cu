@@ -12,8 +12,7 @@
 #include "strips_backward.cuh"
 #include "tables.h"
 
-/* --- four taps ------------------------------------------------------------------------------------------------------
- */
+/* --- four taps --- */
 
 /* Four elements as they lie in memory. */
 template <class T> struct packed { typedef float4 type; };
@@ -269,8 +268,7 @@ template <class T, int OPENED> static const char *strip_conv_backward(const gpu_
     return gpu_launched();
 }
 
-/* --- any number of taps ---------------------------------------------------------------------------------------------
- */
+/* --- any number of taps --- */
 
 template <class R>
 __global__ void conv_kernel(elements y, elements x, elements w, elements bias, int64_t n, int t_n, int c_n, int taps) {

@@ -202,8 +202,7 @@ template <int PARTS, bool ALONE> __global__ void __launch_bounds__(128) project_
     put_half(p, x + strip * 16 * step, first + strip * 16, half * middle);
 }
 
-/* --- calls -----------------------------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 static bool is_half(const gpu_view *view) { return view->dtype == AIRA_BF16 && (uintptr_t)view->data % 16 == 0; }
 

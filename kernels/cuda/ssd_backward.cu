@@ -370,8 +370,7 @@ template <int P, int N> __global__ void __launch_bounds__(THREADS, 1) backward_k
     finish_group(m, dK, s, c, to, strip);
 }
 
-/* --- calls -----------------------------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 /* Bytes into the workspace. */
 struct backward_space {

@@ -140,8 +140,7 @@ template <int N> __global__ void __launch_bounds__(WARPS * 32, 2) short_kernel(s
     }
 }
 
-/* --- calls -----------------------------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 bool ssd_short_takes(const ssd &s) {
     return s.t_n >= 16 && s.t_n <= Q && !s.cut && s.h_n / s.g_n <= 32 && s.batch <= 65535 &&

@@ -17,8 +17,7 @@
 #include "ssd_short_head.cuh"
 #include "tables.h"
 
-/* --- sums over sequences ---------------------------------------------------------------------------------------------
- */
+/* --- sums over sequences --- */
 
 /* One warp of the block that ends last among those of the same heads: sums over sequences, in an order that does not
    depend on which block that is. h: the first head. */
@@ -42,8 +41,7 @@ static __device__ __forceinline__ void add_sequences(const ssd &s, int h, int mi
     }
 }
 
-/* --- dB and dC -------------------------------------------------------------------------------------------------------
- */
+/* --- dB and dC --- */
 
 /* What the other block left of a unit. */
 static __device__ __forceinline__ void take_unit(uint4 *to, const uint4 (*unit)[GROUP], uint32_t rank) {
@@ -179,8 +177,7 @@ static __device__ __forceinline__ void finish_alone(short_back_tiles &m, uint32_
     if (worker) end_sequences<1>(s, h, mine, last, to);
 }
 
-/* --- the kernel ------------------------------------------------------------------------------------------------------
- */
+/* --- the kernel --- */
 
 /* What stands in turn n: head n of the block, after the last what the end takes: B or C, or C and B. By COPIERS
  * threads.
@@ -261,8 +258,7 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
         finish_alone<N>(m, dK, s, c, first, mine, to);
 }
 
-/* --- calls -----------------------------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 size_t ssd_short_backward_bytes(const gpu_call *call) {
     (void)gpu_tables_counter(call->tables, 1); /* where there are none, running says so */

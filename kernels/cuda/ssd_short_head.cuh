@@ -44,8 +44,7 @@ struct short_to {
     uint32_t *counters; /* by blockIdx.x */
 };
 
-/* --- clusters --------------------------------------------------------------------------------------------------------
- */
+/* --- clusters --- */
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
@@ -72,8 +71,7 @@ static __device__ __forceinline__ uint4 load_from(const uint4 *at, uint32_t rank
     return x;
 }
 
-/* --- pieces ----------------------------------------------------------------------------------------------------------
- */
+/* --- pieces --- */
 
 /* Where a lane leaves its sum of 16 columns' */
 static __device__ __forceinline__ int column_of_sum() {
@@ -99,8 +97,7 @@ static __device__ __forceinline__ void add_two(uint32_t &sum, uint32_t v) {
     memcpy(&sum, &a, sizeof a);
 }
 
-/* --- products of C and B ---------------------------------------------------------------------------------------------
- */
+/* --- products of C and B --- */
 
 /* Two units of products, on the diagonal and in the second column, packed. One of them waits while the other runs. */
 template <int N>
@@ -122,8 +119,7 @@ static __device__ __forceinline__ void put_unit(uint4 (*to)[GROUP], const uint32
         to[k][threadIdx.x % GROUP] = make_uint4(v[4 * k], v[4 * k + 1], v[4 * k + 2], v[4 * k + 3]);
 }
 
-/* --- sums over pairs -------------------------------------------------------------------------------------------------
- */
+/* --- sums over pairs --- */
 
 /* Four times of a head from element `at` on, of which `rows` exist. */
 static __device__ __forceinline__ void put_steps(const elements &to, const float *v, int64_t at, int step, int rows) {
@@ -182,8 +178,7 @@ static __device__ __forceinline__ void short_finish(const short_back_tiles &m, c
     sums[2 * heads] = dstep;
 }
 
-/* --- a head ----------------------------------------------------------------------------------------------------------
- */
+/* --- a head --- */
 
 /* A thread's two rows, j and eight below: what they take, and sums over i of u[j,i] dt_j. */
 struct row_pair {

@@ -55,8 +55,7 @@ struct shared {
     uint32_t ones[256]; /* of bf16, eight rows of 128 bytes */
 };
 
-/* --- copies ----------------------------------------------------------------------------------------------------------
- */
+/* --- copies --- */
 
 /* 16 or 8 bytes of a copy that runs beside the arithmetic, where it is `mine`; zeros where it is not `there`. */
 template <int BYTES> __device__ __forceinline__ void copy_part(uint32_t to, const char *from, bool mine, bool there) {
@@ -101,8 +100,7 @@ template <int BYTES> struct copier {
     }
 };
 
-/* --- products by warps: 64 x 32 each ---------------------------------------------------------------------------------
- */
+/* --- products by warps: 64 x 32 each --- */
 
 struct warp_product {
     float sums[4][4][4], bias[4][4];
@@ -161,8 +159,7 @@ struct warp_product {
     }
 };
 
-/* --- products by groups of four warps: 64 x 128 each -----------------------------------------------------------------
- */
+/* --- products by groups of four warps: 64 x 128 each --- */
 
 /* Descriptor of rows of 64 elements in the 128-byte swizzle, read turned: as wgmma.cuh says, and the step to the next
    64 columns. Its low half alone depends on the place, in units of 16 bytes. */
@@ -244,8 +241,7 @@ struct group_product {
     }
 };
 
-/* --- clusters --------------------------------------------------------------------------------------------------------
- */
+/* --- clusters --- */
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
@@ -278,8 +274,7 @@ __device__ __forceinline__ float load_1_from(uint32_t there) {
     return x;
 }
 
-/* --- the tile of a block ---------------------------------------------------------------------------------------------
- */
+/* --- the tile of a block --- */
 
 /* Adds up the slice and leaves the sums in shared memory. */
 template <class P, bool BIAS, int BYTES>
@@ -338,8 +333,7 @@ __device__ __forceinline__ void add_to(float4_of *sum, float4_of v) {
     for (int k = 0; k < 4; k++) sum->v[k] += v.v[k];
 }
 
-/* --- in one launch ---------------------------------------------------------------------------------------------------
- */
+/* --- in one launch --- */
 
 #define SHARE (TILE / 8 / CLUSTER)  /* parts of a thread that a block adds up over its cluster, */
 #define SHARE_ROWS (TILE / CLUSTER) /* and its sums over rows of dY */
@@ -482,8 +476,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     cluster_wait(); /* nobody leaves while others read its shared memory */
 }
 
-/* --- in two ----------------------------------------------------------------------------------------------------------
- */
+/* --- in two --- */
 
 /* Partial sums lie as [slices][n k + n]; four neighbours at a time. */
 __global__ void __launch_bounds__(THREADS, 2) weight_slices(float *partial, const gpu_weight_part *parts) {

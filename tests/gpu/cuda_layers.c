@@ -173,15 +173,6 @@ static uint32_t outputs_on(const aira__instance *device, const aira_host *host, 
     return n_out;
 }
 
-static double distance(const output *a, const output *b) {
-    double square = 0, all = 0;
-    for (int64_t k = 0; k < a->n; k++) {
-        square += (a->v[k] - b->v[k]) * (a->v[k] - b->v[k]);
-        all += b->v[k] * b->v[k];
-    }
-    return sqrt(square / (all > 0 ? all : 1));
-}
-
 /* --- devices --- */
 
 static aira__instance *open_cuda(aira__registry *registry, bool merge, const char *trace) {
@@ -226,7 +217,8 @@ static void check_net(const test_engine *e, const net *n) {
     double worst = 0, worst_single = 0;
     checks++;
     for (uint32_t k = 0; k < n_out; k++) {
-        double error = distance(&merged[k], &want[k]), other = distance(&single[k], &want[k]);
+        double error = test_distance(merged[k].v, want[k].v, want[k].n);
+        double other = test_distance(single[k].v, want[k].v, want[k].n);
         bool same = memcmp(merged[k].v, again[k].v, (size_t)merged[k].n * sizeof(double)) == 0;
         if (!(error <= worst)) worst = error;
         if (!(other <= worst_single)) worst_single = other;

@@ -5,7 +5,7 @@
 #
 # BUILD: where the tests are (default: build). AT_ONCE: parts that run side by side (default: 3; each takes gigabytes of
 # the card when it starts). SECONDS: for all of it (default: 1800). TESTS: names, with how many parts each has, such as
-# `merged/8`, or one part of it, `merged:2/8` (default below). FOLDER: keeps what every part printed. A line per test:
+# `merged/8`, or one part of it, `merged:2/8` (default below). FOLDER: new, keeps what every part printed. A line per test:
 # parts, cases begun, results that the test compared; then errors found. Exit status 0: all parts ended, without an error
 # and with right results; 1: not; 77: no GPU here, or no compute-sanitizer.
 set -u
@@ -22,7 +22,7 @@ fi
 AIRA_BUILD_DIR=$(cd "$build" && pwd) || exit 1
 if [ $# -ge 6 ]; then
     folder=$6
-    mkdir -p "$folder" || exit 1
+    mkdir "$folder" || exit 1
 else
     folder=$(mktemp -d) || exit 1
     trap 'rm -rf "$folder"' EXIT
